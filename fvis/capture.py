@@ -1,0 +1,139 @@
+"""The frozen network, run only as far as the layers that are read.
+
+Everything done to the network is undone when the context ends: train flags, `requires_grad` and
+this module's own hooks; hooks of others are never touched.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from fvis.errors import RequestError
+from fvis.models.base import Model
+from fvis.models.layers import LOGITS, Layer, pick
+
+RECTIFIERS = (
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU,
+    nn.Mish, nn.Softplus, nn.Threshold,
+)  # fmt: skip
+
+
+class _Reached(Exception):  # noqa: N818  # no error: how a forward pass is cut short
+    """Every layer that is read has been computed."""
+
+
+class Network:
+    """A context in which a model is frozen and stops at the last of `layers`.
+
+    Called with RGB pictures (B, 3, H, W) or clips (B, 3, T, H, W) in [0, 1], it returns each
+    layer's output in float32, in the order of `layers`. A module that a forward pass runs several
+    times gives its last output. Gradients flow to the pictures alone.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        layers: Sequence[Layer],
+        output: int | str | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self._model = model
+        self._layers = layers
+        self._output = output
+        self._autocast = autocast
+        self._handles: list[RemovableHandle] = []
+        self._training: list[nn.Module] = []
+        self._trainable: list[nn.Parameter] = []
+        self._calls: list[int] = []
+        self._captured: dict[int, Tensor] = {}
+
+    def __enter__(self) -> "Network":
+        module = self._model.module
+        self._training = [m for m in module.modules() if m.training]
+        self._trainable = [p for p in module.parameters() if p.requires_grad]
+        for part in self._training:
+            part.training = False
+        for parameter in self._trainable:
+            parameter.requires_grad_(False)
+        for index, layer in enumerate(self._layers):
+            part = module if layer.path == LOGITS else module.get_submodule(layer.path)
+            self._handles.append(part.register_forward_hook(self._hook(index, layer)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for part in self._training:
+            part.training = True
+        for parameter in self._trainable:
+            parameter.requires_grad_(True)
+        self._handles, self._training, self._trainable = [], [], []
+        self._captured = {}
+
+    def __call__(self, rgb: Tensor) -> list[Tensor]:
+        """The layers' outputs for RGB in [0, 1]."""
+        if not self._handles:
+            raise RuntimeError(
+                "enter the Network before calling it: `with Network(...) as network`"
+            )
+        self._calls = [0] * len(self._layers)
+        self._captured = {}
+        enabled = self._autocast is not None
+        with (
+            contextlib.suppress(_Reached),
+            torch.autocast(rgb.device.type, self._autocast, enabled=enabled),
+        ):
+            self._model.module(self._model.preprocessing.normalise(rgb))
+        captured, self._captured = self._captured, {}
+        return [captured[index].float() for index in range(len(self._layers))]
+
+    @contextlib.contextmanager
+    def straight_through(self) -> Iterator[None]:
+        """A context in which activation functions pass gradients as if they were the identity.
+
+        What they return is unchanged. A unit behind a ReLU's zero or a GELU's flat side, whose
+        true gradient vanishes, can then be climbed out of it.
+        """
+        active = [m for m in self._model.module.modules() if isinstance(m, RECTIFIERS)]
+        in_place = [module for module in active if getattr(module, "inplace", False)]
+        handles = [m.register_forward_hook(_pass_gradient, prepend=True) for m in active]
+        try:
+            for module in in_place:
+                module.inplace = False  # the hook needs the input as it was
+            yield
+        finally:
+            for module in in_place:
+                module.inplace = True
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, index: int, layer: Layer) -> Any:
+        def capture(module: nn.Module, args: Any, value: Any) -> None:
+            self._calls[index] += 1
+            if self._calls[index] < layer.calls:
+                return
+            tensor = pick(value, self._output)
+            if tensor is None:
+                raise RequestError(f"layer {layer.path} returns no tensor target.output names")
+            last = len(self._captured) == len(self._layers) - 1
+            # What runs on may change the output in place; what stops here cannot.
+            self._captured[index] = tensor if last else tensor.clone()
+            if last and layer.path != LOGITS:
+                raise _Reached
+
+        return capture
+
+
+def _pass_gradient(module: nn.Module, args: tuple[Any, ...], value: Tensor) -> Tensor:
+    source: Tensor = args[0]
+    return source + (value - source).detach()

@@ -1,0 +1,106 @@
+"""Weights from a local file into a network: read safely, matched strictly, hashed."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fvis.errors import RequestError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+PREFIXES = ("module.", "_orig_mod.", "model.")
+
+
+def load_checkpoint(module: nn.Module, path: Path) -> None:
+    """Load the weights at `path` (.safetensors, or .pth/.pt/.bin of tensors alone) into `module`.
+
+    The usual wrappers (`state_dict`) and prefixes (`module.`) are taken off; what is left must
+    match in keys and shapes, or `RequestError` names the first that don't.
+    """
+    own = module.state_dict()
+    state = _unprefixed(read_state(path), own)
+    faults = _mismatches(state, own)
+    if faults:
+        raise RequestError(f"{path} does not fit the model: {'; '.join(faults)}")
+    module.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file by key, on the CPU; raises `RequestError` if it has none."""
+    if not path.is_file():
+        raise RequestError(f"no checkpoint file {str(path)!r}")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise RequestError(
+            f"{path} holds more than tensors, so reading it could run code: "
+            "save its state_dict() alone, best as .safetensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(f"{path} is not a readable checkpoint: {reason}") from None
+    return _unwrapped(content, path)
+
+
+def sha256_of_file(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_state(module: nn.Module) -> str:
+    """The hexadecimal SHA-256 of a network's state: key, then bytes, in key order."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(module.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping):
+        raise RequestError(f"{path} holds no state dict but a {type(content).__name__}")
+    return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _unprefixed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take wrappers' prefixes off while every key has one and the model itself does not."""
+    while state:
+        prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None)
+        if prefix is None or (set(state) & set(own)):
+            return state
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    return state
+
+
+def _mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} {_shape(state[key])} for {_shape(own[key])}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    return [_sample(kind, keys) for kind, keys in kinds.items() if keys]
+
+
+def _sample(kind: str, keys: list[str]) -> str:
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return f"{len(keys)} {kind} ({', '.join(keys[:3])}{more})"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"

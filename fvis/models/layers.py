@@ -1,0 +1,257 @@
+"""The layers of a network as one forward pass shows them: output shape, axes, units.
+
+Which axis holds the channels is inferred from the modules' types and from which module made
+which tensor; where neither tells, the layer's axes stay unknown. Reading units is `targets.py`'s.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.layers import LayerNorm2d, RmsNorm2d
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from fvis.errors import RequestError
+from fvis.models.base import Model
+
+LOGITS = "logits"
+CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.Upsample,
+    nn.PixelShuffle,
+    LayerNorm2d,
+    RmsNorm2d,
+)
+CHANNELS_LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.LayerNorm, nn.Embedding)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module's output for a batch of one.
+
+    `shape` and `axes` describe the tensor, batch first: axes are letters of B C T H W, N for
+    tokens, K for the outputs of a flat layer, ? where the channel axis is unknown. `prefix` tokens
+    stand before the patches; `calls` is how often a forward pass runs the module (its last output
+    is the one meant). `outputs` names a tuple's or dict's parts where the layer returns several.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    axes: str
+    prefix: int
+    calls: int
+    outputs: tuple[int | str, ...] = ()
+
+    @property
+    def channel_dim(self) -> int | None:
+        """The axis that holds the units; None where it is unknown."""
+        found = [i for i, axis in enumerate(self.axes) if axis in "CK"]
+        return found[0] if found else None
+
+    @property
+    def units(self) -> int | None:
+        """How many units the layer has; None where the channel axis is unknown."""
+        return None if self.channel_dim is None else self.shape[self.channel_dim]
+
+
+def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
+    """Every layer of `model` by path, in the order of its forward pass, `logits` last.
+
+    Runs the network once on mid-grey. `output` picks the part of a tuple or dict, where a layer
+    returns one. Raises `RequestError` where the network refuses the input.
+    """
+    recorder = _Recorder(output, _token_width(model.module))
+    handles = [
+        module.register_forward_hook(functools.partial(recorder.record, path), with_kwargs=True)
+        for path, module in model.module.named_modules()
+    ]
+    try:
+        run_once(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    tokens = prefix_tokens(model.module)
+    layers = {path: _layer(entry, model, tokens) for path, entry in recorder.entries.items()}
+    root = layers.pop("", None)
+    if root is not None:
+        layers[LOGITS] = root
+    return layers
+
+
+def run_once(model: Model) -> None:
+    """One forward pass on mid-grey, so that hooks see it."""
+    device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
+    grey = torch.full((1, *model.preprocessing.shape), 0.5, device=device)
+    training = [module for module in model.module.modules() if module.training]
+    model.module.eval()
+    try:
+        with torch.no_grad():
+            model.module(model.preprocessing.normalise(grey))
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        size = "x".join(map(str, model.preprocessing.shape))
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RequestError(f"{model.name} does not take an input of {size}: {reason}") from error
+    finally:
+        for module in training:
+            module.training = True
+
+
+def prefix_tokens(module: nn.Module) -> int:
+    """How many tokens (class, registers) a transformer puts before its patches."""
+    if isinstance(count := getattr(module, "num_prefix_tokens", None), int):
+        return count
+    if isinstance(getattr(module, "class_token", None), nn.Parameter):
+        return 1  # torchvision's VisionTransformer
+    encoding = getattr(module, "pos_encoding", None)
+    return int(isinstance(getattr(encoding, "class_token", None), nn.Parameter))  # MViT
+
+
+def _token_width(module: nn.Module) -> int | None:
+    """The length of a transformer's token vectors, where the network says it."""
+    widths = (getattr(module, name, None) for name in ("embed_dim", "hidden_dim"))
+    return next((width for width in widths if isinstance(width, int)), None)
+
+
+def pick(value: Any, output: int | str | None) -> Tensor | None:
+    """The tensor a module returned, or part `output` of its tuple or dict; None if that isn't one.
+
+    Without `output`, a tuple or dict of one tensor is that tensor.
+    """
+    if isinstance(value, Tensor):
+        return value
+    parts = _parts(value)
+    if output is None and len(parts) == 1:
+        output = next(iter(parts))
+    part = parts.get(output) if output is not None else None
+    return part if isinstance(part, Tensor) else None
+
+
+def _parts(value: Any) -> Mapping[int | str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    return dict(enumerate(value)) if isinstance(value, tuple | list) else {}
+
+
+@dataclass
+class _Entry:
+    path: str
+    module: nn.Module
+    shape: tuple[int, ...] = ()
+    channel_dim: int | None = None
+    calls: int = 0
+    outputs: tuple[int | str, ...] = ()
+
+
+class _Recorder:
+    """Follows channels through a forward pass: who made which tensor, and along which axis."""
+
+    def __init__(self, output: int | str | None, width: int | None) -> None:
+        self.output = output
+        self.width = width
+        self.entries: dict[str, _Entry] = {}
+        self.made: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.last: dict[str, tuple[int, int, int]] = {}
+
+    def record(
+        self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Any, value: Any
+    ) -> None:
+        entry = self.entries.pop(path, None) or _Entry(path, module)
+        self.entries[path] = entry
+        entry.calls += 1
+        tensor = pick(value, self.output)
+        if tensor is None:
+            entry.outputs = tuple(_parts(value))
+            return
+        entry.shape = tuple(tensor.shape)
+        source = next((a for a in args if isinstance(a, Tensor)), None)
+        entry.channel_dim = self._channel_dim(path, module, source, tensor)
+        dim = entry.channel_dim
+        if dim is not None:
+            self.made[tensor] = dim
+        if dim is not None:
+            self.last |= dict.fromkeys(_ancestors(path), (dim, tensor.dim(), tensor.shape[dim]))
+
+    def _channel_dim(
+        self, path: str, module: nn.Module, source: Tensor | None, tensor: Tensor
+    ) -> int | None:
+        if tensor.dim() < 2 or tensor.shape[0] != 1:
+            return None
+        if tensor.dim() == 2:
+            return 1
+        if isinstance(module, CHANNELS_SECOND):
+            return 1
+        if isinstance(module, CHANNELS_LAST):
+            return tensor.dim() - 1
+        if tensor in self.made:
+            return int(self.made[tensor])
+        if path in self.last:
+            return _inherited(*self.last[path], tensor)
+        if source is not None and source in self.made and source.shape == tensor.shape:
+            return int(self.made[source])
+        if tensor.dim() == 3 and self.width is not None:
+            return _inherited(2, 3, self.width, tensor)
+        return None
+
+
+def _inherited(dim: int, dims: int, channels: int, tensor: Tensor) -> int | None:
+    """A container's channel axis, from the last module inside whose axis is known."""
+    candidates = [i for i, size in enumerate(tensor.shape) if i > 0 and size == channels]
+    if dims == tensor.dim() and dim in candidates:
+        return dim
+    if dim == dims - 1 and tensor.dim() - 1 in candidates:
+        return tensor.dim() - 1
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _layer(entry: _Entry, model: Model, tokens: int) -> Layer:
+    axes = name_axes(entry.shape, entry.channel_dim, model.preprocessing.frames is not None)
+    prefix = 0
+    if "N" in axes:
+        count = entry.shape[axes.index("N")]
+        prefix = tokens if count > tokens else 0
+    kind = type(entry.module).__name__
+    return Layer(entry.path or LOGITS, kind, entry.shape, axes, prefix, entry.calls, entry.outputs)
+
+
+def name_axes(shape: tuple[int, ...], channel_dim: int | None, video: bool) -> str:
+    """Axis letters for a shape: B first, C (K of a flat layer) at `channel_dim`, positions between.
+
+    >>> name_axes((1, 64, 56, 56), 1, False), name_axes((1, 197, 192), 2, False)
+    ('BCHW', 'BNC')
+    """
+    if channel_dim is None:
+        return "B" + "?" * (len(shape) - 1) if shape else ""
+    if len(shape) == 2:
+        return "BK"
+    positions = {1: "N", 2: "HW", 3: "THW"}.get(len(shape) - 2, "?" * (len(shape) - 2))
+    if video and len(shape) == 4:
+        positions = "??"
+    letters = iter(positions)
+    return "".join(
+        "B" if i == 0 else "C" if i == channel_dim else next(letters) for i in range(len(shape))
+    )
+
+
+def with_channel_dim(layer: Layer, dim: int, video: bool) -> Layer:
+    """`layer` with its channel axis as the user gives it; raises `RequestError` out of range."""
+    dims = len(layer.shape)
+    if not -dims <= dim < dims or dim % dims == 0:
+        raise RequestError(f"target.channel_dim is {dim}; {layer.path} has axes 1 to {dims - 1}")
+    axes = name_axes(layer.shape, dim % dims, video)
+    return Layer(**{**layer.__dict__, "axes": axes})

@@ -1,0 +1,73 @@
+"""`model.source=factory`: a network that a user's own function builds."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fvis.errors import RequestError, unknown
+from fvis.models.base import Preprocessing
+from fvis.models.sources.base import SOURCES, Network, constructing
+from fvis.schema import ModelConfig
+
+
+@SOURCES.register("factory")
+def load(config: ModelConfig) -> Network:
+    """What `model.factory` returns for `model.kwargs`; the input's size must be given."""
+    if not config.factory:
+        raise RequestError(
+            "model.source=factory needs model.factory=path/to/file.py:function "
+            "or package.module:function"
+        )
+    build = find(config.factory)
+    with constructing(config.factory):
+        module = build(**config.kwargs)
+    if not isinstance(module, nn.Module):
+        kind = type(module).__name__
+        raise RequestError(f"{config.factory} returned a {kind}, not a torch.nn.Module")
+    given = config.input
+    if given.height is None or given.width is None:
+        raise RequestError("model.source=factory needs model.input.height and model.input.width")
+    size = (given.height, given.width, given.frames)
+    return Network(module, Preprocessing(*size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+
+
+def find(spec: str) -> Callable[..., Any]:
+    """The function a `file.py:function` or `package.module:function` names."""
+    place, colon, name = spec.rpartition(":")
+    if not colon:
+        raise RequestError(f"model.factory is {spec!r}; it takes file.py:function")
+    module = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
+    function = getattr(module, name, None)
+    if function is None:
+        raise unknown(f"function in {place}", name, vars(module))
+    if not callable(function):
+        raise RequestError(f"{spec} is not a function")
+    return function  # type: ignore[no-any-return]  # a user's own, typed or not
+
+
+def _from_file(path: Path) -> Any:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise RequestError(f"no file {str(path)!r} for model.factory")
+    spec = importlib.util.spec_from_file_location(f"fvis_factory_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise RequestError(f"{path} cannot be imported: {error}") from error
+    return module
+
+
+def _from_package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+        raise RequestError(f"model.factory module {name!r} cannot be imported: {error}") from None

@@ -1,0 +1,87 @@
+"""`model.source=torchvision`: any torchvision model by name, of images or of video."""
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torchvision import models
+from torchvision.transforms._presets import VideoClassification
+
+from fvis.errors import RequestError, unknown
+from fvis.models.base import Preprocessing
+from fvis.models.sources.base import (
+    CATALOGUES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SOURCES,
+    Network,
+    constructing,
+    named,
+    wants_hub_weights,
+)
+from fvis.schema import ModelConfig
+
+CLIP_LENGTH = 16  # frames: what torchvision's Kinetics networks were evaluated on
+
+
+@SOURCES.register("torchvision")
+def load(config: ModelConfig) -> Network:
+    """A torchvision model, its preprocessing read from its default weights' transforms."""
+    name = named(config)
+    if name not in models.list_models():
+        raise unknown("torchvision model", name, models.list_models())
+    default = _default_weights(name)
+    loaded = default if wants_hub_weights(config) else None
+    with constructing(f"torchvision model {name}"):
+        try:
+            kwargs = {**_quiet(config), **config.kwargs}
+            module = models.get_model(name, weights=loaded, **kwargs)
+        except (URLError, OSError) as error:
+            raise RequestError(_advice(name, default)) from error
+    classes = (
+        tuple(default.meta["categories"]) if default and "categories" in default.meta else None
+    )
+    return Network(module, _preprocessing(name, default), classes)
+
+
+@CATALOGUES.register("torchvision")
+def names() -> list[str]:
+    """Every model torchvision can build by name."""
+    return list(models.list_models())
+
+
+def _default_weights(name: str) -> Any:
+    """The default entry of the model's weights enum; None where it has no weights."""
+    enum = models.get_model_weights(name)
+    return getattr(enum, "DEFAULT", None)
+
+
+def _quiet(config: ModelConfig) -> dict[str, Any]:
+    """Detection and segmentation models would fetch a backbone of their own: never unasked."""
+    name = config.name or ""
+    dense = ("rcnn", "retinanet", "ssd", "fcos", "deeplab", "fcn_", "lraspp")
+    return {"weights_backbone": None} if any(kind in name for kind in dense) else {}
+
+
+def _preprocessing(name: str, weights: Any) -> Preprocessing:
+    """Input size and statistics; ImageNet's at 224 px where the weights say nothing."""
+    if weights is None:
+        return Preprocessing(224, 224, None, IMAGENET_MEAN, IMAGENET_STD)
+    transform = weights.transforms()
+    mean = tuple(getattr(transform, "mean", IMAGENET_MEAN))
+    std = tuple(getattr(transform, "std", IMAGENET_STD))
+    crop = getattr(transform, "crop_size", None) or getattr(transform, "resize_size", None) or [224]
+    height, width = (crop[0], crop[-1]) if isinstance(crop, list | tuple) else (crop, crop)
+    video = isinstance(transform, VideoClassification)
+    frames = max(CLIP_LENGTH, weights.meta.get("min_temporal_size", 0)) if video else None
+    return Preprocessing(height, width, frames, mean, std)
+
+
+def _advice(name: str, weights: Any) -> str:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = weights.url.rpartition("/")[2]
+    return (
+        f"the weights of {name} are neither cached nor reachable; put {file} from {weights.url} "
+        f"into {folder}, or give it as model.checkpoint=FILE"
+    )

@@ -1,0 +1,52 @@
+"""`parametrization=phase`: natural amplitudes held fixed, phases free.
+
+Fel et al., "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained
+Optimization", NeurIPS 2023 (MACO).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
+from fvis.parametrizations.colour import correlate
+from fvis.parametrizations.natural_spectrum import amplitude
+from fvis.schema import PhaseConfig
+from fvis.streams import uniform
+
+
+@PARAMETRIZATIONS.register("phase")
+def build(
+    config: PhaseConfig,
+    generators: Sequence[Generator],
+    shape: tuple[int, ...],
+    device: torch.device,
+) -> Parametrization:
+    """Phases (B, 3, [T,] H, W // 2 + 1) in radians under photographs' mean amplitudes.
+
+    `contrast` multiplies the amplitudes; a clip's fall over time as 1/f_t^temporal_decay, their
+    energy per frame that of a picture.
+    """
+    fixed = (config.contrast * amplitudes(shape[1:], config.temporal_decay)).to(device)
+    phases = leaf(2 * math.pi * uniform(generators, *fixed.shape), device)
+    axes = tuple(range(-len(shape) + 1, 0))
+
+    def render() -> Tensor:
+        signal = torch.fft.irfftn(torch.polar(fixed, phases), s=shape[1:], dim=axes, norm="ortho")
+        return torch.sigmoid(correlate(signal))
+
+    return Parametrization((phases,), render)
+
+
+def amplitudes(size: Sequence[int], temporal_decay: float) -> Tensor:
+    """Fixed amplitudes (3, H, W // 2 + 1), or (3, T, H, W // 2 + 1) for `size` (T, H, W)."""
+    spatial = amplitude(*size[-2:])
+    if len(size) == 2:
+        return spatial
+    frames = size[0]
+    temporal = (torch.fft.fftfreq(frames).abs() * frames).clamp_min(1).pow(-temporal_decay)
+    length: Tensor = temporal.norm()
+    temporal = temporal * math.sqrt(frames) / length
+    return spatial[:, None] * temporal[None, :, None, None]

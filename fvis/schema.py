@@ -1,0 +1,277 @@
+"""The config as typed dataclasses: names, types and ranges, and the one place that checks them."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fvis.errors import RequestError, unknown
+
+T = TypeVar("T")
+
+
+def setting(
+    default: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    one_of: Sequence[str] | None = None,
+) -> Any:
+    """A dataclass field with the range or the choices that `validate` holds it to."""
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "one_of": one_of}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=limits)
+    return field(default=default, metadata=limits)
+
+
+@dataclass
+class InputConfig:
+    """What the network is fed; `None` leaves what the library says of the model."""
+
+    mean: list[float] | None = setting(None, at_least=0, at_most=1)
+    std: list[float] | None = setting(None, above=0)
+    height: int | None = setting(None, at_least=1)
+    width: int | None = setting(None, at_least=1)
+    frames: int | None = setting(None, at_least=1)
+
+
+@dataclass
+class ModelConfig:
+    """Which network, with which weights."""
+
+    source: str = "zoo"
+    name: str | None = "glyph_cnn"
+    pretrained: bool = True
+    checkpoint: str | None = None
+    factory: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    input: InputConfig = field(default_factory=InputConfig)
+
+
+@dataclass
+class TargetConfig:
+    """Which units of which layer, read where; `targets.py` says what each form means."""
+
+    layer: str = "logits"
+    units: Any = "all"
+    position: Any = "mean"
+    direction: str | None = None
+    joint: list[Any] | None = None
+    repeats: int = setting(1, at_least=1)
+    diversity: float = setting(0.5, at_least=0)
+    output: Any = None
+    channel_dim: int | None = None
+    prefix_tokens: int | None = setting(None, at_least=0)
+
+
+@dataclass
+class PixelConfig:
+    """`parametrizations/pixel.py`."""
+
+    name: str = "pixel"
+    init_std: float = setting(0.5, at_least=0)
+
+
+@dataclass
+class FourierConfig:
+    """`parametrizations/fourier.py`."""
+
+    name: str = "fourier"
+    init_std: float = setting(0.01, above=0)
+    decay: float = setting(1.0, at_least=0)
+    temporal_decay: float = setting(1.0, at_least=0)
+    decorrelate: bool = True
+
+
+@dataclass
+class PhaseConfig:
+    """`parametrizations/phase.py`."""
+
+    name: str = "phase"
+    contrast: float = setting(1.0, above=0)
+    temporal_decay: float = setting(1.0, at_least=0)
+
+
+@dataclass
+class PyramidConfig:
+    """`parametrizations/pyramid.py`."""
+
+    name: str = "pyramid"
+    init_std: float = setting(0.1, above=0)
+    coarsest: int = setting(4, at_least=1)
+    decorrelate: bool = True
+
+
+@dataclass
+class TransformsConfig:
+    """The random views of `transforms.py`."""
+
+    views: int = setting(1, at_least=1)
+    crop: list[float] = setting([1.0, 1.0], above=0, at_most=1)
+    rotate: float = setting(0.0, at_least=0, at_most=180)
+    flip: bool = False
+    noise: float = setting(0.0, at_least=0)
+    time_shift: float = setting(0.0, at_least=0)
+    time_scale: float = setting(0.0, at_least=0, at_most=0.9)
+
+
+@dataclass
+class RegularizersConfig:
+    """Weights relative to the activation's own gradient (see `regularizers.py`)."""
+
+    total_variation: float = setting(0.0, at_least=0)
+    l2: float = setting(0.0, at_least=0)
+
+
+@dataclass
+class ActivationMaximizationConfig:
+    """`methods/activation_maximization.py`."""
+
+    name: str = "activation_maximization"
+    regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)
+    rescue: bool = True
+
+
+@dataclass
+class EngineConfig:
+    """How the ascent is run."""
+
+    device: str = "auto"
+    precision: str = setting("fp32", one_of=("fp32", "bf16"))
+    batch_size: Any = "auto"
+    steps: int = setting(128, at_least=1)
+    lr: float = setting(0.05, above=0)
+    seed: int = setting(0, at_least=0)
+    log_every: int = setting(8, at_least=1)
+    channels_last: bool = False
+    checkpoint_every: int = setting(0, at_least=0)
+    threads: int | None = setting(None, at_least=1)
+
+
+@dataclass
+class OutputConfig:
+    """What is written beside the contract's files."""
+
+    fps: int = setting(8, at_least=1, at_most=60)
+    mp4: bool = True
+
+
+ParametrizationConfig = PixelConfig | FourierConfig | PhaseConfig | PyramidConfig
+MethodConfig = ActivationMaximizationConfig
+PARAMETRIZATIONS = {c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)}
+METHODS = {c.name: c for c in (ActivationMaximizationConfig,)}
+
+
+@dataclass
+class Config:
+    """One run, whole."""
+
+    model: ModelConfig
+    target: TargetConfig
+    method: MethodConfig
+    parametrization: ParametrizationConfig
+    transforms: TransformsConfig
+    engine: EngineConfig
+    output: OutputConfig
+
+
+SECTIONS: Mapping[str, type] = {
+    "model": ModelConfig,
+    "target": TargetConfig,
+    "transforms": TransformsConfig,
+    "engine": EngineConfig,
+    "output": OutputConfig,
+}
+CHOICES: Mapping[str, Mapping[str, type]] = {
+    "method": METHODS,
+    "parametrization": PARAMETRIZATIONS,
+}
+
+
+def parse(composed: DictConfig) -> Config:
+    """The composed config, typed and checked; raises `RequestError` naming the setting at fault."""
+    stray = {str(key) for key in composed} - set(SECTIONS) - set(CHOICES)
+    if stray:
+        raise unknown("config section", min(stray), [*SECTIONS, *CHOICES])
+    sections: dict[str, Any] = {
+        key: _section(composed, key, kind) for key, kind in SECTIONS.items()
+    }
+    for key, kinds in CHOICES.items():
+        name = str(OmegaConf.select(composed, f"{key}.name"))
+        if name not in kinds:
+            raise unknown(key, name, kinds)
+        sections[key] = _section(composed, key, kinds[name])
+    config = Config(**sections)
+    _validate_engine(config.engine)
+    _validate_crop(config.transforms)
+    return config
+
+
+def _section(composed: DictConfig, key: str, kind: type[T]) -> T:
+    given = OmegaConf.select(composed, key)
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(kind), given or {})
+        section = OmegaConf.to_object(typed)
+    except OmegaConfBaseException as error:
+        name = getattr(error, "full_key", None) or ""
+        text = re.sub(r"\s+", " ", str(error.msg or error)).partition(" full_key:")[0].strip()
+        if "not in" in text:
+            raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
+        raise RequestError(f"{key}.{name}: {text}") from None
+    assert isinstance(section, kind)
+    for path, value, limits in _walk(section, key):
+        _check(path, value, limits)
+    return section
+
+
+def setting_names(prefix: str, kind: type) -> Iterator[str]:
+    """The dotted names of all settings of a config dataclass."""
+    for entry in dataclasses.fields(kind):
+        name = f"{prefix}.{entry.name}"
+        yield name
+        if dataclasses.is_dataclass(entry.type) and isinstance(entry.type, type):
+            yield from setting_names(name, entry.type)
+
+
+def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    for entry in dataclasses.fields(section):
+        value = getattr(section, entry.name)
+        if dataclasses.is_dataclass(value):
+            yield from _walk(value, f"{prefix}.{entry.name}")
+        elif value is not None:
+            yield f"{prefix}.{entry.name}", value, entry.metadata
+
+
+def _check(path: str, value: Any, limits: Mapping[str, Any]) -> None:
+    one_of = limits.get("one_of")
+    if one_of is not None and value not in one_of:
+        raise RequestError(f"{path} is {value!r}; it takes one of: {', '.join(one_of)}")
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if not number == number or number in (float("inf"), float("-inf")):
+            raise RequestError(f"{path} is {value}; it must be finite")
+        if limits.get("at_least") is not None and number < limits["at_least"]:
+            raise RequestError(f"{path} is {value}; it must be at least {limits['at_least']:g}")
+        if limits.get("above") is not None and number <= limits["above"]:
+            raise RequestError(f"{path} is {value}; it must be above {limits['above']:g}")
+        if limits.get("at_most") is not None and number > limits["at_most"]:
+            raise RequestError(f"{path} is {value}; it must be at most {limits['at_most']:g}")
+
+
+def _validate_engine(engine: EngineConfig) -> None:
+    size = engine.batch_size
+    whole = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    if size != "auto" and not whole:
+        raise RequestError(f"engine.batch_size is {size!r}; it takes auto or a whole number from 1")
+
+
+def _validate_crop(transforms: TransformsConfig) -> None:
+    crop = transforms.crop
+    if len(crop) != 2 or crop[0] > crop[1]:
+        raise RequestError(f"transforms.crop is {crop}; it takes [smallest, largest] side fraction")

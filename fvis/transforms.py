@@ -1,0 +1,117 @@
+"""Random views of a picture that a robust optimum must hold up in.
+
+One resampling per step: each row has its own affine maps and noise, drawn up front from its own
+stream, so no row depends on its batch mates and the device never waits for the host.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from fvis.schema import TransformsConfig
+from fvis.streams import normal, uniform
+
+POOL_MARGIN = 32  # px by which a row's noise field exceeds its picture: 33^2 windows and 2 signs
+
+
+class Transforms:
+    """`views` random views per picture and step, all of the picture's own size.
+
+    Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
+    affine map; out of the frame the picture is mirrored. Gaussian noise comes as randomly placed
+    windows of a field drawn once per row.
+    """
+
+    def __init__(
+        self,
+        config: TransformsConfig,
+        generators: Sequence[Generator],
+        steps: int,
+        shape: tuple[int, ...],
+        device: torch.device,
+    ) -> None:
+        self.views = config.views
+        self._noise = config.noise
+        self._maps: Tensor | None = None
+        draws = steps * config.views
+        if _moves(config):
+            numbers = uniform(generators, draws, 7)
+            maps = affine_maps(config, numbers, shape)
+            self._maps = self._by_step(maps, steps).to(device)
+        if config.noise > 0:
+            self._field = noise_field(generators, shape).to(device)
+            places = (uniform(generators, draws, 2) * (POOL_MARGIN + 1)).long()
+            signs = uniform(generators, draws).sub(0.5).sign()
+            self._places = self._by_step(places, steps).to(device)
+            self._signs = self._by_step(signs, steps).to(device)
+
+    def __call__(self, rgb: Tensor, step: int) -> Tensor:
+        """Views (B * views, 3, ...) of pictures (B, 3, ...) at `step`, row by row."""
+        if self.views > 1:
+            rgb = rgb.repeat_interleave(self.views, 0)
+        if self._maps is not None:
+            maps = self._maps[step]
+            grid = functional.affine_grid(maps, list(rgb.shape), align_corners=False)
+            rgb = functional.grid_sample(
+                rgb, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+            )
+        if self._noise > 0:
+            rgb = rgb + self._noise * self._window(rgb.shape, step)
+        return rgb
+
+    def _by_step(self, draws: Tensor, steps: int) -> Tensor:
+        """Draws (B, steps * views, ...) as (steps, B * views, ...)."""
+        b, _, *rest = draws.shape
+        by_view = draws.reshape(b, steps, self.views, *rest)
+        return by_view.transpose(0, 1).reshape(steps, b * self.views, *rest)
+
+    def _window(self, shape: torch.Size, step: int) -> Tensor:
+        """Each view's noise: a window of its row's field, its sign drawn too."""
+        b, _, *_, h, w = shape
+        field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
+        places = self._places[step]
+        y = places[:, 0, None] + torch.arange(h, device=field.device)
+        x = places[:, 1, None] + torch.arange(w, device=field.device)
+        rows = torch.arange(b, device=field.device)[:, None, None]
+        window = field.movedim((-2, -1), (1, 2))[rows, y[:, :, None], x[:, None, :]]
+        signs = self._signs[step].view(b, *[1] * (len(shape) - 1))
+        return signs * window.movedim((1, 2), (-2, -1))
+
+
+def noise_field(generators: Sequence[Generator], shape: tuple[int, ...]) -> Tensor:
+    """Standard normal fields (B, 3, [T,] H + margin, W + margin)."""
+    *leading, height, width = shape
+    return normal(generators, *leading, height + POOL_MARGIN, width + POOL_MARGIN)
+
+
+def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Maps (B, N, 2, 3), or (B, N, 3, 4) for clips, from uniform numbers (B, N, 7) in [0, 1).
+
+    In `affine_grid`'s coordinates: x, y (and t) from -1 to 1 over the picture. Crops lie inside
+    the picture; rotation is about the crop's centre; pixels are square on frames that are not.
+    """
+    side, x, y, angle, flip, shift, stretch = numbers.unbind(-1)
+    smallest, largest = config.crop
+    side = smallest + (largest - smallest) * side
+    x, y = ((2 * place - 1) * (1 - side) for place in (x, y))
+    angle = (2 * angle - 1) * math.radians(config.rotate)
+    mirrored = config.flip and len(shape) == 3  # a mirrored clip would move the other way
+    mirror = torch.where(flip < 0.5, -1.0, 1.0) if mirrored else torch.ones_like(side)
+    aspect = shape[-1] / shape[-2]
+    cos, sin, zero = side * angle.cos(), side * angle.sin(), torch.zeros_like(side)
+    if len(shape) == 3:
+        rows = [cos * mirror, -sin / aspect, x, sin * aspect * mirror, cos, y]
+        return torch.stack(rows, -1).reshape(*side.shape, 2, 3)
+    moved = (2 * shift - 1) * config.time_shift * 2 / shape[1]
+    speed = 1 + (2 * stretch - 1) * config.time_scale
+    rows = [cos * mirror, -sin / aspect, zero, x, sin * aspect * mirror, cos, zero, y]
+    rows += [zero, zero, speed, moved]
+    return torch.stack(rows, -1).reshape(*side.shape, 3, 4)
+
+
+def _moves(config: TransformsConfig) -> bool:
+    still = tuple(config.crop) == (1.0, 1.0) and not config.rotate and not config.flip
+    return not (still and not config.time_shift and not config.time_scale)
