@@ -1,5 +1,6 @@
 """The batched optimization loop: pictures climb their scores, each row for itself."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -56,21 +57,25 @@ def ascend(
 ) -> Trace:
     """Move `picture`'s numbers up the scores of its views for `engine.steps` Adam steps.
 
-    `score(views, step)` gives one number per view (B * views,), from that view alone. A row's
-    penalties are balanced: each one's gradient to the picture is scaled to `weight` times the
-    length of the row's score gradient, so one weight means the same on every network. The loop
-    never waits for the device, except where `on_step` reads the trace.
+    `score(views, step)` gives one number per view (B * views,), from that view alone. Every row's
+    score gradient to its picture is scaled to length 1 and each penalty's to its `weight`, so
+    settings mean the same on every network, and at every step whatever the view. The loop never
+    waits for the device, except where `on_step` reads the trace.
     """
-    # A gradient's size varies by many orders between networks; an epsilon must never matter.
-    optimizer = torch.optim.Adam(picture.numbers, lr=engine.lr, eps=1e-15)
+    # Rows' gradients have length 1 below, so Adam's epsilon can be out of the way.
+    b0, b1 = engine.betas
+    optimizer = torch.optim.Adam(picture.numbers, lr=engine.lr, betas=(b0, b1), eps=1e-15)
     trace = Trace()
     for step in range(engine.steps):
+        optimizer.param_groups[0]["lr"] = engine.lr * cosine(step, engine.steps, engine.lr_final)
         optimizer.zero_grad(set_to_none=True)
         rgb = picture.render()
         leaf = rgb.detach().requires_grad_(True)
-        scores = score(views(leaf, step), step).unflatten(0, (-1, views.views)).mean(1)
+        by_view = score(views(leaf, step), step)
+        scores = by_view.view(len(leaf), views.views).mean(1)
         (uphill,) = torch.autograd.grad(scores.sum(), leaf)
-        downhill = [_balanced(penalty, leaf, uphill) for penalty in penalties]
+        uphill = uphill / _lengths(uphill).clamp_min(TINY)
+        downhill = [_balanced(penalty, leaf) for penalty in penalties]
         rgb.backward(sum(downhill, start=-uphill))
         optimizer.step()
         if step % engine.log_every == 0 or step == engine.steps - 1:
@@ -80,11 +85,16 @@ def ascend(
     return trace
 
 
-def _balanced(penalty: Penalty, leaf: Tensor, uphill: Tensor) -> Tensor:
-    """The penalty's gradient, each row's scaled to `weight` times the length of `uphill`'s."""
+def cosine(step: int, steps: int, final: float) -> float:
+    """The factor from 1 at step 0 to `final` at the last step, along half a cosine."""
+    progress = step / max(1, steps - 1)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _balanced(penalty: Penalty, leaf: Tensor) -> Tensor:
+    """The penalty's gradient, each row's scaled to length `weight`."""
     (gradient,) = torch.autograd.grad(penalty.value(leaf).sum(), leaf)
-    ratio = _lengths(uphill) / _lengths(gradient).clamp_min(TINY)
-    return penalty.weight * ratio * gradient
+    return penalty.weight * gradient / _lengths(gradient).clamp_min(TINY)
 
 
 def _lengths(batch: Tensor) -> Tensor:

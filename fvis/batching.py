@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 J = TypeVar("J")
 R = TypeVar("R")
 
-AUTO_SIZE = {"cpu": 8, "mps": 16}  # past 8 rows a CPU gains nothing more
+AUTO_SIZE = {"cpu": 4, "mps": 16}  # past 4 rows a CPU gains nothing more
 AUTO_SIZE_CUDA = 64
 
 

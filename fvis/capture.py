@@ -51,6 +51,7 @@ class Network:
         self._trainable: list[nn.Parameter] = []
         self._calls: list[int] = []
         self._captured: dict[int, Tensor] = {}
+        self._nearest: list[nn.Module] | None = None
 
     def __enter__(self) -> "Network":
         module = self._model.module
@@ -99,23 +100,45 @@ class Network:
 
     @contextlib.contextmanager
     def straight_through(self) -> Iterator[None]:
-        """A context in which activation functions pass gradients as if they were the identity.
+        """A context in which the activation function nearest to what is read passes all gradients.
 
-        What they return is unchanged. A unit behind a ReLU's zero or a GELU's flat side, whose
-        true gradient vanishes, can then be climbed out of it.
+        It returns what it always does, but to the gradient it is the identity. A unit behind a
+        ReLU's zero or a GELU's flat side, whose true gradient vanishes, can then be climbed out of
+        it. Earlier activations keep their gradients: through many at once the sum leads nowhere.
         """
-        active = [m for m in self._model.module.modules() if isinstance(m, RECTIFIERS)]
-        in_place = [module for module in active if getattr(module, "inplace", False)]
-        handles = [m.register_forward_hook(_pass_gradient, prepend=True) for m in active]
+        nearest = self._nearest_activation()
+        if nearest is None:
+            yield
+            return
+        in_place = getattr(nearest, "inplace", False)
+        handle = nearest.register_forward_hook(_pass_gradient, prepend=True)
         try:
-            for module in in_place:
-                module.inplace = False  # the hook needs the input as it was
+            if in_place:
+                nearest.inplace = False  # the hook needs the input as it was
             yield
         finally:
-            for module in in_place:
-                module.inplace = True
-            for handle in handles:
-                handle.remove()
+            if in_place:
+                nearest.inplace = True  # type: ignore[assignment]  # nn.Module types it as a tensor
+            handle.remove()
+
+    def _nearest_activation(self) -> nn.Module | None:
+        """The last activation function that a forward pass runs before it stops."""
+        if self._nearest is None:
+            ran: list[nn.Module] = []
+            active = [m for m in self._model.module.modules() if isinstance(m, RECTIFIERS)]
+            # Before the hook that stops the pass, which may be on the very same module.
+            handles = [
+                m.register_forward_hook(lambda m, *_: ran.append(m), prepend=True) for m in active
+            ]
+            device = next((p.device for p in self._model.module.parameters()), None)
+            try:
+                with torch.no_grad():
+                    self(torch.full((1, *self._model.preprocessing.shape), 0.5, device=device))
+            finally:
+                for handle in handles:
+                    handle.remove()
+            self._nearest = ran[-1:]
+        return self._nearest[0] if self._nearest else None
 
     def _hook(self, index: int, layer: Layer) -> Any:
         def capture(module: nn.Module, args: Any, value: Any) -> None:

@@ -113,9 +113,13 @@ class TransformsConfig:
 
     views: int = setting(1, at_least=1)
     crop: list[float] = setting([1.0, 1.0], above=0, at_most=1)
+    shift: float = setting(0.0, at_least=0, at_most=1)
     rotate: float = setting(0.0, at_least=0, at_most=180)
     flip: bool = False
     noise: float = setting(0.0, at_least=0)
+    gain: float = setting(0.0, at_least=0)
+    offset: float = setting(0.0, at_least=0, at_most=1)
+    settle: float = setting(0.0, at_least=0, at_most=1)
     time_shift: float = setting(0.0, at_least=0)
     time_scale: float = setting(0.0, at_least=0, at_most=0.9)
 
@@ -144,8 +148,10 @@ class EngineConfig:
     device: str = "auto"
     precision: str = setting("fp32", one_of=("fp32", "bf16"))
     batch_size: Any = "auto"
-    steps: int = setting(128, at_least=1)
-    lr: float = setting(0.05, above=0)
+    steps: int = setting(160, at_least=1)
+    lr: float = setting(0.07, above=0)
+    lr_final: float = setting(0.2, at_least=0, at_most=1)
+    betas: list[float] = setting([0.5, 0.99], at_least=0, at_most=0.9999)
     seed: int = setting(0, at_least=0)
     log_every: int = setting(8, at_least=1)
     channels_last: bool = False
@@ -267,6 +273,8 @@ def _check(path: str, value: Any, limits: Mapping[str, Any]) -> None:
 def _validate_engine(engine: EngineConfig) -> None:
     size = engine.batch_size
     whole = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    if len(engine.betas) != 2:
+        raise RequestError(f"engine.betas is {engine.betas}; it takes Adam's two decay rates")
     if size != "auto" and not whole:
         raise RequestError(f"engine.batch_size is {size!r}; it takes auto or a whole number from 1")
 

@@ -21,8 +21,9 @@ class Transforms:
     """`views` random views per picture and step, all of the picture's own size.
 
     Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
-    affine map; out of the frame the picture is mirrored. Gaussian noise comes as randomly placed
-    windows of a field drawn once per row.
+    affine map; out of the frame the picture is mirrored. Each channel's contrast and brightness
+    vary about mid-grey. Gaussian noise comes as randomly placed windows of a field drawn once per
+    row. In the last `settle` share of the steps the map rests.
     """
 
     def __init__(
@@ -37,10 +38,17 @@ class Transforms:
         self._noise = config.noise
         self._maps: Tensor | None = None
         draws = steps * config.views
+        self._gains: Tensor | None = None
         if _moves(config):
-            numbers = uniform(generators, draws, 7)
-            maps = affine_maps(config, numbers, shape)
+            maps = affine_maps(config, uniform(generators, draws, 7), shape)
+            resting = int(draws * (1 - config.settle))
+            maps[:, resting:] = resting_maps(config, maps[:, resting:])
             self._maps = self._by_step(maps, steps).to(device)
+        if config.gain > 0 or config.offset > 0:
+            numbers = 2 * uniform(generators, draws, 2, 3) - 1
+            numbers = numbers[(...,) + (None,) * (len(shape) - 1)]
+            self._gains = self._by_step((config.gain * numbers[:, :, 0]).exp(), steps).to(device)
+            self._offsets = self._by_step(config.offset * numbers[:, :, 1], steps).to(device)
         if config.noise > 0:
             self._field = noise_field(generators, shape).to(device)
             places = (uniform(generators, draws, 2) * (POOL_MARGIN + 1)).long()
@@ -58,6 +66,8 @@ class Transforms:
             rgb = functional.grid_sample(
                 rgb, grid, mode="bilinear", padding_mode="reflection", align_corners=False
             )
+        if self._gains is not None:
+            rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
         if self._noise > 0:
             rgb = rgb + self._noise * self._window(rgb.shape, step)
         return rgb
@@ -91,12 +101,13 @@ def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...
     """Maps (B, N, 2, 3), or (B, N, 3, 4) for clips, from uniform numbers (B, N, 7) in [0, 1).
 
     In `affine_grid`'s coordinates: x, y (and t) from -1 to 1 over the picture. Crops lie inside
-    the picture; rotation is about the crop's centre; pixels are square on frames that are not.
+    the picture, but for `shift` (a share of the side); rotation is about the crop's centre;
+    pixels are square on frames that are not.
     """
     side, x, y, angle, flip, shift, stretch = numbers.unbind(-1)
     smallest, largest = config.crop
     side = smallest + (largest - smallest) * side
-    x, y = ((2 * place - 1) * (1 - side) for place in (x, y))
+    x, y = ((2 * place - 1) * (1 - side + 2 * config.shift) for place in (x, y))
     angle = (2 * angle - 1) * math.radians(config.rotate)
     mirrored = config.flip and len(shape) == 3  # a mirrored clip would move the other way
     mirror = torch.where(flip < 0.5, -1.0, 1.0) if mirrored else torch.ones_like(side)
@@ -112,6 +123,13 @@ def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...
     return torch.stack(rows, -1).reshape(*side.shape, 3, 4)
 
 
+def resting_maps(config: TransformsConfig, maps: Tensor) -> Tensor:
+    """`maps` (..., 2, 3) or (..., 3, 4) without crop, shift and rotation; flips stay."""
+    rest = torch.eye(maps.shape[-2], maps.shape[-1], dtype=maps.dtype).expand_as(maps).clone()
+    rest[..., 0, 0] = maps[..., 0, 0].sign() if config.flip else 1.0
+    return rest
+
+
 def _moves(config: TransformsConfig) -> bool:
-    still = tuple(config.crop) == (1.0, 1.0) and not config.rotate and not config.flip
-    return not (still and not config.time_shift and not config.time_scale)
+    settings = (config.shift, config.rotate, config.flip, config.time_shift, config.time_scale)
+    return tuple(config.crop) != (1.0, 1.0) or any(settings)

@@ -27,8 +27,8 @@ from fvis.transforms import Transforms
 
 # In units of the layer's own spread: a rise that small is suspect, one smaller still is none.
 # A healthy unit rises by many spreads; one on GELU's flat side creeps from -0.1 to 0 at most.
-SUSPECT, DEAD = 1.0, 0.02
-RESCUE_STEPS = 16  # steps with gradients let through, before the true ones take over
+SUSPECT, DEAD = 0.4, 0.02
+RESCUE_SHARE = 0.25  # of the steps with gradients let through, before the true ones take over
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ActivationMaximization:
         if suspect and _settings(self._context.config).rescue:
             second = self._attempt([jobs[row] for row in suspect], on_step, rescue=True)
             for place, row in enumerate(suspect):
-                if second.rise[place] > first.rise[row]:
+                if second.rise[place] > 2 * max(first.rise[row], 0) + DEAD:
                     best[row] = (second, place)
         return [
             self._result(job, attempt, row, rescued=attempt is not first)
@@ -91,7 +91,7 @@ class ActivationMaximization:
         with Network(context.model, layers, config.target.output, context.autocast) as network:
 
             def score(rgb: Tensor, step: int) -> Tensor:
-                climbing_out = rescue and step < RESCUE_STEPS
+                climbing_out = rescue and step < RESCUE_SHARE * config.engine.steps
                 with network.straight_through() if climbing_out else contextlib.nullcontext():
                     return objective.scores(network(rgb), per_view)
 

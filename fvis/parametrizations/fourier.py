@@ -51,7 +51,7 @@ def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> 
         return scale
     frames = size[0]
     temporal = torch.fft.fftfreq(frames).abs().clamp_min(1 / frames) * frames
-    slower = math.sqrt(frames) * temporal.pow(-temporal_decay)
+    slower: Tensor = math.sqrt(frames) * temporal.pow(-temporal_decay)
     return slower[:, None, None] * scale
 
 

@@ -29,7 +29,7 @@ def build(
     `contrast` multiplies the amplitudes; a clip's fall over time as 1/f_t^temporal_decay, their
     energy per frame that of a picture.
     """
-    fixed = (config.contrast * amplitudes(shape[1:], config.temporal_decay)).to(device)
+    fixed = (config.contrast * fixed_amplitudes(shape[1:], config.temporal_decay)).to(device)
     phases = leaf(2 * math.pi * uniform(generators, *fixed.shape), device)
     axes = tuple(range(-len(shape) + 1, 0))
 
@@ -40,7 +40,7 @@ def build(
     return Parametrization((phases,), render)
 
 
-def amplitudes(size: Sequence[int], temporal_decay: float) -> Tensor:
+def fixed_amplitudes(size: Sequence[int], temporal_decay: float) -> Tensor:
     """Fixed amplitudes (3, H, W // 2 + 1), or (3, T, H, W // 2 + 1) for `size` (T, H, W)."""
     spatial = amplitude(*size[-2:])
     if len(size) == 2:
@@ -49,4 +49,5 @@ def amplitudes(size: Sequence[int], temporal_decay: float) -> Tensor:
     temporal = (torch.fft.fftfreq(frames).abs() * frames).clamp_min(1).pow(-temporal_decay)
     length: Tensor = temporal.norm()
     temporal = temporal * math.sqrt(frames) / length
-    return spatial[:, None] * temporal[None, :, None, None]
+    amplitudes: Tensor = spatial[:, None] * temporal[None, :, None, None]
+    return amplitudes

@@ -1,0 +1,57 @@
+# `make demo` and `make test` are all of the set-up: each makes the environment it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS := .venv-peers
+INSTALLED := $(VENV)/.installed
+DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden
+
+.PHONY: demo test lint bench figures zoo lock clean
+
+demo: $(INSTALLED)  ## visualise the embedded networks: no download, a few minutes
+	@for name in $(DEMO); do \
+		$(BIN)/fvis run experiment=$$name hydra.run.dir=outputs/demo/$$name || exit 1; \
+	done
+	@$(BIN)/fvis report $(DEMO:%=outputs/demo/%)
+
+test: $(INSTALLED)  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+zoo: $(INSTALLED)  ## train the embedded networks again
+	$(BIN)/python -m fvis.zoo.train
+
+bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare limit and the peers
+	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python
+
+figures: $(INSTALLED)  ## the experiments of configs/experiment, each into outputs/figures
+	@for file in configs/experiment/*.yaml; do \
+		name=$$(basename $$file .yaml); \
+		$(BIN)/fvis run experiment=$$name hydra.run.dir=outputs/figures/$$name || exit 1; \
+	done
+
+lock: $(INSTALLED)  ## pin what a fresh resolution gives; CUDA's own packages exist for Linux alone
+	$(BIN)/pip install --quiet --dry-run --ignore-installed --report - '.[dev]' \
+		| $(BIN)/python -c 'import json, sys; print("\n".join(sorted( \
+			"{name}=={version}".format(**p["metadata"]) \
+			+ "; sys_platform == \"linux\"" * p["metadata"]["name"].startswith(("nvidia", "cuda", "triton")) \
+			for p in json.load(sys.stdin)["install"] if p["metadata"]["name"] != "fvis")))' \
+		> requirements.lock
+
+clean:  ## take away the environments; outputs stay
+	rm -rf $(VENV) $(PEERS)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS)/.installed: tests/benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

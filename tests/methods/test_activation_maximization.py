@@ -1,0 +1,161 @@
+"""Units are found, rescued or called dead; pictures depend on their own unit alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from fvis.artifacts import read_png
+from fvis.methods import METHODS, Context, Result
+from fvis.models import Model, Preprocessing
+from fvis.schema import (
+    ActivationMaximizationConfig,
+    Config,
+    EngineConfig,
+    FourierConfig,
+    ModelConfig,
+    OutputConfig,
+    TargetConfig,
+    TransformsConfig,
+)
+
+NATURAL = TransformsConfig(crop=[0.3, 1.0], rotate=10, flip=True, noise=0.1)
+
+
+class Net(nn.Module):
+    """A small random CNN or 3D CNN with a hidden layer, dead units and logits."""
+
+    def __init__(self, dims: int = 2) -> None:
+        super().__init__()
+        conv = nn.Conv2d if dims == 2 else nn.Conv3d
+        pool = nn.AdaptiveAvgPool2d if dims == 2 else nn.AdaptiveAvgPool3d
+        self.conv = conv(3, 8, 5, 2)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = pool(1)
+        self.head = nn.Linear(8, 6)
+        with torch.no_grad():
+            self.conv.bias[0] = -1e6  # dead: no input reaches above it
+            self.conv.weight[1] = 0.3 * self.conv.weight[1].sign()
+            self.conv.bias[1] = -4.0  # asleep: silent at the start, awake for the right picture
+            self.conv.weight[1] -= self.conv.weight[1].mean()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.pool(self.relu(self.conv(x))).flatten(1))
+
+
+def context(dims: int = 2, steps: int = 40, seed: int = 0, **target: Any) -> Context:
+    torch.manual_seed(0)
+    size = (24, 24, None if dims == 2 else 6)
+    model = Model(
+        Net(dims).eval(), "net", Preprocessing(*size, (0.5,) * 3, (0.25,) * 3), None, "", ""
+    )
+    config = Config(
+        ModelConfig(),
+        TargetConfig(**target),
+        ActivationMaximizationConfig(),
+        FourierConfig(),
+        NATURAL,
+        EngineConfig(steps=steps, seed=seed),
+        OutputConfig(),
+    )
+    return Context(config, model, torch.device("cpu"))
+
+
+def solve(given: Context) -> list[Result]:
+    method = METHODS["activation_maximization"](given)
+    jobs = [job for group in method.groups for job in group]
+    return method.solve(jobs, lambda step, trace: None)
+
+
+def picture(result: Result, folder: Path) -> torch.Tensor:
+    path = folder / f"{result.name}.png"
+    result.files["image.png"](path)
+    return torch.from_numpy(read_png(path))
+
+
+def test_every_unit_rises_and_the_saved_picture_gives_the_final_score(tmp_path: Path) -> None:
+    given = context(units="all")
+    for result in solve(given):
+        activation = result.metadata["activation"]
+        assert result.metadata["status"] == "ok"
+        assert activation["final"] > activation["initial"]
+        with torch.no_grad():
+            rgb = picture(result, tmp_path)[None]
+            score = given.model.module(given.model.preprocessing.normalise(rgb))
+        assert score[0, result.metadata["unit"]].item() == pytest.approx(
+            activation["final"], rel=1e-4, abs=1e-4
+        )
+
+
+def test_a_unit_alone_and_in_a_batch_agree() -> None:
+    together = {r.name: r for r in solve(context(units=[0, 2, 3, 5]))}
+    for unit in (0, 2, 3, 5):
+        (alone,) = solve(context(units=unit))
+        final = together[alone.name].metadata["activation"]["final"]
+        assert alone.metadata["activation"]["final"] == pytest.approx(final, rel=0.02)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path: Path) -> None:
+    runs = [solve(context(units=[1, 4], seed=seed)) for seed in (3, 3, 4)]
+    files = []
+    for k, results in enumerate(runs):
+        path = tmp_path / f"{k}.png"
+        results[0].files["image.png"](path)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_global_random_state_is_neither_used_nor_changed() -> None:
+    torch.manual_seed(5)
+    given = context(units=0, steps=5)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first = solve(given)[0].metadata["activation"]["final"]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(8)
+    assert solve(given)[0].metadata["activation"]["final"] == first
+
+
+def test_a_sleeping_unit_is_rescued_and_a_dead_one_reported() -> None:
+    given = context(layer="relu", units=[0, 1, 2], steps=80)
+    given.config.transforms = TransformsConfig()
+    dead, asleep, plain = solve(given)
+    assert dead.metadata["status"] == "dead"
+    assert asleep.metadata["activation"]["initial"] == 0
+    assert asleep.metadata["status"] == "rescued"
+    assert asleep.metadata["activation"]["final"] > 0
+    assert plain.metadata["status"] != "dead"
+
+
+def test_repeats_of_a_unit_differ_more_with_the_diversity_term(tmp_path: Path) -> None:
+    def similarity(diversity: float) -> float:
+        given = context(layer="relu", units=2, repeats=3, diversity=diversity, steps=60)
+        rgb = torch.stack([picture(r, tmp_path) for r in solve(given)])
+        with torch.no_grad():
+            values = given.model.module.relu(given.model.module.conv(rgb * 4 - 2)).flatten(2)
+        gram = torch.einsum("bcp,bdp->bcd", *[nn.functional.normalize(values, dim=1)] * 2)
+        flat = nn.functional.normalize(gram.flatten(1), dim=1)
+        return (flat @ flat.T)[0, 1].item()
+
+    assert similarity(2.0) < similarity(0.0)
+
+
+def test_a_clip_is_written_as_gif_and_mp4(tmp_path: Path) -> None:
+    (result,) = solve(context(dims=3, units=1, steps=10))
+    assert sorted(result.files) == ["clip.gif", "clip.mp4"]
+    for name, write in result.files.items():
+        write(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 0
+    assert result.metadata["activation"]["final"] > result.metadata["activation"]["initial"]
+
+
+def test_the_models_weights_are_untouched() -> None:
+    given = context(units=[0, 1], steps=5)
+    before = {k: v.clone() for k, v in given.model.module.state_dict().items()}
+    solve(given)
+    for key, value in given.model.module.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert all(p.grad is None and p.requires_grad for p in given.model.module.parameters())

@@ -1,0 +1,88 @@
+"""Every parametrization gives RGB in [0, 1], each row from its own stream alone."""
+
+import pytest
+import torch
+
+from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
+from fvis.parametrizations.colour import correlate
+from fvis.parametrizations.fourier import spectrum_scale
+from fvis.parametrizations.natural_spectrum import amplitude
+from fvis.schema import PARAMETRIZATIONS as CONFIGS
+from fvis.streams import stream
+
+CPU = torch.device("cpu")
+SHAPES = [(3, 32, 32), (3, 33, 47), (3, 8, 16, 24), (3, 5, 15, 9)]
+
+
+def build(name: str, shape: tuple[int, ...], rows: list[int]) -> Parametrization:
+    return PARAMETRIZATIONS[name](CONFIGS[name](), [stream(row) for row in rows], shape, CPU)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_pictures_have_the_asked_shape_and_range(name: str, shape: tuple[int, ...]) -> None:
+    rgb = build(name, shape, [1, 2]).render()
+    assert rgb.shape == (2, *shape)
+    assert rgb.min() >= 0
+    assert rgb.max() <= 1
+    assert rgb[0].std() > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_a_row_depends_on_its_own_stream_alone(name: str, shape: tuple[int, ...]) -> None:
+    together, alone = build(name, shape, [7, 1, 2]).render(), build(name, shape, [1]).render()
+    torch.testing.assert_close(together[1], alone[0])
+    assert not torch.allclose(together[0], together[1])
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_gradients_do_not_cross_rows(name: str) -> None:
+    picture = build(name, (3, 16, 16), [1, 2])
+    picture.render()[0].sum().backward()
+    for numbers in picture.numbers:
+        assert numbers.grad is not None
+        assert numbers.grad[0].abs().sum() > 0
+        assert numbers.grad[1].abs().sum() == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 40), (3, 4, 24, 40)])
+def test_fourier_amplitudes_fall_as_one_over_frequency(shape: tuple[int, ...]) -> None:
+    scale = spectrum_scale(shape[1:], 1.0, 1.0)
+    first = scale if scale.dim() == 2 else scale[0]
+    assert first[0, 4] == pytest.approx(float(first[0, 2]) / 2)
+    assert first[3, 0] == pytest.approx(float(first[6, 0]) * 2), "the same on the other axis"
+
+
+def test_fourier_movement_falls_as_one_over_temporal_frequency() -> None:
+    scale = spectrum_scale((16, 24, 24), 1.0, 2.0)
+    assert scale[4, 3, 3] == pytest.approx(float(scale[2, 3, 3]) / 4)
+    torch.testing.assert_close(scale[-4], scale[4])
+
+
+def test_phase_keeps_every_amplitude_whatever_the_ascent_does() -> None:
+    picture = build("phase", (3, 32, 32), [3])
+    with torch.no_grad():
+        picture.numbers[0].add_(torch.randn_like(picture.numbers[0]))
+    logits = picture.render().logit()
+    decorrelated = torch.linalg.solve(correlate(torch.eye(3)[None])[0], logits.flatten(2))
+    spectrum = torch.fft.rfft2(decorrelated.view(1, 3, 32, 32), norm="ortho").abs()[0]
+    inner = (slice(None), slice(1, 16), slice(1, 16))  # the real FFT's edges fold
+    torch.testing.assert_close(spectrum[inner], amplitude(32, 32)[inner], rtol=1e-2, atol=1e-2)
+
+
+def test_the_natural_spectrum_falls_with_frequency_in_every_colour() -> None:
+    spectrum = amplitude(64, 64)
+    assert (spectrum[:, 0, 1:30:4].diff(dim=1) < 0).all()
+    assert (spectrum[0] > spectrum[1]).float().mean() > 0.5, "most of it is lightness"
+
+
+def test_a_pyramid_can_make_its_finest_and_its_coarsest_pattern() -> None:
+    picture = build("pyramid", (3, 16, 16), [0])
+    fine, coarse = picture.numbers[0], picture.numbers[-1]
+    assert fine.shape == (1, 3, 16, 16)
+    assert coarse.shape == (1, 3, 4, 4)
+    flat = picture.render()
+    with torch.no_grad():
+        coarse.add_(5)
+    assert (picture.render() - flat).abs().mean() > 0.1

@@ -1,0 +1,128 @@
+"""The ascent finds optima known in closed form, each row for itself."""
+
+import functools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fvis.ascent import Penalty, Trace, ascend
+from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
+from fvis.regularizers import l2, total_variation
+from fvis.schema import PARAMETRIZATIONS as CONFIGS
+from fvis.schema import EngineConfig, TransformsConfig
+from fvis.streams import stream
+from fvis.transforms import Transforms
+
+CPU = torch.device("cpu")
+SHAPE = (3, 12, 12)
+
+
+def picture_of(name: str, rows: list[int]) -> Parametrization:
+    return PARAMETRIZATIONS[name](CONFIGS[name](), [stream(row) for row in rows], SHAPE, CPU)
+
+
+def still(rows: int, steps: int) -> Transforms:
+    return Transforms(TransformsConfig(), [stream(0)] * rows, steps, SHAPE, CPU)
+
+
+def kernels(rows: int) -> Tensor:
+    """Smooth zero-mean patterns: a Fourier picture can follow them in few steps."""
+    noise = torch.randn(rows, *SHAPE, generator=stream("kernels"))
+    smooth = nn.functional.avg_pool2d(noise, 5, 1, 2, count_include_pad=False)
+    return smooth - smooth.mean((1, 2, 3), keepdim=True)
+
+
+def linear(weights: Tensor, views: Tensor, step: int) -> Tensor:
+    return (weights * views).flatten(1).sum(1)
+
+
+def climb(name: str, weights: Tensor, penalties: list[Penalty], steps: int) -> tuple[Tensor, Trace]:
+    rows = len(weights)
+    picture = picture_of(name, list(range(rows)))
+    engine = EngineConfig(steps=steps, log_every=10)
+    score = functools.partial(linear, weights)
+    trace = ascend(picture, score, still(rows, steps), penalties, engine)
+    return picture.render().detach(), trace
+
+
+@pytest.mark.parametrize("name", ["pixel", "fourier", "pyramid"])
+def test_a_linear_units_optimum_is_its_kernels_direction(name: str) -> None:
+    # max w.x - lambda/2 |x - grey|^2 has its optimum along w: the balanced penalty keeps x inside.
+    weights = kernels(3)
+    rgb, _ = climb(name, weights, [Penalty(1.0, l2)], 400)
+    found = (rgb - 0.5).flatten(1)
+    cosine = torch.cosine_similarity(found, weights.flatten(1))
+    assert cosine.min() > 0.95, cosine
+
+
+@pytest.mark.parametrize("name", ["pixel", "fourier", "pyramid"])
+def test_unpenalised_a_linear_unit_drives_pixels_to_its_kernels_sign(name: str) -> None:
+    weights = kernels(2)
+    rgb, _ = climb(name, weights, [], 600)
+    strong = weights.abs() > weights.abs().flatten(1).median(1).values.view(-1, 1, 1, 1)
+    agree = ((rgb > 0.5) == (weights > 0))[strong].float().mean()
+    assert agree > 0.97
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_every_score_rises(name: str) -> None:
+    _, trace = climb(name, kernels(3), [], 60)
+    for row in trace.rows():
+        assert row[-1][1] > row[0][1]
+        assert row[0][0] == 0
+        assert row[-1][0] == 59
+
+
+def test_rows_do_not_depend_on_their_batch_mates() -> None:
+    weights = kernels(4)
+    together, _ = climb("fourier", weights, [Penalty(0.3, total_variation)], 50)
+    alone, _ = climb("fourier", weights[:1], [Penalty(0.3, total_variation)], 50)
+    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
+
+
+def test_one_penalty_weight_means_the_same_at_every_scale_of_the_score() -> None:
+    weights = kernels(1)
+    penalties = [Penalty(0.5, l2)]
+    small, _ = climb("fourier", weights * 1e-6, penalties, 80)
+    large, _ = climb("fourier", weights * 1e6, penalties, 80)
+    torch.testing.assert_close(small, large, atol=1e-3, rtol=0)
+
+
+def test_total_variation_smooths() -> None:
+    weights = kernels(1) + torch.randn(1, *SHAPE, generator=stream("rough"))
+    rough, _ = climb("pixel", weights, [], 60)
+    smooth, _ = climb("pixel", weights, [Penalty(0.9, total_variation)], 60)
+    assert total_variation(smooth) < 0.7 * total_variation(rough)
+
+
+def test_a_row_that_is_not_finite_leaves_the_others_alone() -> None:
+    weights = kernels(2)
+    broken = weights.clone()
+    broken[0, 0, 0, 0] = torch.nan
+    whole, _ = climb("fourier", weights, [], 30)
+    half, _ = climb("fourier", broken, [], 30)
+    assert half[0].isnan().any()
+    torch.testing.assert_close(half[1], whole[1])
+
+
+def test_views_are_averaged_per_row() -> None:
+    weights = kernels(2)
+    picture = picture_of("fourier", [0, 1])
+    config = TransformsConfig(views=3, noise=0.1)
+    views = Transforms(config, [stream(1), stream(2)], 5, SHAPE, CPU)
+    seen: list[Tensor] = []
+
+    def score(rgb: Tensor, step: int) -> Tensor:
+        seen.append(linear(weights.repeat_interleave(3, 0), rgb, step))
+        return seen[-1]
+
+    trace = ascend(picture, score, views, [], EngineConfig(steps=5, log_every=1))
+    first = trace.scores[0]
+    assert seen[0].shape == (6,)
+    torch.testing.assert_close(first, seen[0].detach().view(2, 3).mean(1))
+
+
+def test_the_trace_is_read_every_log_every_steps_and_at_the_end() -> None:
+    _, trace = climb("fourier", kernels(1), [], 25)
+    assert trace.steps == [0, 10, 20, 24]

@@ -1,0 +1,52 @@
+"""Work is split to fit, and no job is lost or done twice when memory runs out."""
+
+import pytest
+import torch
+
+from fvis.batching import in_batches
+from fvis.errors import RequestError
+
+
+def groups(*sizes: int) -> list[list[int]]:
+    numbers = iter(range(100))
+    return [[next(numbers) for _ in range(size)] for size in sizes]
+
+
+def test_batches_hold_at_most_the_size_and_never_divide_a_group() -> None:
+    batches = list(in_batches(groups(1, 1, 2, 1, 3), 3, lambda batch: list(batch)))
+    assert batches == [[0, 1], [2, 3, 4], [5, 6, 7]]
+
+
+def test_a_group_larger_than_the_size_goes_alone() -> None:
+    batches = list(in_batches(groups(1, 4, 1), 2, lambda batch: list(batch)))
+    assert batches == [[0], [1, 2, 3, 4], [5]]
+
+
+def test_the_batch_is_halved_when_memory_runs_out() -> None:
+    tried: list[int] = []
+
+    def solve(batch: list[int]) -> list[int]:
+        tried.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return batch
+
+    batches = list(in_batches(groups(*[1] * 9), 8, solve))
+    assert [job for batch in batches for job in batch] == list(range(9))
+    assert tried == [8, 4, 2, 2, 2, 2, 1]
+
+
+def test_one_job_that_does_not_fit_is_the_requests_fault() -> None:
+    def solve(batch: list[int]) -> list[int]:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RequestError, match="does not fit"):
+        list(in_batches(groups(1, 1), 4, solve))
+
+
+def test_other_errors_are_not_taken_for_memory() -> None:
+    def solve(batch: list[int]) -> list[int]:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(in_batches(groups(1), 4, solve))

@@ -1,0 +1,179 @@
+"""The network is frozen, stopped at the layer, read truly, and left as it came."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from fvis.capture import Network
+from fvis.models import Model, Preprocessing
+from fvis.models.layers import survey
+
+PLAIN = Preprocessing(32, 32, None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def model_of(module: nn.Module, preprocessing: Preprocessing = PLAIN) -> Model:
+    return Model(module, "test", preprocessing, None, "", "state_dict")
+
+
+def open_network(module: nn.Module, *paths: str) -> Network:
+    model = model_of(module)
+    found = survey(model)
+    return Network(model, [found[path] for path in paths])
+
+
+class Tail(nn.Module):
+    """A convolution, an in-place ReLU on its output, and a layer that must not be reached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.reached = 0
+        self.last = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.conv(x))
+        self.reached += 1
+        return self.last(x).mean((2, 3))
+
+
+def test_a_layer_before_an_in_place_relu_is_read_before_it() -> None:
+    module = Tail()
+    x = torch.rand(2, 3, 32, 32)
+    expected = nn.functional.conv2d(x, module.conv.weight)
+    with open_network(module, "conv") as network:
+        (value,) = network(x)
+    assert (expected < 0).any()
+    torch.testing.assert_close(value, expected)
+
+
+def test_several_layers_are_each_read_before_what_runs_on_changes_them() -> None:
+    module = Tail()
+    x = torch.rand(2, 3, 32, 32)
+    expected = nn.functional.conv2d(x, module.conv.weight)
+    with open_network(module, "conv", "relu", "logits") as network:
+        conv, relu, logits = network(x)
+    torch.testing.assert_close(conv, expected)
+    torch.testing.assert_close(relu, expected.relu())
+    torch.testing.assert_close(logits, module(x))
+
+
+def test_the_forward_pass_stops_at_the_layer() -> None:
+    module = Tail()
+    network = open_network(module, "relu")
+    before = module.reached
+    with network:
+        network(torch.rand(1, 3, 32, 32))
+    assert module.reached == before
+
+
+def test_a_module_run_twice_gives_its_last_output() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sum = nn.Conv2d(3, 3, 1, bias=False)
+            nn.init.constant_(self.sum.weight, 1.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.sum(self.sum(x)).mean((2, 3))
+
+    x = torch.rand(1, 3, 32, 32)
+    with open_network(Twice(), "sum") as network:
+        (value,) = network(x)
+    torch.testing.assert_close(value, 3 * x.sum(1, keepdim=True).expand(-1, 3, -1, -1))
+
+
+def test_preprocessing_is_applied_inside() -> None:
+    module = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    statistics = Preprocessing(32, 32, None, (0.1, 0.2, 0.3), (0.5, 0.4, 0.2))
+    model = model_of(module, statistics)
+    layer = survey(model)["1"]
+    x = torch.rand(1, 3, 32, 32)
+    with Network(model, [layer]) as network:
+        (value,) = network(x)
+    mean, std = torch.tensor(statistics.mean), torch.tensor(statistics.std)
+    expected = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    torch.testing.assert_close(value, expected.flatten(1))
+
+
+def state_of(module: nn.Module) -> tuple[list[bool], list[bool], list[int], list[int]]:
+    return (
+        [m.training for m in module.modules()],
+        [p.requires_grad for p in module.parameters()],
+        [len(m._forward_hooks) for m in module.modules()],
+        [len(m._forward_pre_hooks) for m in module.modules()],
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_leaves_as_it_came(fails: bool) -> None:
+    module = Tail().train()
+    module.last.eval()
+    module.conv.weight.requires_grad_(False)
+    seen: list[int] = []
+    foreign = module.conv.register_forward_hook(lambda *_: seen.append(1))
+    before = state_of(module)
+    weights = {key: value.clone() for key, value in module.state_dict().items()}
+    network = open_network(module, "relu")
+    x = torch.rand(1, 1 if fails else 3, 32, 32, requires_grad=True)
+    try:
+        with network, network.straight_through():
+            network(x)[0].sum().backward()
+    except RuntimeError:
+        assert fails
+    assert state_of(module) == before
+    assert module.relu.inplace
+    assert all(p.grad is None for p in module.parameters())
+    for key, value in module.state_dict().items():
+        torch.testing.assert_close(value, weights[key])
+    calls = len(seen)
+    module(torch.rand(1, 3, 32, 32))
+    assert len(seen) == calls + 1, "the user's own hook is still there"
+    foreign.remove()
+
+
+def test_no_weight_gets_a_gradient_and_the_picture_does() -> None:
+    module = Tail()
+    x = torch.rand(1, 3, 32, 32, requires_grad=True)
+    with open_network(module, "relu") as network:
+        network(x)[0].sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_batch_normalisation_neither_learns_nor_mixes_rows() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    running = module[1].running_mean.clone()
+    x = torch.rand(4, 3, 32, 32)
+    with open_network(module, "2") as network:
+        together = network(x)[0]
+        alone = torch.cat([network(row[None])[0] for row in x])
+    torch.testing.assert_close(together, alone)
+    torch.testing.assert_close(module[1].running_mean, running)
+
+
+@pytest.mark.parametrize(
+    "activation", [nn.ReLU(), nn.ReLU(inplace=True), nn.GELU(), nn.Hardswish(inplace=True)]
+)
+def test_straight_through_keeps_the_value_and_passes_the_gradient(activation: nn.Module) -> None:
+    module = nn.Sequential(nn.Identity(), activation)
+    x = (-torch.rand(1, 3, 32, 32) - 4).requires_grad_(True)
+    with open_network(module, "1") as network:
+        plain = network(x)[0].detach()
+        with network.straight_through():
+            (value,) = network(x)
+    torch.testing.assert_close(value, plain)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    torch.testing.assert_close(gradient, torch.ones_like(x))
+
+
+def test_timm_vit_at_224_px_is_read_as_tokens() -> None:
+    module = timm.create_model("vit_tiny_patch16_224", depth=2)
+    model = model_of(module, Preprocessing(224, 224, None, (0.5,) * 3, (0.5,) * 3))
+    layer = survey(model)["blocks.1"]
+    assert (layer.axes, layer.units, layer.prefix) == ("BNC", 192, 1)
+    with Network(model, [layer]) as network:
+        (value,) = network(torch.rand(2, 3, 224, 224))
+    assert value.shape == (2, 197, 192)

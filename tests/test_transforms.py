@@ -1,0 +1,123 @@
+"""Views stay in range and in the frame, each row from its own stream."""
+
+import math
+
+import pytest
+import torch
+
+from fvis.schema import TransformsConfig
+from fvis.streams import stream, uniform
+from fvis.transforms import Transforms, affine_maps
+
+CPU = torch.device("cpu")
+
+
+def views_of(config: TransformsConfig, rgb: torch.Tensor, rows: list[int], step: int = 0) -> torch.Tensor:
+    streams = [stream(row) for row in rows]
+    return Transforms(config, streams, 4, tuple(rgb.shape[1:]), CPU)(rgb, step)
+
+
+def asymmetric(*shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=stream("picture"))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 24, 24), (2, 3, 25, 31), (2, 3, 6, 24, 20)])
+def test_no_transform_is_the_identity(shape: tuple[int, ...]) -> None:
+    rgb = asymmetric(*shape)
+    assert views_of(TransformsConfig(), rgb, [1, 2]) is rgb
+
+
+def test_an_affine_map_at_rest_resamples_to_the_same_picture() -> None:
+    config = TransformsConfig(rotate=1e-9)
+    for shape in [(1, 3, 21, 34), (1, 3, 5, 21, 34)]:
+        rgb = asymmetric(*shape)
+        torch.testing.assert_close(views_of(config, rgb, [1]), rgb, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(24, 24), (17, 41), (41, 17)])
+def test_views_of_any_size_keep_it_and_the_range(size: tuple[int, int]) -> None:
+    config = TransformsConfig(views=3, crop=[0.2, 1.0], rotate=30, flip=True)
+    rgb = asymmetric(2, 3, *size)
+    views = views_of(config, rgb, [1, 2])
+    assert views.shape == (6, 3, *size)
+    assert views.min() >= 0
+    assert views.max() <= 1
+
+
+def test_crop_sides_cover_the_asked_range_and_no_more() -> None:
+    config = TransformsConfig(crop=[0.3, 0.8])
+    maps = affine_maps(config, uniform([stream(0)], 4000, 7), (3, 32, 32))[0]
+    sides = maps[:, 0, 0]
+    assert 0.3 <= sides.min() < 0.31
+    assert 0.79 < sides.max() <= 0.8
+    assert (maps[:, :, 2].abs() + sides[:, None] <= 1 + 1e-6).all(), "crops lie in the picture"
+
+
+def test_rotation_keeps_pixels_square_on_a_wide_frame() -> None:
+    config = TransformsConfig(rotate=30)
+    height, width = 20, 60
+    maps = affine_maps(config, uniform([stream(0)], 50, 7), (3, height, width))[0]
+    scale = torch.tensor([[width / 2], [height / 2]])
+    for theta in maps:
+        in_pixels = scale * theta[:, :2] / scale.T
+        torch.testing.assert_close(in_pixels @ in_pixels.T, torch.eye(2), atol=1e-5, rtol=0)
+        assert abs(math.degrees(math.asin(float(in_pixels[1, 0])))) <= 30 + 1e-4
+
+
+def test_a_rows_views_do_not_depend_on_its_batch_mates() -> None:
+    config = TransformsConfig(views=2, crop=[0.2, 1.0], rotate=10, flip=True, noise=0.1)
+    rgb = asymmetric(1, 3, 24, 24)
+    alone = views_of(config, rgb, [5], step=3)
+    together = views_of(config, rgb.repeat(3, 1, 1, 1), [1, 5, 9], step=3)
+    torch.testing.assert_close(together[2:4], alone)
+    assert not torch.allclose(together[0:2], alone)
+
+
+def test_steps_differ() -> None:
+    config = TransformsConfig(crop=[0.2, 1.0], noise=0.1)
+    rgb = asymmetric(1, 3, 24, 24)
+    assert not torch.allclose(views_of(config, rgb, [1], 0), views_of(config, rgb, [1], 1))
+
+
+def test_other_settings_are_used_at_the_next_call() -> None:
+    rgb = asymmetric(1, 3, 24, 24)
+    small = views_of(TransformsConfig(crop=[0.2, 0.2]), rgb, [1])
+    large = views_of(TransformsConfig(crop=[0.9, 0.9]), rgb, [1])
+    assert not torch.allclose(small, large)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 48, 40), (2, 3, 4, 48, 40)])
+def test_noise_is_normal_of_the_asked_size_and_independent_by_row(shape: tuple[int, ...]) -> None:
+    rgb = torch.zeros(shape)
+    noise = views_of(TransformsConfig(noise=0.25), rgb, [1, 2])
+    assert noise.std().item() == pytest.approx(0.25, rel=0.03)
+    assert noise.mean().abs() < 0.01
+    a, b = noise.flatten(1)
+    assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1]) < 0.03
+
+
+def test_global_random_numbers_are_left_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    config = TransformsConfig(crop=[0.2, 1.0], noise=0.1, rotate=5, flip=True)
+    views_of(config, asymmetric(1, 3, 24, 24), [1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_clips_map_is_the_same_for_all_its_frames_and_never_mirrors() -> None:
+    still = asymmetric(1, 3, 1, 24, 24).expand(-1, -1, 8, -1, -1)
+    config = TransformsConfig(crop=[0.3, 1.0], rotate=20, flip=True, time_shift=2, time_scale=0.3)
+    for step in range(4):
+        views = views_of(config, still, [1], step)
+        torch.testing.assert_close(views, views[:, :, :1].expand_as(views), atol=1e-5, rtol=1e-5)
+    maps = affine_maps(config, uniform([stream(0)], 100, 7), (3, 8, 24, 24))[0]
+    assert (maps[:, 0, 0] > 0).all()
+
+
+def test_time_shift_moves_whole_frames() -> None:
+    ramp = torch.linspace(0, 1, 16).view(1, 1, 16, 1, 1).expand(1, 3, 16, 8, 8)
+    views = views_of(TransformsConfig(time_shift=3.0), ramp, [4])
+    inner = slice(4, 12)
+    moved = (views - ramp)[0, 0, inner, 4, 4] * 15
+    torch.testing.assert_close(moved, moved[:1].expand_as(moved), atol=1e-3, rtol=0)
+    assert 0.05 < moved[0].abs() <= 3
