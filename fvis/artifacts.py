@@ -13,6 +13,7 @@ import imageio.v2 as imageio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.GifImagePlugin import getdata, getheader
 from torch import Tensor
 
 PALETTE_SAMPLES = 2_000_000  # pixels a clip's palette is chosen from
@@ -83,16 +84,12 @@ def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
     sample = frames.reshape(-1, 3)[::stride]
     palette = Image.fromarray(sample[None]).quantize(256, method=Image.Quantize.MEDIANCUT)
     indexed = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
+    duration = round(1000 / fps)
+    header, _ = getheader(indexed[0], info={"loop": 0, "duration": duration, "version": b"89a"})
+    # Image.save() would merge equal frames; a still moment is frames too.
+    blocks = [block for frame in indexed for block in getdata(frame, duration=duration)]
     with whole_file(path) as place:
-        indexed[0].save(
-            place,
-            format="GIF",
-            save_all=True,
-            append_images=indexed[1:],
-            duration=round(1000 / fps),
-            loop=0,
-            optimize=False,
-        )
+        place.write_bytes(b"".join([*header, *blocks, b";"]))
 
 
 def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:

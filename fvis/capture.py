@@ -114,11 +114,11 @@ class Network:
         handle = nearest.register_forward_hook(_pass_gradient, prepend=True)
         try:
             if in_place:
-                nearest.inplace = False  # the hook needs the input as it was
+                setattr(nearest, "inplace", False)  # noqa: B010  # typed as a tensor; the hook needs the input as it was
             yield
         finally:
             if in_place:
-                nearest.inplace = True  # type: ignore[assignment]  # nn.Module types it as a tensor
+                setattr(nearest, "inplace", True)  # noqa: B010
             handle.remove()
 
     def _nearest_activation(self) -> nn.Module | None:

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser  # the parser that hydra.main uses
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -41,6 +42,8 @@ def main() -> NoReturn:
         sys.exit(_dispatch(sys.argv[1:]))
     except (RequestError, HydraException, OmegaConfBaseException) as error:
         _fail(error, 2)
+    except _JobError as error:  # its line was written as the job ended
+        sys.exit(error.status)
     except KeyboardInterrupt:
         sys.stderr.write("fvis: interrupted\n")
         sys.exit(1)
@@ -68,9 +71,16 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """`fvis run`: one run, or with -m a sweep; each prints its folder as it ends."""
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # one line, not argparse's usage
+    parser.parse_args(arguments)
     sys.argv = [sys.argv[0], *arguments]
     _hydra_main()(_task)()
     return 0
+
+
+def _refuse(message: str) -> NoReturn:
+    raise RequestError(f"{message}; see `fvis run --help`")
 
 
 def layers(arguments: Sequence[str]) -> int:
@@ -156,15 +166,14 @@ def _task(composed: DictConfig) -> None:
     }
     try:
         shown = runner.run(schema.parse(composed), directory, records)
-    except RequestError:
-        _remove_if_empty(directory)
+    except Exception as error:
+        status = 2 if isinstance(error, RequestError) else 1
+        if status == 2:
+            _remove_if_empty(directory)
         if single:  # Hydra would add a line of its own
-            _fail(sys.exc_info()[1], 2)
-        raise
-    except Exception as error:  # likewise
-        if single:
-            _fail(error, 1)
-        raise
+            _fail(error, status)
+        _show(error)
+        raise _JobError(status) from None
     base = Path.cwd()
     shown = shown.relative_to(base) if shown.is_relative_to(base) else shown
     sys.stdout.write(f"{shown}\n")
@@ -206,11 +215,23 @@ def _complete(arguments: Sequence[str]) -> int:
     return run(["-sc", *arguments])
 
 
+class _JobError(Exception):
+    """A job of a sweep failed, and has said why; the others go on."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 def _fail(error: BaseException | None, status: int) -> NoReturn:
+    _show(error)
+    sys.exit(status)
+
+
+def _show(error: BaseException | None) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(error)
     sys.stderr.write(f"fvis: error: {_one_line(error)}\n")
-    sys.exit(status)
 
 
 def _one_line(error: BaseException | None) -> str:
@@ -230,8 +251,11 @@ def _setting_names() -> Iterable[str]:
 
 
 def _remove_if_empty(directory: Path) -> None:
-    """Take away the folders Hydra made for a run that never began."""
-    for folder in (directory, *list(directory.parents)[:3]):
+    """Take away the folders Hydra made for a run that never began; never the user's own place."""
+    base = Path.cwd()
+    for folder in (directory, *directory.parents):
+        if folder == base or not (folder == directory or folder.is_relative_to(base)):
+            return
         try:
             folder.rmdir()
         except OSError:

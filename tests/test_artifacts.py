@@ -27,12 +27,12 @@ def smooth_clip(frames: int, height: int, width: int) -> torch.Tensor:
     return torch.stack([bar, green, blue])
 
 
-class Failure(RuntimeError):
+class BrokenWriteError(RuntimeError):
     """What a test breaks a write with."""
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))  # hidden names too
+    return sorted(path.name for path in folder.iterdir())  # hidden names too
 
 
 def test_a_png_reads_back_as_its_8_bits(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_red_is_red_and_the_top_left_is_the_top_left(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     artifacts.write_text(path, "old")
-    with pytest.raises(Failure), artifacts.whole_file(path) as place:
+    with pytest.raises(BrokenWriteError), artifacts.whole_file(path) as place:
         place.write_text("half of the n")
-        raise Failure
+        raise BrokenWriteError
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
@@ -94,10 +94,10 @@ def test_a_writer_that_fails_midway_leaves_the_old_picture(
 
     def save(self: Image.Image, place: Path, **_: object) -> None:
         place.write_bytes(b"half a header")
-        raise Failure
+        raise BrokenWriteError
 
     monkeypatch.setattr(Image.Image, "save", save)
-    with pytest.raises(Failure):
+    with pytest.raises(BrokenWriteError):
         artifacts.write_png(path, picture(seed=1))
     assert path.read_bytes() == before
     assert names(tmp_path) == ["image.png"]
@@ -142,9 +142,9 @@ def test_a_directory_whose_filling_fails_is_as_before(tmp_path: Path, exists: bo
     if exists:
         path.mkdir()
         (path / "image.png").write_text("old")
-    with pytest.raises(Failure), artifacts.whole_directory(path) as place:
+    with pytest.raises(BrokenWriteError), artifacts.whole_directory(path) as place:
         (place / "image.png").write_text("half")
-        raise Failure
+        raise BrokenWriteError
     assert names(tmp_path) == (["unit"] if exists else [])
     if exists:
         assert (path / "image.png").read_text() == "old"

@@ -1,4 +1,4 @@
-"""The command line keeps its contract: spellings, output layout, exit statuses, clean refusals."""
+"""`fvis run` keeps its contract: spellings, output layout, exit statuses, clean refusals."""
 
 import json
 import re
@@ -12,7 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fvis.artifacts import read_png
+from fvis.models import load
 from fvis.models.checkpoints import sha256_of_file
+from fvis.schema import ModelConfig
 from tests.conftest import ROOT, Call
 
 Ran = subprocess.CompletedProcess[str]
@@ -28,6 +31,7 @@ def build(width=4, checkpoint=None):
         net.load_state_dict(load_file(checkpoint))
     return net
 """
+MOMENT = r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d"
 QUICK = ("engine.steps=2", "engine.device=cpu")
 UNIT_KEYS = {
     "schema", "model", "layer", "unit", "position", "method", "seed", "steps", "status",
@@ -126,10 +130,6 @@ def test_metadata_says_what_was_asked_and_reached(timm_run: Made) -> None:
 
 
 def test_the_final_activation_is_that_of_the_picture_on_disk(timm_run: Made) -> None:
-    from fvis.artifacts import read_png
-    from fvis.models import load
-    from fvis.schema import ModelConfig
-
     model = load(ModelConfig("timm", "test_vit", checkpoint=str(timm_run.weights)))
     seen: list[torch.Tensor] = []
     act = model.module.get_submodule("blocks.1.mlp.act")
@@ -271,7 +271,7 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("method.name=activation",), ("activation", "activation_maximization")),
     (("model.name=glyph",), ("glyph", "glyph_cnn")),
     (("model.source=tim",), ("tim", "timm")),
-    (("target.units=[1,",), ("target.units",)),
+    (("target.units=[1,",), ("[1,",)),
     (("model.checkpoint=absent.safetensors",), ("absent.safetensors",)),
     ((*TIMM, "model.checkpoint={weights}/shape.safetensors"), ("head.bias 3 for 1000",)),
     ((*TIMM, "+model.kwargs.nonsense=1"), ("nonsense",)),
@@ -349,7 +349,6 @@ def test_the_installed_program_refuses_as_the_forked_one_does(fvis: Call, tmp_pa
 
 
 def test_what_is_nobodys_request_is_status_1(forked_fvis: Call, tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("a file where the folder should go")
     (tmp_path / "net.py").write_text("def build():\n    raise MemoryError('no room')\n")
     ran = forked_fvis(
         "run", "model=factory", "model.factory=net.py:build", "model.input.height=8",

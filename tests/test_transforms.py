@@ -12,7 +12,9 @@ from fvis.transforms import Transforms, affine_maps
 CPU = torch.device("cpu")
 
 
-def views_of(config: TransformsConfig, rgb: torch.Tensor, rows: list[int], step: int = 0) -> torch.Tensor:
+def views_of(
+    config: TransformsConfig, rgb: torch.Tensor, rows: list[int], step: int = 0
+) -> torch.Tensor:
     streams = [stream(row) for row in rows]
     return Transforms(config, streams, 4, tuple(rgb.shape[1:]), CPU)(rgb, step)
 

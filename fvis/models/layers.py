@@ -5,7 +5,8 @@ which tensor; where neither tells, the layer's axes stay unknown. Reading units 
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
     Runs the network once on mid-grey. `output` picks the part of a tuple or dict, where a layer
     returns one. Raises `RequestError` where the network refuses the input.
     """
-    recorder = _Recorder(output, _token_width(model.module))
+    recorder = _Recorder(output, model.module)
     handles = [
         module.register_forward_hook(functools.partial(recorder.record, path), with_kwargs=True)
         for path, module in model.module.named_modules()
@@ -81,7 +82,10 @@ def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
         for handle in handles:
             handle.remove()
     tokens = prefix_tokens(model.module)
-    layers = {path: _layer(entry, model, tokens) for path, entry in recorder.entries.items()}
+    grids = {
+        math.prod(entry.shape[2:]) for entry in recorder.entries.values() if entry.channel_dim == 1
+    }
+    layers = {path: _layer(entry, model, tokens, grids) for path, entry in recorder.entries.items()}
     root = layers.pop("", None)
     if root is not None:
         layers[LOGITS] = root
@@ -155,9 +159,12 @@ class _Entry:
 class _Recorder:
     """Follows channels through a forward pass: who made which tensor, and along which axis."""
 
-    def __init__(self, output: int | str | None, width: int | None) -> None:
+    def __init__(self, output: int | str | None, network: nn.Module) -> None:
         self.output = output
-        self.width = width
+        self.width = _token_width(network)
+        self.second = {
+            path for path, part in network.named_modules() if isinstance(part, CHANNELS_SECOND)
+        }
         self.entries: dict[str, _Entry] = {}
         self.made: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.last: dict[str, tuple[int, int, int]] = {}
@@ -190,6 +197,8 @@ class _Recorder:
             return 1
         if isinstance(module, CHANNELS_SECOND):
             return 1
+        if any(parent in self.second for parent in _ancestors(path)):
+            return 1  # timm's norm-and-activation layers
         if isinstance(module, CHANNELS_LAST):
             return tensor.dim() - 1
         if tensor in self.made:
@@ -219,12 +228,13 @@ def _ancestors(path: str) -> Iterator[str]:
         yield path
 
 
-def _layer(entry: _Entry, model: Model, tokens: int) -> Layer:
+def _layer(entry: _Entry, model: Model, tokens: int, grids: Set[int]) -> Layer:
     axes = name_axes(entry.shape, entry.channel_dim, model.preprocessing.frames is not None)
     prefix = 0
     if "N" in axes:
         count = entry.shape[axes.index("N")]
-        prefix = tokens if count > tokens else 0
+        joined = count > tokens and count not in grids  # before that, patches stand alone
+        prefix = tokens if joined else 0
     kind = type(entry.module).__name__
     return Layer(entry.path or LOGITS, kind, entry.shape, axes, prefix, entry.calls, entry.outputs)
 

@@ -24,8 +24,12 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Parametrization:
-    """Complex spectra of (B, *shape), scaled by 1/f^decay; clips by 1/f_t^temporal_decay too."""
-    scale = spectrum_scale(shape[1:], config.decay, config.temporal_decay).to(device)
+    """Complex spectra (B, *shape) scaled by 1/f^decay, clips by 1/f_t^temporal_decay too.
+
+    `blur` (pixels) holds the finest frequencies back as a Gaussian of that size would.
+    """
+    scale = spectrum_scale(shape[1:], config.decay, config.temporal_decay)
+    scale = (scale * gaussian_response(shape[-2], shape[-1], config.blur)).to(device)
     start = config.init_std * normal(generators, 3, *scale.shape, 2)
     spectrum = leaf(start, device)
     axes = tuple(range(-len(shape) + 1, 0))
@@ -53,6 +57,11 @@ def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> 
     temporal = torch.fft.fftfreq(frames).abs().clamp_min(1 / frames) * frames
     slower: Tensor = math.sqrt(frames) * temporal.pow(-temporal_decay)
     return slower[:, None, None] * scale
+
+
+def gaussian_response(height: int, width: int, blur: float) -> Tensor:
+    """The share of each frequency that a Gaussian of standard deviation `blur` pixels leaves."""
+    return (-2 * (math.pi * blur * radial_frequency(height, width)).square()).exp()
 
 
 def radial_frequency(height: int, width: int) -> Tensor:

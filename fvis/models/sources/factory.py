@@ -59,6 +59,7 @@ def _from_file(path: Path) -> Any:
         raise RequestError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.parent))  # its neighbours, as when Python runs the file
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, ImportError) as error:

@@ -1,5 +1,7 @@
 """`model.source=torchvision`: any torchvision model by name, of images or of video."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -36,7 +38,8 @@ def load(config: ModelConfig) -> Network:
     with constructing(f"torchvision model {name}"):
         try:
             kwargs = {**_quiet(config), **config.kwargs}
-            module = models.get_model(name, weights=loaded, **kwargs)
+            with contextlib.redirect_stdout(sys.stderr):  # torch announces a download on stdout
+                module = models.get_model(name, weights=loaded, **kwargs)
         except (URLError, OSError) as error:
             raise RequestError(_advice(name, default)) from error
     classes = (

@@ -1,0 +1,263 @@
+"""Sweeps, interruptions and the smaller commands keep the command line's contract."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from fvis.artifacts import read_png
+from fvis.models.sources.base import CATALOGUES
+from fvis.zoo import NETWORKS
+from tests.conftest import PROGRAM, QUIET, TIMEOUT, Call
+from tests.test_cli import MOMENT, QUICK, Ran, assert_refused, files, read
+
+QUICK_ARGUMENTS = ("-m", *QUICK)
+
+
+def errors(ran: Ran) -> list[str]:
+    return [line for line in ran.stderr.splitlines() if line.startswith("fvis: error: ")]
+
+
+# --- sweeps
+
+
+@pytest.fixture(scope="module")
+def sweep(forked_fvis: Call, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ran, Path]:
+    cwd = tmp_path_factory.mktemp("sweep")
+    ran = forked_fvis("run", *QUICK_ARGUMENTS, "target.units=0,99,1,98", cwd=cwd)
+    return ran, cwd
+
+
+def test_a_sweep_writes_a_numbered_folder_per_job(sweep: tuple[Ran, Path]) -> None:
+    ran, cwd = sweep
+    lines = ran.stdout.splitlines()
+    folder = lines[0].rpartition("/")[0]
+    assert re.fullmatch(f"outputs/multirun/{MOMENT}", folder)
+    assert lines == [f"{folder}/0", f"{folder}/2"]
+    assert read(cwd / lines[0] / "run.json")["units"] == ["logits-00000"]
+    assert read(cwd / lines[1] / "run.json")["units"] == ["logits-00001"]
+
+
+def test_a_wrong_job_of_a_sweep_stops_no_other_and_is_status_2(sweep: tuple[Ran, Path]) -> None:
+    ran, cwd = sweep
+    assert ran.returncode == 2
+    for line in ran.stdout.splitlines():
+        assert read(cwd / line / "run.json")["status"] == "done"
+    folder = (cwd / ran.stdout.splitlines()[0]).parent
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"0", "2"}
+    assert "Traceback" not in ran.stderr
+
+
+def test_every_wrong_job_of_a_sweep_is_named(sweep: tuple[Ran, Path]) -> None:
+    ran, _ = sweep
+    assert [99 if "99" in line else 98 for line in errors(ran)] == [99, 98]
+
+
+def test_a_sweep_that_goes_well_is_status_0(forked_fvis: Call, tmp_path: Path) -> None:
+    ran = forked_fvis(
+        "run", *QUICK_ARGUMENTS, "target.layer=layer1,layer2", "target.units=[0]", cwd=tmp_path
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert errors(ran) == []
+    folders = [tmp_path / line for line in ran.stdout.splitlines()]
+    assert [read(folder / "run.json")["units"] for folder in folders] == [
+        ["layer1-00000"],
+        ["layer2-00000"],
+    ]
+
+
+# --- interruptions
+
+
+def start(cwd: Path) -> "subprocess.Popen[str]":
+    overrides = ("engine.steps=150", "engine.batch_size=1", "engine.device=cpu")
+    return subprocess.Popen(
+        [PROGRAM, "run", *overrides, "hydra.run.dir=out"],
+        cwd=cwd,
+        env={**os.environ, **QUIET},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def wait_for(pattern: str, folder: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"{pattern} never came"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_says_so_and_leaves_only_whole_units(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(tmp_path)
+    wait_for("out/units/logits-*/metadata.json", tmp_path, process)
+    assert read(tmp_path / "out" / "run.json")["status"] == "running"
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert stdout == ""
+    assert stderr.splitlines()[-1] == "fvis: interrupted"
+    assert "Traceback" not in stderr
+    run = read(tmp_path / "out" / "run.json")
+    assert run["status"] == "interrupted"
+    folders = sorted((tmp_path / "out" / "units").iterdir())
+    assert [folder.name for folder in folders] == sorted(run["units"])
+    assert 1 <= len(folders) < 12
+    for folder in folders:
+        assert files(folder) == {"metadata.json", "image.png"}
+        assert read_png(folder / "image.png").shape == (3, 64, 64)
+        assert read(folder / "metadata.json")["steps"] == 150
+    hidden = [name for name in files(tmp_path / "out") if re.search(r"(^|/)\.", name)]
+    assert {name.partition("/")[0] for name in hidden} <= {".hydra", ".state"}
+
+
+# --- fvis layers, models, report
+
+
+def test_layers_prints_path_type_shape_and_units(forked_fvis: Call) -> None:
+    ran = forked_fvis("layers", "model=glyph_vit")
+    assert ran.returncode == 0, ran.stderr
+    rows = [re.split(r"  +", line) for line in ran.stdout.splitlines()]
+    assert rows[0] == ["layer", "type", "output", "units"]
+    table = {row[0]: row[1:] for row in rows[1:]}
+    kind, shape, units = table["blocks.2.mlp.act"]
+    assert kind == "GELU"
+    assert re.fullmatch(r"B N=\d+ C=\d+ \(1 prefix\)", shape)
+    assert units == shape.partition("C=")[2].split()[0]
+    classes = str(len(NETWORKS["glyph_vit"].classes))
+    assert table["logits"] == ["VisionTransformer", f"B K={classes}", classes]
+
+
+def test_layers_shows_what_has_no_units_and_why(forked_fvis: Call) -> None:
+    ran = forked_fvis(
+        "layers", "model=torchvision", "model.name=vit_b_32", "model.pretrained=false"
+    )
+    assert ran.returncode == 0, ran.stderr
+    (line,) = [x for x in ran.stdout.splitlines() if "encoder_layer_0.self_attention " in x]
+    assert re.split(r"  +", line)[1:] == ["MultiheadAttention", "several: 0, 1", "-"]
+
+
+def test_models_lists_names_by_source(forked_fvis: Call) -> None:
+    ran = forked_fvis("models")
+    assert ran.returncode == 0, ran.stderr
+    listed = {tuple(line.split()) for line in ran.stdout.splitlines()}
+    assert listed == {(source, name) for source in CATALOGUES for name in CATALOGUES[source]()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("r3d", {("torchvision", "r3d_18")}),
+        ("glyph_*", {("zoo", "glyph_cnn"), ("zoo", "glyph_vit")}),
+        ("r3d_1?", {("torchvision", "r3d_18")}),
+    ],
+)
+def test_models_takes_a_glob_or_a_part_of_a_name(
+    forked_fvis: Call, pattern: str, expected: set[tuple[str, str]]
+) -> None:
+    ran = forked_fvis("models", pattern)
+    assert {tuple(line.split()) for line in ran.stdout.splitlines()} == expected
+
+
+class Links(HTMLParser):
+    """The files that a page shows or links to."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {value for key, value in attrs if key in ("src", "href") and value}
+
+
+def test_a_report_over_runs_shows_every_picture_from_their_common_folder(
+    sweep: tuple[Ran, Path], forked_fvis: Call
+) -> None:
+    ran, cwd = sweep
+    runs = ran.stdout.splitlines()
+    shown = forked_fvis("report", *runs, cwd=cwd)
+    assert shown.returncode == 0, shown.stderr
+    index = cwd / shown.stdout.strip()
+    assert index == (cwd / runs[0]).parent / "index.html"
+    links = Links(index.read_text()).found
+    assert {"0/units/logits-00000/image.png", "2/units/logits-00001/image.png"} <= links
+    local = [link for link in links if "://" not in link and not link.startswith(("#", "data:"))]
+    assert all((index.parent / link).exists() for link in local)
+
+
+def test_a_lost_index_is_rebuilt(sweep: tuple[Ran, Path], forked_fvis: Call) -> None:
+    ran, cwd = sweep
+    index = cwd / ran.stdout.splitlines()[0] / "index.html"
+    index.unlink()
+    shown = forked_fvis("report", str(index.parent), cwd=cwd)
+    assert shown.stdout == f"{index}\n"
+    assert "units/logits-00000/image.png" in Links(index.read_text()).found
+
+
+# --- help
+
+
+def test_help_names_every_command(forked_fvis: Call) -> None:
+    ran = forked_fvis("--help")
+    assert ran.returncode == 0
+    for command in ("run", "layers", "models", "report"):
+        assert f"fvis {command}" in ran.stdout
+
+
+def test_run_help_lists_groups_choices_and_settings(forked_fvis: Call, tmp_path: Path) -> None:
+    ran = forked_fvis("run", "--help", cwd=tmp_path)
+    assert ran.returncode == 0
+    assert ran.stderr == ""
+    for text in ("transforms: maximal, natural, none", "parametrization:", "batch_size: auto"):
+        assert text in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_command_is_a_wrong_request(forked_fvis: Call) -> None:
+    assert forked_fvis().returncode == 2
+
+
+def test_an_installed_version_is_printed(forked_fvis: Call) -> None:
+    ran = forked_fvis("--version")
+    assert re.fullmatch(r"fvis \d+\.\d+\.\d+\S*\n", ran.stdout)
+
+
+def test_the_config_shown_is_the_one_that_would_run(forked_fvis: Call, tmp_path: Path) -> None:
+    ran = forked_fvis("run", "--cfg", "job", "engine.steps=9", cwd=tmp_path)
+    assert ran.returncode == 0
+    assert "steps: 9" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    shell = f"'{PROGRAM}' models | head -n 1"
+    ran = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
+    assert ran.stdout.count("\n") == 1
+    assert "Traceback" not in ran.stderr
+    assert "BrokenPipe" not in ran.stderr
+
+
+def test_metadata_is_plain_json(sweep: tuple[Ran, Path]) -> None:
+    ran, cwd = sweep
+    for path in (cwd / ran.stdout.splitlines()[0]).rglob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def test_a_folder_that_is_no_run_is_refused_by_report(forked_fvis: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert_refused(forked_fvis("report", "empty", cwd=tmp_path), "empty", "no run")
+    assert files(tmp_path) == set()
