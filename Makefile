@@ -26,7 +26,7 @@ zoo: $(INSTALLED)  ## train the embedded networks again
 	$(BIN)/python -m fvis.zoo.train
 
 bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare limit and the peers
-	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python
+	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)
 
 figures: $(INSTALLED)  ## the experiments of configs/experiment, each into outputs/figures
 	@for file in configs/experiment/*.yaml; do \
@@ -51,7 +51,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(PEERS)/.installed: tests/benchmarks/peers-requirements.txt
-	$(PYTHON) -m venv $(PEERS)
+# The peers' environment sees .venv's libraries, so that all tools run on the same torch.
+$(PEERS)/.installed: tests/benchmarks/peers-requirements.txt $(INSTALLED)
+	$(BIN)/python -m venv --clear $(PEERS)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -152,6 +152,15 @@ def test_a_clip_is_written_as_gif_and_mp4(tmp_path: Path) -> None:
     assert result.metadata["activation"]["final"] > result.metadata["activation"]["initial"]
 
 
+def test_bfloat16_climbs_too_and_agrees_roughly() -> None:
+    given = context(units=[0, 1])
+    exact = [r.metadata["activation"]["final"] for r in solve(given)]
+    given.config.engine.precision = "bf16"
+    rough = [r.metadata["activation"]["final"] for r in solve(given)]
+    assert rough != exact
+    assert rough == pytest.approx(exact, rel=0.2)
+
+
 def test_the_models_weights_are_untouched() -> None:
     given = context(units=[0, 1], steps=5)
     before = {k: v.clone() for k, v in given.model.module.state_dict().items()}

@@ -1,11 +1,14 @@
 """Every parametrization gives RGB in [0, 1], each row from its own stream alone."""
 
+import math
+import socket
+
 import pytest
 import torch
 
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.parametrizations.colour import correlate
-from fvis.parametrizations.fourier import spectrum_scale
+from fvis.parametrizations.fourier import gaussian_response, spectrum_scale
 from fvis.parametrizations.natural_spectrum import amplitude
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
 from fvis.streams import stream
@@ -69,6 +72,22 @@ def test_phase_keeps_every_amplitude_whatever_the_ascent_does() -> None:
     spectrum = torch.fft.rfft2(decorrelated.view(1, 3, 32, 32), norm="ortho").abs()[0]
     inner = (slice(None), slice(1, 16), slice(1, 16))  # the real FFT's edges fold
     torch.testing.assert_close(spectrum[inner], amplitude(32, 32)[inner], rtol=1e-2, atol=1e-2)
+
+
+def test_the_natural_spectrum_ships_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("no parametrization may ask the network for anything")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert build("phase", (3, 16, 16), [0]).render().isfinite().all()
+
+
+def test_fourier_blur_holds_back_what_a_gaussian_would() -> None:
+    left = gaussian_response(64, 64, 2.0)
+    expected = math.exp(-2 * (math.pi * 2.0 * 8 / 64) ** 2)
+    assert left[0, 8] == pytest.approx(expected, rel=1e-5)
+    assert left[8, 0] == pytest.approx(expected, rel=1e-5)
+    assert (gaussian_response(64, 64, 0.0) == 1).all()
 
 
 def test_the_natural_spectrum_falls_with_frequency_in_every_colour() -> None:
