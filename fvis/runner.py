@@ -21,8 +21,9 @@ from fvis.batching import auto_size, in_batches
 from fvis.errors import RequestError
 from fvis.methods import METHODS, Context, Method, Result
 from fvis.models import Model
+from fvis.parametrizations import fourier
 from fvis.report.gallery import write_index
-from fvis.schema import Config, EngineConfig
+from fvis.schema import Config, EngineConfig, FourierConfig
 
 SCHEMA = 1
 LIBRARIES = ("fvis", "torch", "torchvision", "timm", "hydra-core", "numpy")
@@ -39,6 +40,7 @@ def run(config: Config, directory: Path, records: Mapping[str, str] | None = Non
     by path.
     """
     context = prepare(config)
+    config = context.config
     method = METHODS[config.method.name](context)
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in (records or {}).items():
@@ -53,7 +55,7 @@ def run(config: Config, directory: Path, records: Mapping[str, str] | None = Non
 
 
 def prepare(config: Config) -> Context:
-    """The model a config asks for, on the device it asks for."""
+    """The model a config asks for on its device, and the config with what the model settles."""
     device = find_device(config.engine.device)
     if config.engine.threads is not None:
         torch.set_num_threads(config.engine.threads)
@@ -63,6 +65,9 @@ def prepare(config: Config) -> Context:
         video = model.preprocessing.frames is not None
         layout = torch.channels_last_3d if video else torch.channels_last
         model.module.to(memory_format=layout)
+    if isinstance(config.parametrization, FourierConfig):
+        parametrization = fourier.fitted(config.parametrization, model)
+        config = dataclasses.replace(config, parametrization=parametrization)
     return Context(config, model, device)
 
 

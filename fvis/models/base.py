@@ -50,3 +50,9 @@ class Model:
     classes: tuple[str, ...] | None
     sha256: str
     hashed: str
+
+    @property
+    def attends(self) -> bool:
+        """Whether the network is a transformer: whether any of its modules is self-attention."""
+        kinds = (type(module).__name__ for module in self.module.modules())
+        return any("Attention" in kind and "Pool" not in kind for kind in kinds)

@@ -3,17 +3,21 @@
 Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
+from fvis.models.base import Model
 from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
 from fvis.parametrizations.colour import correlate
 from fvis.schema import FourierConfig
 from fvis.streams import normal
 
+CONVOLUTIONAL_DECAY = 1.0
+ATTENTION_DECAY = 1.2  # transformers' gradients are rougher: at 1.0 other networks see speckle
 GAIN = 0.25  # with Adam's steps of 0.05, contrast grows over tens of steps instead of a few
 
 
@@ -28,7 +32,8 @@ def build(
 
     `blur` (pixels) holds the finest frequencies back as a Gaussian of that size would.
     """
-    scale = spectrum_scale(shape[1:], config.decay, config.temporal_decay)
+    decay = CONVOLUTIONAL_DECAY if config.decay is None else config.decay
+    scale = spectrum_scale(shape[1:], decay, config.temporal_decay)
     scale = (scale * gaussian_response(shape[-2], shape[-1], config.blur)).to(device)
     start = config.init_std * normal(generators, 3, *scale.shape, 2)
     spectrum = leaf(start, device)
@@ -40,6 +45,14 @@ def build(
         return torch.sigmoid(correlate(signal) if config.decorrelate else signal)
 
     return Parametrization((spectrum,), render)
+
+
+def fitted(config: FourierConfig, model: Model) -> FourierConfig:
+    """`config` with the decay that suits the network, where it leaves that open."""
+    if config.decay is not None:
+        return config
+    decay = ATTENTION_DECAY if model.attends else CONVOLUTIONAL_DECAY
+    return dataclasses.replace(config, decay=decay)
 
 
 def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> Tensor:
