@@ -85,7 +85,7 @@ class FourierConfig:
     init_std: float = setting(0.01, above=0)
     decay: float | None = setting(None, at_least=0)
     temporal_decay: float = setting(1.0, at_least=0)
-    blur: float = setting(0.0, at_least=0)
+    blur: float | None = setting(None, at_least=0)
     decorrelate: bool = True
 
 

@@ -16,8 +16,10 @@ from fvis.parametrizations.colour import correlate
 from fvis.schema import FourierConfig
 from fvis.streams import normal
 
-CONVOLUTIONAL_DECAY = 1.0
-ATTENTION_DECAY = 1.2  # transformers' gradients are rougher: at 1.0 other networks see speckle
+# Decay, and blur in pixels. Transformers' gradients are rougher: with a convolutional network's
+# settings other networks see speckle in their pictures.
+CONVOLUTIONAL = (1.0, 0.0)
+ATTENTION = (1.2, 0.5)
 GAIN = 0.25  # with Adam's steps of 0.05, contrast grows over tens of steps instead of a few
 
 
@@ -32,9 +34,10 @@ def build(
 
     `blur` (pixels) holds the finest frequencies back as a Gaussian of that size would.
     """
-    decay = CONVOLUTIONAL_DECAY if config.decay is None else config.decay
+    decay = CONVOLUTIONAL[0] if config.decay is None else config.decay
+    blur = CONVOLUTIONAL[1] if config.blur is None else config.blur
     scale = spectrum_scale(shape[1:], decay, config.temporal_decay)
-    scale = (scale * gaussian_response(shape[-2], shape[-1], config.blur)).to(device)
+    scale = (scale * gaussian_response(shape[-2], shape[-1], blur)).to(device)
     start = config.init_std * normal(generators, 3, *scale.shape, 2)
     spectrum = leaf(start, device)
     axes = tuple(range(-len(shape) + 1, 0))
@@ -48,11 +51,13 @@ def build(
 
 
 def fitted(config: FourierConfig, model: Model) -> FourierConfig:
-    """`config` with the decay that suits the network, where it leaves that open."""
-    if config.decay is not None:
-        return config
-    decay = ATTENTION_DECAY if model.attends else CONVOLUTIONAL_DECAY
-    return dataclasses.replace(config, decay=decay)
+    """`config` with the decay and blur that suit the network, where it leaves them open."""
+    decay, blur = ATTENTION if model.attends else CONVOLUTIONAL
+    return dataclasses.replace(
+        config,
+        decay=decay if config.decay is None else config.decay,
+        blur=blur if config.blur is None else config.blur,
+    )
 
 
 def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> Tensor:

@@ -44,7 +44,8 @@ def _disc(right: Tensor, down: Tensor) -> Tensor:
 
 def _triangle(right: Tensor, down: Tensor) -> Tensor:
     slanted = right.abs() * math.cos(math.pi / 6) - down * math.sin(math.pi / 6)
-    # The apex points up; 0.2 lowers the centroid to where the bounding box has its middle.
+    # The apex points up. All three sides are 0.65 from a centroid 0.2 below the origin, which
+    # puts the bounding box, not the centroid, in the middle.
     return torch.maximum(slanted - 0.1, down - 0.2 - 0.2) - 0.45
 
 
@@ -90,7 +91,7 @@ TEXTURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "striped": _striped,
     "dotted": _dotted,
 }
-# The two hues (degrees) a texture is mostly seen in, so that its pictures have a colour to show.
+# The two hues (degrees) a texture is mostly seen in: a hint, as colours are in nature.
 HUES = {"plain": (120.0, 120.0), "striped": (50.0, 0.0), "dotted": (225.0, 185.0)}
 HUE_KEPT = 0.75
 """Share of the glyphs drawn in their texture's own hues; the rest take any hue."""

@@ -94,8 +94,9 @@ def test_transformers_pictures_start_and_move_smoother(
     source: Callable[[str], nn.Module], name: str, decay: float
 ) -> None:
     model = Model(source(name), name, Preprocessing(8, 8, None, (0,) * 3, (1,) * 3), None, "", "")
-    assert fitted(FourierConfig(), model).decay == decay
-    assert fitted(FourierConfig(decay=0.7), model).decay == 0.7
+    chosen = fitted(FourierConfig(), model)
+    assert (chosen.decay, chosen.blur) == (decay, 0.5 if decay > 1 else 0.0)
+    assert fitted(FourierConfig(decay=0.7, blur=0.1), model) == FourierConfig(decay=0.7, blur=0.1)
 
 
 def test_the_natural_spectrum_ships_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
