@@ -23,7 +23,7 @@ class Transforms:
     Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
     affine map; out of the frame the picture is mirrored. Each channel's contrast and brightness
     vary about mid-grey. Gaussian noise comes as randomly placed windows of a field drawn once per
-    row. In the last `settle` share of the steps the map rests.
+    row. In the last `settle` share of the steps nothing of this but the flip remains.
     """
 
     def __init__(
@@ -39,10 +39,11 @@ class Transforms:
         self._maps: Tensor | None = None
         draws = steps * config.views
         self._gains: Tensor | None = None
+        self._settling = steps - round(steps * config.settle)
         if _moves(config):
             maps = affine_maps(config, uniform(generators, draws, 7), shape)
-            resting = int(draws * (1 - config.settle))
-            maps[:, resting:] = resting_maps(config, maps[:, resting:])
+            settled = self._settling * config.views
+            maps[:, settled:] = resting_maps(config, maps[:, settled:])
             self._maps = self._by_step(maps, steps).to(device)
         if config.gain > 0 or config.offset > 0:
             numbers = 2 * uniform(generators, draws, 2, 3) - 1
@@ -66,6 +67,8 @@ class Transforms:
             rgb = functional.grid_sample(
                 rgb, grid, mode="bilinear", padding_mode="reflection", align_corners=False
             )
+        if step >= self._settling:
+            return rgb
         if self._gains is not None:
             rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
         if self._noise > 0:

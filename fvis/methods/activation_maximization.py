@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from fvis import artifacts, regularizers
-from fvis.ascent import Penalty, ascend
+from fvis.ascent import Penalty, Trace, ascend
 from fvis.capture import Network
 from fvis.methods.base import METHODS, Context, OnStep, Result
 from fvis.models.layers import LOGITS
@@ -25,9 +25,9 @@ from fvis.streams import stream
 from fvis.targets import Target, resolve
 from fvis.transforms import Transforms
 
-# In units of the layer's own spread: a rise that small is suspect, one smaller still is none.
-# A healthy unit rises by many spreads; one on GELU's flat side creeps from -0.1 to 0 at most.
-SUSPECT, DEAD = 0.4, 0.02
+# In units of the layer's own spread. A healthy unit rises by many spreads, or at least goes on
+# moving; one on GELU's flat side creeps up from -0.1 to 0 and stays there.
+LOW, FLAT = 1.0, 0.01
 RESCUE_SHARE = 0.25  # of the steps with gradients let through, before the true ones take over
 
 
@@ -35,14 +35,14 @@ RESCUE_SHARE = 0.25  # of the steps with gradients let through, before the true 
 class Attempt:
     """One ascent of a batch: pictures as saved (8 bits), their scores, and the way there.
 
-    `rise` is final minus initial score in units of the layer's spread, -inf where not finite.
+    `stuck` rows have a score that is not finite, or that has hardly risen and no longer moves.
     """
 
     pictures: Tensor
     initial: Tensor
     final: Tensor
     traces: list[list[tuple[int, float]]]
-    rise: list[float]
+    stuck: list[bool]
 
 
 @METHODS.register("activation_maximization")
@@ -66,11 +66,11 @@ class ActivationMaximization:
         """One `Result` per target: image.png, or clip.gif and clip.mp4."""
         first = self._attempt(jobs, on_step, rescue=False)
         best = [(first, row) for row in range(len(jobs))]
-        suspect = [row for row, rise in enumerate(first.rise) if rise < SUSPECT]
-        if suspect and _settings(self._context.config).rescue:
-            second = self._attempt([jobs[row] for row in suspect], on_step, rescue=True)
-            for place, row in enumerate(suspect):
-                if second.rise[place] > 2 * max(first.rise[row], 0) + DEAD:
+        stuck = [row for row, is_stuck in enumerate(first.stuck) if is_stuck]
+        if stuck and _settings(self._context.config).rescue:
+            second = self._attempt([jobs[row] for row in stuck], on_step, rescue=True)
+            for place, row in enumerate(stuck):
+                if not second.stuck[place]:
                     best[row] = (second, place)
         return [
             self._result(job, attempt, row, rescued=attempt is not first)
@@ -103,10 +103,9 @@ class ActivationMaximization:
                 pictures = (picture.render() * 255).round() / 255
                 final = objective.scores(network(pictures), weights)
         initial = objective.scores(start, weights)
-        spread = objective.spread(start, weights).clamp_min(torch.finfo(torch.float32).tiny)
-        rise = ((final - initial) / spread).nan_to_num(-torch.inf, torch.inf, -torch.inf)
-        rise = rise.where(final.isfinite(), -torch.inf)
-        return Attempt(pictures, initial, final, trace.rows(), rise.tolist())
+        spread = objective.spread(start, weights)
+        stuck = is_stuck(initial, final, trace, spread).tolist()
+        return Attempt(pictures, initial, final, trace.rows(), stuck)
 
     def _streams(self, jobs: Sequence[Target], purpose: str) -> list[Generator]:
         seed, model = self._context.config.engine.seed, self._context.model.name
@@ -136,7 +135,6 @@ class ActivationMaximization:
 
     def _result(self, job: Target, attempt: Attempt, row: int, *, rescued: bool) -> Result:
         config, model = self._context.config, self._context.model
-        dead = attempt.rise[row] < DEAD
         metadata: dict[str, Any] = {
             "model": model.name,
             "layer": job.layer,
@@ -146,7 +144,7 @@ class ActivationMaximization:
             "method": config.method.name,
             "seed": config.engine.seed,
             "steps": config.engine.steps,
-            "status": "dead" if dead else "rescued" if rescued else "ok",
+            "status": "dead" if attempt.stuck[row] else "rescued" if rescued else "ok",
             "activation": {
                 "initial": attempt.initial[row].item(),
                 "final": attempt.final[row].item(),
@@ -165,6 +163,14 @@ class ActivationMaximization:
         if output.mp4:
             files["clip.mp4"] = functools.partial(artifacts.write_mp4, rgb=rgb, fps=output.fps)
         return dict(files)
+
+
+def is_stuck(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> Tensor:
+    """Which rows (B,) are not finite, or have hardly risen by their `spread` and no longer move."""
+    late = torch.stack(trace.scores[-max(2, len(trace.scores) // 2) :])
+    moving = late.amax(0) - late.amin(0) > FLAT * spread
+    risen = final - initial > LOW * spread
+    return ~(final.isfinite() & (moving | risen))
 
 
 def _settings(config: Config) -> ActivationMaximizationConfig:
