@@ -21,9 +21,9 @@ from fvis.batching import auto_size, in_batches
 from fvis.errors import RequestError
 from fvis.methods import METHODS, Context, Method, Result
 from fvis.models import Model
-from fvis.parametrizations import fourier
+from fvis.recipe import fitted
 from fvis.report.gallery import write_index
-from fvis.schema import Config, EngineConfig, FourierConfig
+from fvis.schema import Config, EngineConfig
 
 SCHEMA = 1
 LIBRARIES = ("fvis", "torch", "torchvision", "timm", "hydra-core", "numpy")
@@ -65,10 +65,7 @@ def prepare(config: Config) -> Context:
         video = model.preprocessing.frames is not None
         layout = torch.channels_last_3d if video else torch.channels_last
         model.module.to(memory_format=layout)
-    if isinstance(config.parametrization, FourierConfig):
-        parametrization = fourier.fitted(config.parametrization, model)
-        config = dataclasses.replace(config, parametrization=parametrization)
-    return Context(config, model, device)
+    return Context(fitted(config, model), model, device)
 
 
 def find_device(name: str) -> torch.device:

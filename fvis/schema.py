@@ -118,8 +118,8 @@ class TransformsConfig:
     rotate: float = setting(0.0, at_least=0, at_most=180)
     flip: bool = False
     noise: float = setting(0.0, at_least=0)
-    gain: float = setting(0.0, at_least=0)
-    offset: float = setting(0.0, at_least=0, at_most=1)
+    gain: float | None = setting(0.0, at_least=0)
+    offset: float | None = setting(0.0, at_least=0, at_most=1)
     settle: float = setting(0.0, at_least=0, at_most=1)
     time_shift: float = setting(0.0, at_least=0)
     time_scale: float = setting(0.0, at_least=0, at_most=0.9)

@@ -16,6 +16,9 @@ from fvis.streams import normal, uniform
 
 POOL_MARGIN = 32  # px by which a row's noise field exceeds its picture: 33^2 windows and 2 signs
 
+# Without any noise the last steps gain activation that no other network sees.
+SETTLING_NOISE = 0.5
+
 
 class Transforms:
     """`views` random views per picture and step, all of the picture's own size.
@@ -23,7 +26,7 @@ class Transforms:
     Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
     affine map; out of the frame the picture is mirrored. Each channel's contrast and brightness
     vary about mid-grey. Gaussian noise comes as randomly placed windows of a field drawn once per
-    row. In the last `settle` share of the steps nothing of this but the flip remains.
+    row. In the last `settle` share of the steps only the flip and half of the noise remain.
     """
 
     def __init__(
@@ -45,11 +48,12 @@ class Transforms:
             settled = self._settling * config.views
             maps[:, settled:] = resting_maps(config, maps[:, settled:])
             self._maps = self._by_step(maps, steps).to(device)
-        if config.gain > 0 or config.offset > 0:
+        gain, offset = config.gain or 0.0, config.offset or 0.0
+        if gain > 0 or offset > 0:
             numbers = 2 * uniform(generators, draws, 2, 3) - 1
             numbers = numbers[(...,) + (None,) * (len(shape) - 1)]
-            self._gains = self._by_step((config.gain * numbers[:, :, 0]).exp(), steps).to(device)
-            self._offsets = self._by_step(config.offset * numbers[:, :, 1], steps).to(device)
+            self._gains = self._by_step((gain * numbers[:, :, 0]).exp(), steps).to(device)
+            self._offsets = self._by_step(offset * numbers[:, :, 1], steps).to(device)
         if config.noise > 0:
             self._field = noise_field(generators, shape).to(device)
             places = (uniform(generators, draws, 2) * (POOL_MARGIN + 1)).long()
@@ -67,12 +71,12 @@ class Transforms:
             rgb = functional.grid_sample(
                 rgb, grid, mode="bilinear", padding_mode="reflection", align_corners=False
             )
-        if step >= self._settling:
-            return rgb
-        if self._gains is not None:
+        settling = step >= self._settling
+        if self._gains is not None and not settling:
             rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
         if self._noise > 0:
-            rgb = rgb + self._noise * self._window(rgb.shape, step)
+            noise = SETTLING_NOISE * self._noise if settling else self._noise
+            rgb = rgb + noise * self._window(rgb.shape, step)
         return rgb
 
     def _by_step(self, draws: Tensor, steps: int) -> Tensor:

@@ -3,23 +3,17 @@
 Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from fvis.models.base import Model
 from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
 from fvis.parametrizations.colour import correlate
 from fvis.schema import FourierConfig
 from fvis.streams import normal
 
-# Decay, and blur in pixels. Transformers' gradients are rougher: with a convolutional network's
-# settings other networks see speckle in their pictures.
-CONVOLUTIONAL = (1.0, 0.0)
-ATTENTION = (1.2, 0.5)
 GAIN = 0.25  # with Adam's steps of 0.05, contrast grows over tens of steps instead of a few
 
 
@@ -34,10 +28,9 @@ def build(
 
     `blur` (pixels) holds the finest frequencies back as a Gaussian of that size would.
     """
-    decay = CONVOLUTIONAL[0] if config.decay is None else config.decay
-    blur = CONVOLUTIONAL[1] if config.blur is None else config.blur
+    decay = 1.0 if config.decay is None else config.decay
     scale = spectrum_scale(shape[1:], decay, config.temporal_decay)
-    scale = (scale * gaussian_response(shape[-2], shape[-1], blur)).to(device)
+    scale = (scale * gaussian_response(shape[-2], shape[-1], config.blur or 0.0)).to(device)
     start = config.init_std * normal(generators, 3, *scale.shape, 2)
     spectrum = leaf(start, device)
     axes = tuple(range(-len(shape) + 1, 0))
@@ -48,16 +41,6 @@ def build(
         return torch.sigmoid(correlate(signal) if config.decorrelate else signal)
 
     return Parametrization((spectrum,), render)
-
-
-def fitted(config: FourierConfig, model: Model) -> FourierConfig:
-    """`config` with the decay and blur that suit the network, where it leaves them open."""
-    decay, blur = ATTENTION if model.attends else CONVOLUTIONAL
-    return dataclasses.replace(
-        config,
-        decay=decay if config.decay is None else config.decay,
-        blur=blur if config.blur is None else config.blur,
-    )
 
 
 def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> Tensor:

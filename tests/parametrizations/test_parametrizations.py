@@ -2,21 +2,15 @@
 
 import math
 import socket
-from collections.abc import Callable
 
 import pytest
-import timm
 import torch
-import torchvision
-from torch import nn
 
-from fvis.models import Model, Preprocessing
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.parametrizations.colour import correlate
-from fvis.parametrizations.fourier import fitted, gaussian_response, spectrum_scale
+from fvis.parametrizations.fourier import gaussian_response, spectrum_scale
 from fvis.parametrizations.natural_spectrum import amplitude
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
-from fvis.schema import FourierConfig
 from fvis.streams import stream
 
 CPU = torch.device("cpu")
@@ -78,25 +72,6 @@ def test_phase_keeps_every_amplitude_whatever_the_ascent_does() -> None:
     spectrum = torch.fft.rfft2(decorrelated.view(1, 3, 32, 32), norm="ortho").abs()[0]
     inner = (slice(None), slice(1, 16), slice(1, 16))  # the real FFT's edges fold
     torch.testing.assert_close(spectrum[inner], amplitude(32, 32)[inner], rtol=1e-2, atol=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("source", "name", "decay"),
-    [
-        (timm.create_model, "vit_tiny_patch16_224", 1.2),
-        (timm.create_model, "swin_tiny_patch4_window7_224", 1.2),
-        (timm.create_model, "mobilenetv2_050", 1.0),
-        (torchvision.models.get_model, "resnet18", 1.0),
-        (torchvision.models.get_model, "vit_b_32", 1.2),
-    ],
-)
-def test_transformers_pictures_start_and_move_smoother(
-    source: Callable[[str], nn.Module], name: str, decay: float
-) -> None:
-    model = Model(source(name), name, Preprocessing(8, 8, None, (0,) * 3, (1,) * 3), None, "", "")
-    chosen = fitted(FourierConfig(), model)
-    assert (chosen.decay, chosen.blur) == (decay, 0.5 if decay > 1 else 0.0)
-    assert fitted(FourierConfig(decay=0.7, blur=0.1), model) == FourierConfig(decay=0.7, blur=0.1)
 
 
 def test_the_natural_spectrum_ships_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,47 @@
+"""What suits a network where the config leaves it open (null).
+
+Found by experiment on DeiT-tiny and MobileNetV2, by whether the one recognises the other's
+pictures; `python -m tests.benchmarks.recognition` measures it.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fvis.models.base import Model
+from fvis.schema import Config, FourierConfig, TransformsConfig
+
+T = TypeVar("T", bound=TransformsConfig | FourierConfig)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults that differ between architectures; the config's comments say what each is."""
+
+    decay: float
+    blur: float
+    gain: float
+    offset: float
+
+
+# Convolutional networks follow any colour and contrast unless these vary from view to view.
+CONVOLUTIONAL = Recipe(decay=1.0, blur=0.0, gain=0.1, offset=0.05)
+# Transformers have rougher gradients, which leave speckle unless the finest frequencies are held
+# back; their colours are natural of themselves, and stray when colour varies.
+ATTENTION = Recipe(decay=1.2, blur=0.5, gain=0.0, offset=0.0)
+
+
+def fitted(config: Config, model: Model) -> Config:
+    """`config` with every setting that a recipe knows and the config leaves open filled in."""
+    recipe = ATTENTION if model.attends else CONVOLUTIONAL
+    transforms = _filled(config.transforms, recipe)
+    parametrization = config.parametrization
+    if isinstance(parametrization, FourierConfig):
+        parametrization = _filled(parametrization, recipe)
+    return dataclasses.replace(config, transforms=transforms, parametrization=parametrization)
+
+
+def _filled(section: T, recipe: Recipe) -> T:
+    known: dict[str, Any] = dataclasses.asdict(recipe)
+    open_ = {key: value for key, value in known.items() if getattr(section, key, 0) is None}
+    return dataclasses.replace(section, **open_)

@@ -1,0 +1,63 @@
+"""What the config leaves open is filled to suit the network; what it says stands."""
+
+from collections.abc import Callable
+
+import pytest
+import timm
+import torchvision
+from torch import nn
+
+from fvis.models import Model, Preprocessing
+from fvis.recipe import fitted
+from fvis.schema import (
+    ActivationMaximizationConfig,
+    Config,
+    EngineConfig,
+    FourierConfig,
+    ModelConfig,
+    OutputConfig,
+    PhaseConfig,
+    TargetConfig,
+    TransformsConfig,
+)
+
+
+def model_of(module: nn.Module) -> Model:
+    zero, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return Model(module, "m", Preprocessing(8, 8, None, zero, one), None, "", "")
+
+
+def config_of(transforms: TransformsConfig, parametrization: FourierConfig | PhaseConfig) -> Config:
+    return Config(
+        ModelConfig(), TargetConfig(), ActivationMaximizationConfig(), parametrization, transforms,
+        EngineConfig(), OutputConfig(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "attends"),
+    [
+        (timm.create_model, "vit_tiny_patch16_224", True),
+        (timm.create_model, "swin_tiny_patch4_window7_224", True),
+        (torchvision.models.get_model, "vit_b_32", True),
+        (timm.create_model, "mobilenetv2_050", False),
+        (timm.create_model, "seresnet18", False),
+        (torchvision.models.get_model, "resnet18", False),
+    ],
+)
+def test_open_settings_follow_the_architecture(
+    source: Callable[[str], nn.Module], name: str, attends: bool
+) -> None:
+    given = config_of(TransformsConfig(gain=None, offset=None), FourierConfig())
+    chosen = fitted(given, model_of(source(name)))
+    assert isinstance(chosen.parametrization, FourierConfig)
+    assert chosen.parametrization.decay == (1.2 if attends else 1.0)
+    assert chosen.parametrization.blur == (0.5 if attends else 0.0)
+    assert (chosen.transforms.gain, chosen.transforms.offset) == ((0, 0) if attends else (0.1, 0.05))
+
+
+def test_what_is_said_stands() -> None:
+    said = config_of(TransformsConfig(gain=0.3), FourierConfig(decay=0.7, blur=0.1))
+    assert fitted(said, model_of(nn.Identity())) == said
+    other = config_of(TransformsConfig(), PhaseConfig())
+    assert fitted(other, model_of(nn.MultiheadAttention(4, 1))) == other
