@@ -22,13 +22,15 @@ class Recipe:
     blur: float
     gain: float
     offset: float
+    settle_noise: float
 
 
-# Convolutional networks follow any colour and contrast unless these vary from view to view.
-CONVOLUTIONAL = Recipe(decay=1.0, blur=0.0, gain=0.1, offset=0.05)
+# Convolutional networks follow any colour and contrast unless these vary from view to view; less
+# noise in the last steps makes their own classes sure, none at all what no other network sees.
+CONVOLUTIONAL = Recipe(decay=1.0, blur=0.0, gain=0.1, offset=0.05, settle_noise=0.5)
 # Transformers have rougher gradients, which leave speckle unless the finest frequencies are held
 # back; their colours are natural of themselves, and stray when colour varies.
-ATTENTION = Recipe(decay=1.2, blur=0.5, gain=0.0, offset=0.0)
+ATTENTION = Recipe(decay=1.2, blur=0.5, gain=0.0, offset=0.0, settle_noise=1.0)
 
 
 def fitted(config: Config, model: Model) -> Config:

@@ -121,6 +121,7 @@ class TransformsConfig:
     gain: float | None = setting(0.0, at_least=0)
     offset: float | None = setting(0.0, at_least=0, at_most=1)
     settle: float = setting(0.0, at_least=0, at_most=1)
+    settle_noise: float | None = setting(0.0, at_least=0, at_most=1)
     time_shift: float = setting(0.0, at_least=0)
     time_scale: float = setting(0.0, at_least=0, at_most=0.9)
 

@@ -16,9 +16,6 @@ from fvis.streams import normal, uniform
 
 POOL_MARGIN = 32  # px by which a row's noise field exceeds its picture: 33^2 windows and 2 signs
 
-# Without any noise the last steps gain activation that no other network sees.
-SETTLING_NOISE = 0.5
-
 
 class Transforms:
     """`views` random views per picture and step, all of the picture's own size.
@@ -26,7 +23,8 @@ class Transforms:
     Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
     affine map; out of the frame the picture is mirrored. Each channel's contrast and brightness
     vary about mid-grey. Gaussian noise comes as randomly placed windows of a field drawn once per
-    row. In the last `settle` share of the steps only the flip and half of the noise remain.
+    row. In the last `settle` share of the steps only the flip and `settle_noise` of the noise
+    remain.
     """
 
     def __init__(
@@ -39,6 +37,7 @@ class Transforms:
     ) -> None:
         self.views = config.views
         self._noise = config.noise
+        self._settling_noise = config.noise * (config.settle_noise or 0.0)
         self._maps: Tensor | None = None
         draws = steps * config.views
         self._gains: Tensor | None = None
@@ -75,7 +74,7 @@ class Transforms:
         if self._gains is not None and not settling:
             rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
         if self._noise > 0:
-            noise = SETTLING_NOISE * self._noise if settling else self._noise
+            noise = self._settling_noise if settling else self._noise
             rgb = rgb + noise * self._window(rgb.shape, step)
         return rgb
 

@@ -53,7 +53,9 @@ def test_open_settings_follow_the_architecture(
     assert isinstance(chosen.parametrization, FourierConfig)
     assert chosen.parametrization.decay == (1.2 if attends else 1.0)
     assert chosen.parametrization.blur == (0.5 if attends else 0.0)
-    assert (chosen.transforms.gain, chosen.transforms.offset) == ((0, 0) if attends else (0.1, 0.05))
+    assert (chosen.transforms.gain, chosen.transforms.offset) == (
+        (0, 0) if attends else (0.1, 0.05)
+    )
 
 
 def test_what_is_said_stands() -> None:
