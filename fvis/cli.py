@@ -133,7 +133,7 @@ def report(arguments: Sequence[str]) -> int:
         raise RequestError("usage: fvis report OUTPUT_DIR...")
     runs = [Path(argument) for argument in arguments]
     parent = runs[0] if len(runs) == 1 else Path(os.path.commonpath([r.resolve() for r in runs]))
-    sys.stdout.write(f"{write_index(runs, parent / 'index.html')}\n")
+    _print_path(write_index(runs, parent / "index.html"))
     return 0
 
 
@@ -174,10 +174,7 @@ def _task(composed: DictConfig) -> None:
             _fail(error, status)
         _show(error)
         raise _JobError(status) from None
-    base = Path.cwd()
-    shown = shown.relative_to(base) if shown.is_relative_to(base) else shown
-    sys.stdout.write(f"{shown}\n")
-    sys.stdout.flush()
+    _print_path(shown)
 
 
 def _hydra_main() -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -260,6 +257,13 @@ def _remove_if_empty(directory: Path) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def _print_path(path: Path) -> None:
+    """A result's path on stdout, relative where it lies below the current directory."""
+    base = Path.cwd()
+    sys.stdout.write(f"{path.relative_to(base) if path.is_relative_to(base) else path}\n")
+    sys.stdout.flush()
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
