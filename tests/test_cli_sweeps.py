@@ -253,7 +253,9 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 
 def test_metadata_is_plain_json(sweep: tuple[Ran, Path]) -> None:
     ran, cwd = sweep
-    for path in (cwd / ran.stdout.splitlines()[0]).rglob("*.json"):
+    files = list((cwd / ran.stdout.splitlines()[0]).rglob("*.json"))
+    assert {"run.json", "metadata.json"} <= {path.name for path in files}
+    for path in files:
         json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
