@@ -114,7 +114,8 @@ class Network:
         handle = nearest.register_forward_hook(_pass_gradient, prepend=True)
         try:
             if in_place:
-                setattr(nearest, "inplace", False)  # noqa: B010  # typed as a tensor; the hook needs the input as it was
+                # The hook needs the input as it was. (Modules' attributes are typed as tensors.)
+                setattr(nearest, "inplace", False)  # noqa: B010
             yield
         finally:
             if in_place:

@@ -233,6 +233,12 @@ def test_kwargs_and_input_reach_the_users_network(clip_run: Made) -> None:
     assert [preprocessing[key] for key in ("frames", "height", "width")] == [5, 18, 25]
 
 
+def test_a_users_network_goes_by_its_own_name(clip_run: Made) -> None:
+    assert read(clip_run.folder / "run.json")["model"]["name"] == "net.py:build"
+    unit = read(clip_run.folder / "units/logits-00000-r0/metadata.json")
+    assert unit["model"] == "net.py:build"
+
+
 # --- refusals
 
 

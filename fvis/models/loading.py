@@ -35,9 +35,19 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
 def _model(
     config: ModelConfig, network: Network, module: nn.Module, sha256: str, hashed: str
 ) -> Model:
-    name = config.name or config.factory or ""
     preprocessing = override(network.preprocessing, config.input)
-    return Model(module, name, preprocessing, network.classes, sha256, hashed)
+    return Model(module, shown_name(config), preprocessing, network.classes, sha256, hashed)
+
+
+def shown_name(config: ModelConfig) -> str:
+    """What the model is called in results: its library's name, or `file.py:function` of a factory.
+
+    Wherever the file lies: random streams are keyed by this name.
+    """
+    if config.source == "factory":
+        place, _, function = (config.factory or "").rpartition(":")
+        return f"{Path(place).name}:{function}"
+    return config.name or ""
 
 
 def override(preprocessing: Preprocessing, given: InputConfig) -> Preprocessing:
