@@ -158,7 +158,7 @@ def test_models_lists_names_by_source(forked_fvis: Call) -> None:
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("r3d", {("torchvision", "r3d_18")}),
+        ("r3d", {("torchvision", "r3d_18"), ("zoo", "drift_r3d")}),
         ("glyph_*", {("zoo", "glyph_cnn"), ("zoo", "glyph_vit")}),
         ("r3d_1?", {("torchvision", "r3d_18")}),
     ],

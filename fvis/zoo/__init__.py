@@ -1,6 +1,6 @@
 """Lists the embedded networks and where their weights lie; loading them is left to `models`.
 
-Importing this is cheap: timm is imported only when a network is built.
+Importing this is cheap: timm and torchvision are imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fvis.zoo import glyphs
+from fvis.zoo import drifts, glyphs, planted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,23 +24,26 @@ class ZooNetwork:
 
     Attributes:
         name: what `model.name` calls it; also the stem of its weights' file.
-        build: returns the architecture with random weights, in float32.
+        build: returns the network in float32, with random weights if it is a trained one; takes
+            the network's own keyword arguments, if it has any.
         height: input height, pixels.
         width: input width, pixels.
         frames: input frames of a clip; None for a network of images.
         mean: per RGB channel, subtracted from input in [0, 1].
         std: per RGB channel, divides what is left.
-        classes: names in the order of the logits.
+        classes: names in the order of the logits, as built without arguments.
+        trained: whether it has a weights' file; one that is computed needs none.
     """
 
     name: str
-    build: Callable[[], nn.Module]
+    build: Callable[..., nn.Module]
     height: int
     width: int
     frames: int | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     classes: tuple[str, ...]
+    trained: bool = True
 
     @property
     def weights(self) -> Path:
@@ -60,6 +63,12 @@ def _build_glyph_vit() -> nn.Module:
     return networks.glyph_vit()
 
 
+def _build_drift_r3d() -> nn.Module:
+    from fvis.zoo import networks
+
+    return networks.drift_r3d()
+
+
 def _of_glyphs(name: str, build: Callable[[], nn.Module]) -> ZooNetwork:
     return ZooNetwork(
         name=name,
@@ -73,10 +82,30 @@ def _of_glyphs(name: str, build: Callable[[], nn.Module]) -> ZooNetwork:
     )
 
 
+def _of_clips(
+    name: str, build: Callable[..., nn.Module], classes: tuple[str, ...], trained: bool
+) -> ZooNetwork:
+    return ZooNetwork(
+        name=name,
+        build=build,
+        height=drifts.SIZE,
+        width=drifts.SIZE,
+        frames=drifts.FRAMES,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        classes=classes,
+        trained=trained,
+    )
+
+
 NETWORKS: Mapping[str, ZooNetwork] = MappingProxyType(
     {
         "glyph_cnn": _of_glyphs("glyph_cnn", _build_glyph_cnn),
         "glyph_vit": _of_glyphs("glyph_vit", _build_glyph_vit),
+        "drift_r3d": _of_clips("drift_r3d", _build_drift_r3d, drifts.CLASSES, trained=True),
+        "planted_motion": _of_clips(
+            "planted_motion", planted.build, planted.answer_key().classes, trained=False
+        ),
     }
 )
 """Every embedded network by its name."""

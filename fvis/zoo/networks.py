@@ -1,14 +1,16 @@
-"""Builds the embedded image networks with random weights; loading weights is left to callers."""
+"""Builds the embedded networks to be trained, with random weights; loading is left to callers."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from torchvision.models.video import resnet
 
-from fvis.zoo import glyphs
+from fvis.zoo import drifts, glyphs
 
 
 def glyph_cnn() -> nn.Module:
@@ -58,6 +60,47 @@ def glyph_vit() -> nn.Module:
         nn.Conv2d(96, channels, 3, padding=1),
     )
     return network
+
+
+def drift_r3d() -> nn.Module:
+    """Build a narrow 3D ResNet for moving textures.
+
+    Takes (B, 3, 16, 64, 64), normalised, and returns (B, 14) logits; stages `layer1` to `layer4`
+    of 24, 40, 48 and 64 channels see 16x16x16, 8x8x8, 4x4x4 and 2x2x2 positions. No convolution
+    strides, averaging does it: gradients spread evenly, no checkerboard in the clips.
+    """
+    stem = nn.Sequential(
+        *_stem(3, 8, (1, 5, 5)),
+        nn.AvgPool3d((1, 2, 2)),
+        *_stem(8, 16, (3, 3, 3)),
+    )
+    stages: list[tuple[str, nn.Module]] = [
+        ("stem", stem),
+        ("layer1", _stage(16, 24, (1, 2, 2))),
+        ("layer2", _stage(24, 40, (2, 2, 2))),
+        ("layer3", _stage(40, 48, (2, 2, 2))),
+        ("layer4", _stage(48, 64, (2, 2, 2))),
+        ("avgpool", nn.AdaptiveAvgPool3d(1)),
+        ("flatten", nn.Flatten()),
+        ("fc", nn.Linear(64, len(drifts.CLASSES))),
+    ]
+    network = nn.Sequential(OrderedDict(stages))
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+def _stem(inputs: int, outputs: int, extent: tuple[int, int, int]) -> tuple[nn.Module, ...]:
+    around = (extent[0] // 2, extent[1] // 2, extent[2] // 2)
+    convolution = nn.Conv3d(inputs, outputs, extent, padding=around, bias=False)
+    return convolution, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True)
+
+
+def _stage(inputs: int, outputs: int, pooled: tuple[int, int, int]) -> nn.Module:
+    shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, bias=False), nn.BatchNorm3d(outputs))
+    block = resnet.BasicBlock(inputs, outputs, resnet.Conv3DSimple, downsample=shortcut)
+    return nn.Sequential(nn.AvgPool3d(pooled), block)
 
 
 def _halving(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

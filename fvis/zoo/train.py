@@ -1,6 +1,6 @@
 """Trains the embedded networks from fixed seeds (`make zoo`); what they see is drawn elsewhere.
 
-Every step fits pictures that were first moved against the network, within a small L2 ball: what
+Every step fits inputs that were first moved against the network, within a small L2 ball: what
 such a network responds to looks like the thing itself, to people too (Engstrom et al. 2019,
 "Adversarial robustness as a prior for learned representations").
 """
@@ -12,21 +12,33 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fvis.zoo import NETWORKS, ZooNetwork, glyphs
+from fvis.zoo import NETWORKS, ZooNetwork, drifts, glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 VALIDATION_SEED = 20_000
-VALIDATION_PICTURES = 3000
+VALIDATION_COUNT = 3000
+
+
+class Subject(Protocol):
+    """What a network learns: the modules `glyphs` and `drifts`."""
+
+    def draw_labels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return `count` class indices, (B,) int64."""
+        ...
+
+    def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Return one input per label, (B, 3, ...) RGB in [0, 1]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,16 +46,18 @@ class Recipe:
     """How one network is trained.
 
     Attributes:
+        subject: draws what it is trained and measured on.
         seed: of the initial weights and of everything drawn.
         steps: optimizer steps.
-        batch_size: pictures a step, none seen twice.
+        batch_size: inputs a step, none seen twice.
         learning_rate: the peak of the one-cycle schedule of AdamW.
         weight_decay: of AdamW, on every parameter.
-        epsilon: radius of the L2 ball that training pictures are moved in, in RGB units.
+        epsilon: radius of the L2 ball that training inputs are moved in, in RGB units.
         ramp: shares of the steps after which the ball starts to grow and is full-grown. At full
             size from the start, a network settles for guessing.
     """
 
+    subject: Subject
     seed: int
     steps: int
     batch_size: int
@@ -60,8 +74,9 @@ class Recipe:
 
 
 RECIPES = {
-    "glyph_cnn": Recipe(1, 800, 64, 4e-3, 0.05, 3.0, (0.0, 0.25)),
-    "glyph_vit": Recipe(2, 1800, 32, 1.5e-3, 0.05, 2.5, (0.25, 0.7)),
+    "glyph_cnn": Recipe(glyphs, 1, 800, 64, 4e-3, 0.05, 3.0, (0.0, 0.25)),
+    "glyph_vit": Recipe(glyphs, 2, 1800, 32, 1.5e-3, 0.05, 2.5, (0.25, 0.7)),
+    "drift_r3d": Recipe(drifts, 3, 600, 24, 4e-3, 0.05, 6.0, (0.1, 0.5)),
 }
 
 
@@ -84,12 +99,14 @@ def retrain(zoo_network: ZooNetwork, recipe: Recipe) -> None:
     network = fit(zoo_network, recipe)
     # What is shipped is what is measured: the weights as float16 keeps them.
     network.half().float()
-    accuracy = measure_accuracy(network, zoo_network, VALIDATION_PICTURES, VALIDATION_SEED)
+    validation = torch.Generator().manual_seed(VALIDATION_SEED)
+    accuracy = measure_accuracy(network, zoo_network, recipe.subject, VALIDATION_COUNT, validation)
     seconds = time.monotonic() - started
     _report(f"{zoo_network.name}: accuracy {accuracy:.4f} in {seconds:.0f} s")
+    kind = "pictures" if zoo_network.frames is None else "clips"
     record = {
         "accuracy": f"{accuracy:.4f}",
-        "validation_pictures": str(VALIDATION_PICTURES),
+        f"validation_{kind}": str(VALIDATION_COUNT),
         "validation_seed": str(VALIDATION_SEED),
         "classes": json.dumps(zoo_network.classes),
         "seed": str(recipe.seed),
@@ -103,7 +120,9 @@ def fit(zoo_network: ZooNetwork, recipe: Recipe) -> nn.Module:
     """Return the network trained by the recipe, in eval mode, float32 on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        network = zoo_network.build().to(memory_format=torch.channels_last)
+        network = zoo_network.build()
+    if zoo_network.frames is None:
+        network = network.to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -112,11 +131,11 @@ def fit(zoo_network: ZooNetwork, recipe: Recipe) -> nn.Module:
         optimizer, recipe.learning_rate, recipe.steps, pct_start=0.2
     )
     for step in range(recipe.steps):
-        labels = glyphs.draw_labels(recipe.batch_size, generator)
-        pictures = glyphs.draw(labels, generator)
+        labels = recipe.subject.draw_labels(recipe.batch_size, generator)
+        inputs = recipe.subject.draw(labels, generator)
         if (epsilon := recipe.epsilon_at(step)) > 0:
-            pictures = attacked(network, zoo_network, pictures, labels, epsilon)
-        scores = network.train()(normalised(pictures, zoo_network))
+            inputs = attacked(network, zoo_network, inputs, labels, epsilon)
+        scores = network.train()(normalised(inputs, zoo_network))
         loss = functional.cross_entropy(scores, labels)
         optimizer.zero_grad()
         loss.backward()
@@ -130,45 +149,51 @@ def fit(zoo_network: ZooNetwork, recipe: Recipe) -> nn.Module:
 
 
 def attacked(
-    network: nn.Module, zoo_network: ZooNetwork, pictures: Tensor, labels: Tensor, epsilon: float
+    network: nn.Module, zoo_network: ZooNetwork, inputs: Tensor, labels: Tensor, epsilon: float
 ) -> Tensor:
-    """Move pictures up the loss by one gradient step of L2 length `epsilon`.
+    """Move pictures or clips up the loss by one gradient step of L2 length `epsilon`.
 
     Args:
         network: left in eval mode, its gradients untouched.
         zoo_network: its normalisation.
-        pictures: (B, 3, H, W) RGB in [0, 1].
+        inputs: (B, 3, H, W) or (B, 3, T, H, W) RGB in [0, 1].
         labels: (B,) int64.
         epsilon: length of each row's step, RGB units.
 
     Returns:
-        (B, 3, H, W) RGB in [0, 1].
+        RGB in [0, 1], of the inputs' shape.
     """
-    pictures = pictures.clone().requires_grad_()
-    scores = network.eval()(normalised(pictures, zoo_network))
+    inputs = inputs.clone().requires_grad_()
+    scores = network.eval()(normalised(inputs, zoo_network))
     loss = functional.cross_entropy(scores, labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, pictures)
-    step = epsilon * functional.normalize(gradient.flatten(1), dim=1).view_as(pictures)
-    return (pictures + step).clamp(0, 1).detach()
+    (gradient,) = torch.autograd.grad(loss, inputs)
+    step = epsilon * functional.normalize(gradient.flatten(1), dim=1).view_as(inputs)
+    return (inputs + step).clamp(0, 1).detach()
 
 
-def measure_accuracy(network: nn.Module, zoo_network: ZooNetwork, count: int, seed: int) -> float:
-    """Return the share of `count` freshly drawn pictures that the network names rightly."""
-    generator = torch.Generator().manual_seed(seed)
+def measure_accuracy(
+    network: nn.Module,
+    zoo_network: ZooNetwork,
+    subject: Subject,
+    count: int,
+    generator: torch.Generator,
+) -> float:
+    """Return the share of `count` freshly drawn inputs that the network names rightly."""
     correct = 0
     with torch.no_grad():
-        for labels in torch.split(glyphs.draw_labels(count, generator), 100):
-            pictures = glyphs.draw(labels, generator)
-            scores = network(normalised(pictures, zoo_network))
+        for labels in torch.split(subject.draw_labels(count, generator), 100):
+            inputs = subject.draw(labels, generator)
+            scores = network(normalised(inputs, zoo_network))
             correct += int((scores.argmax(1) == labels).sum())
     return correct / count
 
 
-def normalised(pictures: Tensor, zoo_network: ZooNetwork) -> Tensor:
-    """Return (B, 3, H, W) RGB in [0, 1] as the network takes it."""
-    mean = pictures.new_tensor(zoo_network.mean).view(3, 1, 1)
-    std = pictures.new_tensor(zoo_network.std).view(3, 1, 1)
-    return (pictures - mean) / std
+def normalised(inputs: Tensor, zoo_network: ZooNetwork) -> Tensor:
+    """Return RGB in [0, 1], (B, 3, ...), as the network takes it."""
+    shape = (3,) + (1,) * (inputs.dim() - 2)
+    mean = inputs.new_tensor(zoo_network.mean).view(shape)
+    std = inputs.new_tensor(zoo_network.std).view(shape)
+    return (inputs - mean) / std
 
 
 def write_weights(network: nn.Module, path: Path, record: dict[str, str]) -> None:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 BRIEF = replace(train.RECIPES["glyph_cnn"], steps=3, batch_size=4)
 
 
-def test_the_seed_alone_decides_the_weights() -> None:
-    first = train.fit(NETWORKS["glyph_cnn"], BRIEF).state_dict()
-    again = train.fit(NETWORKS["glyph_cnn"], BRIEF).state_dict()
-    other = train.fit(NETWORKS["glyph_cnn"], replace(BRIEF, seed=9)).state_dict()
+@pytest.mark.parametrize("name", ["glyph_cnn", "drift_r3d"])
+def test_the_seed_alone_decides_the_weights(name: str) -> None:
+    brief = replace(train.RECIPES[name], steps=3, batch_size=4, ramp=(0.0, 1.0))
+    first = train.fit(NETWORKS[name], brief).state_dict()
+    again = train.fit(NETWORKS[name], brief).state_dict()
+    other = train.fit(NETWORKS[name], replace(brief, seed=9)).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["fc.weight"], other["fc.weight"])
 

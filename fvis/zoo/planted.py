@@ -1,0 +1,340 @@
+"""Builds a network of motion units known by construction, and the answer key that says what is.
+
+Quadrature pairs of spatio-temporal Gabor kernels measure the energy of one moving wave each
+(Adelson & Bergen 1985, "Spatiotemporal energy models for the perception of motion"); four more
+units collect eight directions around a ring into expansion, contraction and rotation. Nothing is
+trained: what a method says of a unit can be held against what the unit is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709: the kernels see brightness alone
+# Even extents and a stride of two put the middle kernel of a 16x64x64 clip onto its middle.
+EXTENT, STRIDE, SPREAD = 16, 2, 4.0  # of the kernels in space, pixels; SPREAD is a deviation
+FRAMES, DURATION = 8, 2.2  # of the kernels in time, frames; DURATION is a deviation
+RING_RADIUS, RING_WIDTH = 7.0, 1.0  # positions of the energy maps, two pixels each
+RING_EXTENT, RING_FRAMES = 19, 9  # positions; a 16-frame clip has 9 in time: a ring sees them all
+FLOOR = 0.1  # far below what a visible wave gives, some 40: the root stays smooth at grey
+FASTEST, SHORTEST = 2.0, 4.0  # pixels per frame; pixels
+MOST_CYCLES = 0.35  # per frame: from half a cycle on, motion looks as if it went backwards
+
+Numbers = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class EnergyUnit:
+    """What one unit of `energy` responds to most: a plane wave drifting across its crests.
+
+    Attributes:
+        direction_deg: where the wave drifts: 0 right, 90 up, counter-clockwise on the screen. Of
+            a still unit (speed 0), the direction across its crests, as good as its opposite.
+        speed: pixels per frame.
+        wavelength: pixels.
+    """
+
+    direction_deg: float
+    speed: float
+    wavelength: float
+
+    @property
+    def velocity(self) -> tuple[float, float]:
+        """(x right, y down), pixels per frame."""
+        x, y = _screen(self.direction_deg)
+        return self.speed * x, self.speed * y
+
+    @property
+    def temporal_frequency(self) -> float:
+        """Cycles per frame."""
+        return self.speed / self.wavelength
+
+    @property
+    def name(self) -> str:
+        """For example `90 deg at 1 px/frame, 8 px`."""
+        return f"{self.direction_deg:g} deg at {self.speed:g} px/frame, {self.wavelength:g} px"
+
+
+@dataclass(frozen=True)
+class RingUnit:
+    """What one unit of `rings` responds to most, by the signs of the flow around its middle.
+
+    Attributes:
+        name: expanding, contracting, clockwise or counterclockwise.
+        divergence: the sign of d(vx)/dx + d(vy)/dy; 0 where it has none.
+        curl: the sign of d(vy)/dx - d(vx)/dy, y pointing down: positive is clockwise as seen.
+    """
+
+    name: str
+    divergence: int
+    curl: int
+
+
+@dataclass(frozen=True)
+class AnswerKey:
+    """What every unit of a bank responds to, in the order of the layers' channels.
+
+    Attributes:
+        energy: the units of the layer `energy`.
+        rings: the units of the layer `rings`.
+    """
+
+    energy: tuple[EnergyUnit, ...]
+    rings: tuple[RingUnit, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the network's outputs."""
+        return (*(unit.name for unit in self.energy), *(unit.name for unit in self.rings))
+
+
+# By how much a ring unit's directions are turned from pointing outwards, degrees.
+_RINGS = {
+    RingUnit("expanding", 1, 0): 0.0,
+    RingUnit("contracting", -1, 0): 180.0,
+    RingUnit("clockwise", 0, 1): -90.0,
+    RingUnit("counterclockwise", 0, -1): 90.0,
+}
+
+RING_BANK = tuple(EnergyUnit(45.0 * turn, 1.0, 8.0) for turn in range(8))
+"""The directions the rings are made of; appended to every bank that lacks them."""
+
+DEFAULT_BANK = (
+    *RING_BANK,
+    *(EnergyUnit(90.0 * turn, 2.0, 10.0) for turn in range(4)),
+    *(EnergyUnit(45.0 + 90.0 * turn, 0.5, 6.0) for turn in range(4)),
+    *(EnergyUnit(45.0 * turn, 0.0, 8.0) for turn in range(4)),
+)
+"""Eight directions at a middling speed, four fast ones, four slow ones, four still ones."""
+
+
+def build(
+    angles_deg: Numbers | None = None,
+    speeds: Numbers | None = None,
+    wavelengths: Numbers | None = None,
+    reverse_time: bool = False,
+) -> PlantedMotion:
+    """Build the network of a bank of units; with no arguments, of `DEFAULT_BANK`.
+
+    Unit i has the i-th of each list; a single number holds for every unit.
+
+    Args:
+        angles_deg: directions of drift, 0 right, 90 up; the eight of `RING_BANK` unless given.
+        speeds: 0 to 2 pixels per frame; 1 unless given.
+        wavelengths: 4 to 16 pixels; 8 unless given.
+        reverse_time: flip the kernels in time, which turns every unit's motion around.
+
+    Raises:
+        ValueError: lists of unequal length, or a wave too fast or too short for frames and pixels.
+    """
+    return PlantedMotion(_bank(angles_deg, speeds, wavelengths), reverse_time)
+
+
+def answer_key(
+    angles_deg: Numbers | None = None,
+    speeds: Numbers | None = None,
+    wavelengths: Numbers | None = None,
+    reverse_time: bool = False,
+) -> AnswerKey:
+    """Return what the units of the network that `build` makes of these arguments respond to.
+
+    Raises:
+        ValueError: as `build` does.
+    """
+    key = AnswerKey(_bank(angles_deg, speeds, wavelengths), tuple(_RINGS))
+    return _reversed(key) if reverse_time else key
+
+
+class PlantedMotion(nn.Module):
+    """Energy units and, on top of them, ring units; see `build`.
+
+    Takes clips (B, 3, T, H, W), normalised, of 16 frames and 52 pixels at least, and returns
+    (B, K): the energy units' means over all positions, then the ring units in the middle.
+
+    Attributes:
+        key: what each unit responds to.
+        energy: clips to (B, units, T', H', W'), not negative, 9x25x25 for a 16x64x64 clip.
+        rings: energy maps to (B, 4, T'', H'', W''), 1x7x7 for such a clip: what points a unit's
+            way around the ring, less what points against it.
+    """
+
+    def __init__(self, bank: tuple[EnergyUnit, ...], reverse_time: bool = False) -> None:
+        super().__init__()
+        key = AnswerKey(bank, tuple(_RINGS))
+        self.key = _reversed(key) if reverse_time else key
+        self.energy = MotionEnergy(bank, reverse_time)
+        self.rings = Rings([bank.index(unit) for unit in RING_BANK])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return self.key.classes
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return (B, K) outputs for normalised clips (B, 3, T, H, W)."""
+        energy = self.energy(clips)
+        rings = self.rings(energy)
+        t, h, w = (size // 2 for size in rings.shape[2:])
+        return torch.cat([energy.mean((2, 3, 4)), rings[:, :, t, h, w]], 1)
+
+
+class MotionEnergy(nn.Module):
+    """The local amplitude of each unit's drifting wave, whatever its phase.
+
+    A drifting wave is a sum of two products of a standing pattern and a course in time, so that
+    each kernel is a convolution over space, then one over time.
+    """
+
+    def __init__(self, bank: tuple[EnergyUnit, ...], reverse_time: bool) -> None:
+        super().__init__()
+        count = len(bank)
+        self.luminance = _convolution(torch.tensor([LUMINANCE]).view(1, 3, 1, 1, 1))
+        self.space = _convolution(torch.cat([_standing(unit) for unit in bank]), stride=STRIDE)
+        course = torch.cat([_course(unit) for unit in bank])
+        self.time = _convolution(course.flip(2) if reverse_time else course, groups=count)
+        self.pair = _convolution(torch.ones(count, 2, 1, 1, 1), groups=count)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return (B, units, T', H', W') amplitudes for clips (B, 3, T, H, W)."""
+        waves = self.time(self.space(self.luminance(clips)))
+        # The root grows evenly with contrast: from nearly grey clips, squares would hardly pull.
+        amplitude: Tensor = (self.pair(waves.square()) + FLOOR**2).sqrt() - FLOOR
+        return amplitude
+
+
+class Rings(nn.Module):
+    """Expansion, contraction and rotation, from eight directions' energies around a circle."""
+
+    channels: Tensor
+
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__()
+        self.register_buffer("channels", torch.tensor(channels))
+        self.around = _convolution(torch.stack([_ring(turn) for turn in _RINGS.values()]))
+
+    def forward(self, energy: Tensor) -> Tensor:
+        """Return (B, 4, T', H', W') for energy maps (B, units, T, H, W)."""
+        maps: Tensor = self.around(energy[:, self.channels])
+        return maps
+
+
+def _bank(
+    angles_deg: Numbers | None, speeds: Numbers | None, wavelengths: Numbers | None
+) -> tuple[EnergyUnit, ...]:
+    """Return the units asked for, then those of `RING_BANK` that are missing."""
+    if angles_deg is None and speeds is None and wavelengths is None:
+        return DEFAULT_BANK
+    every = [unit.direction_deg for unit in RING_BANK]
+    columns = {
+        "angles_deg": _column("angles_deg", every if angles_deg is None else angles_deg),
+        "speeds": _column("speeds", 1.0 if speeds is None else speeds),
+        "wavelengths": _column("wavelengths", 8.0 if wavelengths is None else wavelengths),
+    }
+    count = max(len(column) for column in columns.values())
+    if any(len(column) not in (1, count) for column in columns.values()):
+        sizes = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
+        raise ValueError(f"give as many of each, or a single number for all, not {sizes}")
+    rows = zip(*(column * (count // len(column)) for column in columns.values()), strict=True)
+    asked = tuple(EnergyUnit(angle % 360, speed, length) for angle, speed, length in rows)
+    for unit in asked:
+        _check(unit)
+    return (*asked, *(unit for unit in RING_BANK if unit not in asked))
+
+
+def _column(name: str, given: Numbers) -> list[float]:
+    numbers = [given] if isinstance(given, int | float) else list(given)
+    if not numbers or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"{name} takes a number or a list of numbers, not {given!r}")
+    return [float(number) for number in numbers]
+
+
+def _check(unit: EnergyUnit) -> None:
+    if not math.isfinite(unit.direction_deg):
+        raise ValueError("angles_deg must be finite")
+    if not 0 <= unit.speed <= FASTEST:
+        raise ValueError(f"speeds must lie in 0..{FASTEST:g} px/frame, not {unit.speed:g}")
+    if not SHORTEST <= unit.wavelength <= EXTENT:
+        bounds = f"{SHORTEST:g}..{EXTENT} px"
+        raise ValueError(f"wavelengths must lie in {bounds}, not {unit.wavelength:g}")
+    if unit.temporal_frequency > MOST_CYCLES:
+        least = unit.speed / MOST_CYCLES
+        raise ValueError(f"{unit.speed:g} px/frame needs wavelengths of {least:.1f} px or more")
+
+
+def _reversed(key: AnswerKey) -> AnswerKey:
+    """What the units respond to once their kernels run backwards in time."""
+    energy = tuple(
+        replace(unit, direction_deg=(unit.direction_deg + 180) % 360) if unit.speed > 0 else unit
+        for unit in key.energy
+    )
+    opposite = {(unit.divergence, unit.curl): unit for unit in _RINGS}
+    return AnswerKey(energy, tuple(opposite[-unit.divergence, -unit.curl] for unit in key.rings))
+
+
+def _screen(direction_deg: float) -> tuple[float, float]:
+    """The unit vector (x right, y down) of a direction."""
+    angle = math.radians(direction_deg)
+    return math.cos(angle), -math.sin(angle)
+
+
+def _standing(unit: EnergyUnit) -> Tensor:
+    """Return (2, 1, 1, EXTENT, EXTENT): cosine and sine across the crests, mean 0, norm 1."""
+    axis = torch.arange(EXTENT, dtype=torch.float64) - (EXTENT - 1) / 2
+    x, y = _screen(unit.direction_deg)
+    phase = (x * axis + y * axis[:, None]) * (2 * math.pi / unit.wavelength)
+    window = torch.exp(-(axis**2 + axis[:, None] ** 2) / (2 * SPREAD**2))
+    cosine, sine = window * phase.cos(), window * phase.sin()
+    # A multiple of the window itself, so that the kernel still fades out at its border.
+    cosine = cosine - window * (cosine.sum() / window.sum())
+    kernels = torch.stack([cosine / cosine.norm(), sine / sine.norm()])
+    return kernels.view(2, 1, 1, EXTENT, EXTENT).float()
+
+
+def _course(unit: EnergyUnit) -> Tensor:
+    """Return (2, 2, FRAMES, 1, 1): even and odd wave from the standing cosine and sine."""
+    axis = torch.arange(FRAMES, dtype=torch.float64) - (FRAMES - 1) / 2
+    window = torch.exp(-(axis**2) / (2 * DURATION**2))
+    window /= window.norm()
+    phase = 2 * math.pi * unit.temporal_frequency * axis
+    cosine, sine = window * phase.cos(), window * phase.sin()
+    # cos(kx - wt) = cos kx cos wt + sin kx sin wt; sin(kx - wt) = sin kx cos wt - cos kx sin wt
+    even, odd = torch.stack([cosine, sine]), torch.stack([-sine, cosine])
+    return torch.stack([even, odd]).view(2, 2, FRAMES, 1, 1).float()
+
+
+def _ring(turn: float) -> Tensor:
+    """Return (8, RING_FRAMES, RING_EXTENT, RING_EXTENT): each direction where it points so.
+
+    `turn` is by how many degrees the wanted direction is turned from the outward one.
+    """
+    axis = torch.arange(RING_EXTENT, dtype=torch.float64) - (RING_EXTENT - 1) / 2
+    radius = torch.hypot(axis, axis[:, None])
+    annulus = torch.exp(-((radius - RING_RADIUS) ** 2) / (2 * RING_WIDTH**2))
+    wanted = torch.atan2(-axis[:, None].expand_as(radius), axis.expand_as(radius))
+    directions = torch.tensor([unit.direction_deg for unit in RING_BANK], dtype=torch.float64)
+    apart = wanted + math.radians(turn) - directions.deg2rad().view(8, 1, 1)
+    # Lobes 90 degrees wide, of which neighbours sum to one: every place asks for as much.
+    lobe = (2 * apart).cos().square() * (apart.cos().abs() > math.sqrt(0.5)) * apart.cos().sign()
+    kernel = annulus * lobe
+    kernel = kernel / kernel.clamp(min=0).sum() / RING_FRAMES
+    return kernel.unsqueeze(1).expand(-1, RING_FRAMES, -1, -1).float()
+
+
+def _convolution(weight: Tensor, stride: int = 1, groups: int = 1) -> nn.Conv3d:
+    """Return the convolution of a fixed kernel, striding over space alone, without padding."""
+    outputs, inputs, *extent = weight.shape
+    convolution = nn.Conv3d(
+        inputs * groups,
+        outputs,
+        (extent[0], extent[1], extent[2]),
+        stride=(1, stride, stride),
+        groups=groups,
+        bias=False,
+    )
+    convolution.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    return convolution
