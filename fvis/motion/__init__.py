@@ -1,0 +1,1 @@
+"""A clip as a texture that moves: warping, decomposition, readout, pictures."""

@@ -1,0 +1,281 @@
+"""One figure for print that tells what a unit's texture and motion are."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecBase
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from fvis.artifacts import to_bytes, whole_file
+from fvis.motion.colours import SMALLEST_SCALE, flow_colours
+
+WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches; the width of a page's two columns
+TEXT, SMALL = 8, 7  # points
+TITLE_COLUMNS, TITLE_LINES = 90, 3  # letters of a title's line, lines at most
+CELLS = 8  # arrows along the frame's longer side
+BINS = 24  # directions of the polar histogram: 15 degrees each, one of them centred on the right
+SHOWN = (-1.0, 2.0)  # activations a bar has room for; a longer one runs off, its number says it
+BAR, GRID = "#4c72b0", "#bbbbbb"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is drawn of one unit; RGB in [0, 1], x right and y down."""
+
+    title: str
+    texture: Tensor  # (3, H', W')
+    offset: Tensor  # (2,) px: where the frame's corner [x, y] lies in the texture
+    velocity: Tensor  # (2, T-1, H, W) px/frame
+    weight: Tensor  # (T-1, H, W), not negative: how much each place matters to the unit
+    frames: Tensor  # (3, T, H, W): the reconstruction
+    activations: Mapping[str, float]  # name -> fraction of the optimal clip's activation
+
+
+def write_summary(path: Path, unit: Summary) -> None:
+    """The figure as PNG, 7.2 inches wide at 200 dpi, the same bytes for the same unit.
+
+    (a) the texture, the frame's outline in it and the mean flow; (b) the histogram of directions;
+    (c) the activations; (d) the mean velocity over time; (e) first, middle and last frame.
+    Activations that are not finite are written "n/a".
+    """
+    velocity, weight = _tidy(unit.velocity), _positive(unit.weight)
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    title = fill(unit.title, TITLE_COLUMNS, max_lines=TITLE_LINES, placeholder=" ...")
+    figure.suptitle(title, fontsize=TEXT + 1, parse_math=False)
+    rows = figure.add_gridspec(2, 1, height_ratios=(1.5, 1))
+    above = rows[0].subgridspec(1, 3, width_ratios=(1.25, 1.1, 0.75))
+    below = rows[1].subgridspec(1, 2, width_ratios=(1, 1.5))
+    draw_texture(figure.add_subplot(above[0]), unit.texture, unit.offset, velocity, weight)
+    draw_directions(figure.add_subplot(above[1], projection="polar"), velocity, weight)
+    draw_activations(figure.add_subplot(above[2]), unit.activations)
+    draw_speeds(figure.add_subplot(below[0]), velocity, weight)
+    draw_frames(figure, below[1].subgridspec(1, 3), unit.frames)
+    with whole_file(path) as place:
+        figure.savefig(place, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def mean_flow(
+    velocity: Tensor, weight: Tensor, cells: int = CELLS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the frame's arrows stand and what they show: two arrays (N, 2), [x, y].
+
+    The places are the centres, in the frame's pixels, of a grid of about square cells, `cells`
+    along the longer side; the arrows are the means over time and cell of a velocity
+    (2, T-1, H, W) in px/frame under positive weights (T-1, H, W).
+    """
+    _, _, h, w = velocity.shape
+    longer = max(h, w)
+    rows, columns = (min(side, max(1, round(cells * side / longer))) for side in (h, w))
+    total = functional.adaptive_avg_pool2d((velocity * weight).sum(1), (rows, columns))
+    share = functional.adaptive_avg_pool2d(weight.sum(0)[None], (rows, columns))
+    y = (np.arange(rows) + 0.5) * h / rows - 0.5
+    x = (np.arange(columns) + 0.5) * w / columns - 0.5
+    places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    return places, (total / share).flatten(1).T.numpy()
+
+
+def direction_shares(velocity: Tensor, weight: Tensor, bins: int = BINS) -> NDArray[np.float64]:
+    """The share (bins,) of each direction in the sum of weight times speed; all 0 if still.
+
+    Bin i is centred on direction i * 360 / bins degrees: 0 right, 90 up, counter-clockwise.
+    """
+    x, y = velocity
+    index = (torch.atan2(-y, x) * bins / (2 * math.pi)).round().long() % bins
+    mass = weight * velocity.norm(dim=0)
+    total = torch.bincount(index.flatten(), mass.flatten(), bins)
+    return (total / total.sum().clamp_min(1e-30)).numpy()
+
+
+def speeds_over_time(velocity: Tensor, weight: Tensor) -> NDArray[np.float64]:
+    """Weighted means (3, T-1) in px/frame: of the speed, the velocity rightward and upward."""
+    x, y = velocity
+    parts = torch.stack([velocity.norm(dim=0), x, -y])
+    return ((parts * weight).sum((2, 3)) / weight.sum((1, 2))).numpy()
+
+
+def _tidy(values: Tensor) -> Tensor:
+    return torch.nan_to_num(values.detach().double().cpu(), 0.0, 0.0, 0.0)
+
+
+def _positive(weight: Tensor) -> Tensor:
+    """Weights of mean about 1 with a hair everywhere: what has no weight gives its plain mean."""
+    weight = _tidy(weight)
+    return weight / weight.mean().clamp_min(1e-30) + 1e-6
+
+
+def draw_texture(
+    axes: Axes, texture: Tensor, offset: Tensor, velocity: Tensor, weight: Tensor
+) -> None:
+    """The texture, the frame's outline and arrows of the mean flow, the longest one cell long.
+
+    Arrows slower than 0.1 px/frame stay shorter, so that a still unit's noise does not look fast.
+    """
+    _, _, h, w = velocity.shape
+    corner = _tidy(offset).numpy()
+    _title(axes, "(a) texture and mean flow")
+    _picture(axes, texture)
+    outline = [withStroke(linewidth=2.2, foreground="black")]
+    axes.add_patch(
+        Rectangle(
+            (corner[0] - 0.5, corner[1] - 0.5), w, h,
+            fill=False, edgecolor="white", linewidth=1.0, path_effects=outline,
+        )
+    )  # fmt: skip
+    places, arrows = mean_flow(velocity, weight)
+    longest = np.linalg.norm(arrows, axis=1).max()
+    moves = longest > 1e-6
+    number = f"{longest:.2g}" if longest < 100 else f"{longest:.0f}"
+    caption = f"longest arrow: {number} px/frame" if moves else "no motion"
+    axes.set_xlabel(caption, fontsize=SMALL, loc="left")
+    if not moves:
+        return
+    scale = max(longest, SMALLEST_SCALE) * CELLS / max(h, w)
+    axes.quiver(
+        *(places + corner).T, *arrows.T,
+        angles="xy", scale_units="xy", scale=scale, pivot="mid", units="inches",
+        width=0.022, headwidth=3.6, headlength=3.8, headaxislength=3.4, minlength=0.5,
+        color="white", edgecolor="black", linewidth=0.5,
+    )  # fmt: skip
+
+
+def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
+    """The polar histogram of directions, each bar in the direction's colour of the motion clip."""
+    shares = direction_shares(velocity, weight)
+    angles = np.arange(BINS) * 2 * math.pi / BINS
+    flow = torch.from_numpy(np.stack([np.cos(angles), -np.sin(angles)]))
+    colours = flow_colours(flow, 1.0).T.numpy()
+    some = shares > 0
+    axes.bar(
+        angles[some], shares[some], width=2 * math.pi / BINS,
+        color=colours[some], edgecolor="white", linewidth=0.4,
+    )  # fmt: skip
+    _title(axes, "(b) directions", x=-0.14, y=1.0)  # beside the label of 90 degrees
+    axes.set_xticks(
+        [i * math.pi / 2 for i in range(4)], ["0°\nright", "90° up", "180°\nleft", "270° down"]
+    )
+    axes.tick_params(labelsize=SMALL, pad=1)
+    axes.grid(color=GRID, linewidth=0.4)
+    axes.set(axisbelow=True, anchor="N")
+    axes.spines["polar"].set(color=GRID, linewidth=0.8)
+    axes.set_xlabel("share of weighted speed", fontsize=SMALL)
+    _radii(axes, shares)
+
+
+def _radii(axes: Axes, shares: NDArray[np.float64]) -> None:
+    """A few rings; their labels stand where the fewest bars are, between the angles' labels."""
+    axes.set_yticks([])
+    if not shares.any():
+        axes.text(
+            0.5, 0.56, "no motion", transform=axes.transAxes, fontsize=SMALL,
+            horizontalalignment="center",
+        )  # fmt: skip
+        return
+    step = next(step for step in (0.02, 0.05, 0.1, 0.2, 0.25) if 4 * step >= shares.max() - 1e-6)
+    rings = step * np.arange(1, max(2, math.ceil(shares.max() / step - 1e-6)) + 1)
+    axes.set_ylim(0, rings[-1])
+    axes.set_yticks(rings, [""] * len(rings))
+    gaps = np.arange(22.5, 360, 45)
+    nearby = [shares[[int(gap), int(gap) + 1]].sum() for gap in (gaps * BINS - 1) / 360]
+    angle = math.radians(gaps[int(np.argmin(nearby))])
+    for ring in rings:
+        axes.text(
+            angle, ring, f"{100 * ring:.0f} %", fontsize=SMALL - 1,
+            horizontalalignment="center", verticalalignment="center",
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+        )  # fmt: skip
+
+
+def draw_activations(axes: Axes, activations: Mapping[str, float]) -> None:
+    """A bar and a number for each activation; the line is the optimal clip's own."""
+    values = np.array(list(activations.values()), dtype=float)
+    known = np.where(np.isfinite(values), values, 0.0).clip(-10, 10)
+    rows = np.arange(len(values))
+    axes.barh(rows, known, height=0.6, color=BAR)
+    for row, value in enumerate(values):
+        axes.text(
+            1.04, row, _number(value), fontsize=SMALL, verticalalignment="center",
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.axvline(1, color="black", linewidth=0.8, linestyle="--")
+    axes.set_yticks(rows, list(activations), fontsize=SMALL, parse_math=False)
+    axes.set_ylim(max(len(values), 1) - 0.5, -0.5)
+    low, high = known.min(initial=0.0) - 0.06, known.max(initial=1.0) + 0.06
+    axes.set_xlim(max(low, SHOWN[0]), min(high, SHOWN[1]))
+    axes.set_xlabel("relative to optimal clip", fontsize=SMALL)
+    _title(axes, "(c) activation")
+    _bare(axes)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "n/a"
+    # + 0.0: no minus before a zero
+    text = f"{value:.3g}" if abs(value) >= 100 else f"{round(value, 2) + 0.0:.2f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def draw_speeds(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
+    """Mean speed and velocity between each two frames."""
+    speeds = speeds_over_time(velocity, weight)
+    time = np.arange(speeds.shape[1]) + 0.5  # between the frames
+    right, up = flow_colours(torch.tensor([[1.0, 0.0], [0.0, -1.0]]), 1.0).T.tolist()
+    labels = ("speed", "rightward", "upward")
+    for values, colour, label in zip(speeds, ("black", right, up), labels, strict=True):
+        axes.plot(time, values, ".-", color=colour, label=label, linewidth=1.2, markersize=3)
+    axes.axhline(0, color=GRID, linewidth=0.6, zorder=0)
+    low, high = min(0.0, speeds.min()), max(0.1, speeds.max())
+    margin = 0.06 * (high - low)
+    axes.set_ylim(low - margin, high + 5 * margin)  # room for the legend
+    axes.set_xlim(0, speeds.shape[1])
+    axes.locator_params(axis="x", integer=True, nbins=8)
+    axes.locator_params(axis="y", nbins=5)
+    axes.set_xlabel("frame", fontsize=TEXT)
+    axes.set_ylabel("px/frame", fontsize=TEXT)
+    axes.legend(
+        loc="upper center", ncols=3, fontsize=SMALL, frameon=False, borderaxespad=0.1,
+        handlelength=1.0, handletextpad=0.4, columnspacing=1.0,
+    )  # fmt: skip
+    _title(axes, "(d) weighted mean velocity")
+    _bare(axes)
+
+
+def draw_frames(figure: Figure, places: GridSpecBase, frames: Tensor) -> None:
+    """First, middle and last frame of the reconstruction in a row."""
+    count = frames.shape[1]
+    chosen = sorted({0, count // 2, count - 1})
+    for i, frame in enumerate(chosen):
+        axes = figure.add_subplot(places[i])
+        _picture(axes, frames[:, frame])
+        axes.set_xlabel(f"frame {frame}", fontsize=SMALL)
+        if i == 0:
+            _title(axes, "(e) reconstruction")
+
+
+def _title(axes: Axes, text: str, x: float = 0.0, y: float | None = None) -> None:
+    axes.set_title(text, loc="left", fontsize=TEXT, fontweight="bold", x=x, y=y)
+
+
+def _picture(axes: Axes, rgb: Tensor) -> None:
+    axes.imshow(to_bytes(torch.nan_to_num(rgb)))
+    axes.set(xticks=[], yticks=[], anchor="NW")
+
+
+def _bare(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
