@@ -1,11 +1,12 @@
 """Files of a run: PNG, GIF, MP4, NPZ and JSON, each written whole or not at all."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 from torch import Tensor
+
+from fvis.schema import OutputConfig
+
+Writer = Callable[[Path], None]
 
 PALETTE_SAMPLES = 2_000_000  # pixels a clip's palette is chosen from
 
@@ -101,6 +106,16 @@ def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:
         imageio.mimwrite(
             place, list(frames), fps=fps, codec="libx264", quality=9, macro_block_size=2
         )
+
+
+def clip_writers(name: str, rgb: Tensor, output: OutputConfig) -> dict[str, Writer]:
+    """What writes a clip (3, T, H, W) as `name`.gif and, where wanted, `name`.mp4."""
+    writers: dict[str, Writer] = {
+        f"{name}.gif": functools.partial(write_gif, rgb=rgb, fps=output.fps)
+    }
+    if output.mp4:
+        writers[f"{name}.mp4"] = functools.partial(write_mp4, rgb=rgb, fps=output.fps)
+    return writers
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fvis.parametrizations.base import Parametrization
+from fvis.parametrizations.base import Pace, Parametrization
 from fvis.schema import EngineConfig
 
 TINY = 1e-30  # keeps 0/0 of a row without gradient at 0
@@ -64,10 +64,20 @@ def ascend(
     """
     # Rows' gradients have length 1 below, so Adam's epsilon can be out of the way.
     b0, b1 = engine.betas
-    optimizer = torch.optim.Adam(picture.numbers, lr=engine.lr, betas=(b0, b1), eps=1e-15)
+    paces = picture.paces or (Pace(),) * len(picture.numbers)
+    pairs = list(zip(picture.numbers, paces, strict=True))
+    each = [
+        {"params": [number], "weight_decay": pace.shrink}
+        for number, pace in pairs
+        if not pace.as_one
+    ]
+    optimizer = torch.optim.AdamW(each, lr=engine.lr, betas=(b0, b1), eps=1e-15)
+    whole = [_RowAdam(number, pace.shrink, (b0, b1)) for number, pace in pairs if pace.as_one]
     trace = Trace()
     for step in range(engine.steps):
-        optimizer.param_groups[0]["lr"] = engine.lr * cosine(step, engine.steps, engine.lr_final)
+        lr = engine.lr * cosine(step, engine.steps, engine.lr_final)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
         optimizer.zero_grad(set_to_none=True)
         rgb = picture.render()
         leaf = rgb.detach().requires_grad_(True)
@@ -78,11 +88,38 @@ def ascend(
         downhill = [_balanced(penalty, leaf) for penalty in penalties]
         rgb.backward(sum(downhill, start=-uphill))
         optimizer.step()
+        for rows in whole:
+            rows.step(lr)
         if step % engine.log_every == 0 or step == engine.steps - 1:
             trace.steps.append(step)
             trace.scores.append(scores.detach())
         on_step(step, trace)
     return trace
+
+
+class _RowAdam:
+    """Adam with one second moment per row: steps of at most about `lr`, along the gradient."""
+
+    def __init__(self, numbers: Tensor, shrink: float, betas: tuple[float, float]) -> None:
+        self._numbers, self._shrink, self._betas = numbers, shrink, betas
+        self._first = torch.zeros_like(numbers)
+        self._second = torch.zeros_like(_lengths(numbers.detach()))
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move the numbers against their gradient, and take the gradient away."""
+        gradient = self._numbers.grad
+        assert gradient is not None, "step() follows backward()"
+        self._numbers.grad = None
+        self._steps += 1
+        b0, b1 = self._betas
+        self._first.lerp_(gradient, 1 - b0)
+        self._second.lerp_(_lengths(gradient).square(), 1 - b1)
+        first = self._first / (1 - b0**self._steps)
+        second = self._second / (1 - b1**self._steps)
+        self._numbers.mul_(1 - lr * self._shrink)
+        self._numbers.sub_(lr * first / second.sqrt().clamp_min(TINY))
 
 
 def cosine(step: int, steps: int, final: float) -> float:

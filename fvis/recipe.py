@@ -1,7 +1,8 @@
 """What suits a network where the config leaves it open (null).
 
-Found by experiment on DeiT-tiny and MobileNetV2, by whether the one recognises the other's
-pictures; `python -m tests.benchmarks.recognition` measures it.
+Found by experiment: for images on DeiT-tiny and MobileNetV2, by whether the one recognises the
+other's pictures (`python -m tests.benchmarks.recognition` measures it); for clips on the embedded
+networks and a network of gestures, by what their pictures show.
 """
 
 import dataclasses
@@ -22,20 +23,45 @@ class Recipe:
     blur: float
     gain: float
     offset: float
+    crop: list[float]
+    rotate: float
+    settle: float
     settle_noise: float
 
 
 # Convolutional networks follow any colour and contrast unless these vary from view to view; less
 # noise in the last steps makes their own classes sure, none at all what no other network sees.
-CONVOLUTIONAL = Recipe(decay=1.0, blur=0.0, gain=0.1, offset=0.05, settle_noise=0.5)
+CONVOLUTIONAL = Recipe(
+    decay=1.0,
+    blur=0.0,
+    gain=0.1,
+    offset=0.05,
+    crop=[0.2, 1.0],
+    rotate=10.0,
+    settle=0.1,
+    settle_noise=0.5,
+)
 # Transformers have rougher gradients, which leave speckle unless the finest frequencies are held
 # back; their colours are natural of themselves, and stray when colour varies.
-ATTENTION = Recipe(decay=1.2, blur=0.5, gain=0.0, offset=0.0, settle_noise=1.0)
+ATTENTION = dataclasses.replace(
+    CONVOLUTIONAL, decay=1.2, blur=0.5, gain=0.0, offset=0.0, settle_noise=1.0
+)
+# What changes the scale of a clip changes its speed, so crops stay near the whole frame. At clips'
+# coarser sampling fine grain flickers and hides what moves.
+CLIPS: dict[str, Any] = {
+    "decay": 1.3,
+    "blur": 1.0,
+    "crop": [0.75, 1.0],
+    "rotate": 5.0,
+    "settle": 0.3,
+}
 
 
 def fitted(config: Config, model: Model) -> Config:
     """`config` with every setting that a recipe knows and the config leaves open filled in."""
     recipe = ATTENTION if model.attends else CONVOLUTIONAL
+    if model.preprocessing.frames is not None:
+        recipe = dataclasses.replace(recipe, **CLIPS)
     transforms = _filled(config.transforms, recipe)
     parametrization = config.parametrization
     if isinstance(parametrization, FourierConfig):

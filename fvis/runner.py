@@ -23,7 +23,7 @@ from fvis.methods import METHODS, Context, Method, Result
 from fvis.models import Model
 from fvis.recipe import fitted
 from fvis.report.gallery import write_index
-from fvis.schema import Config, EngineConfig
+from fvis.schema import Config
 
 SCHEMA = 1
 LIBRARIES = ("fvis", "torch", "torchvision", "timm", "hydra-core", "numpy")
@@ -90,7 +90,7 @@ def _solve(method: Method, config: Config, device: torch.device) -> Iterator[Res
     groups = method.groups
     size = auto_size(device) if config.engine.batch_size == "auto" else config.engine.batch_size
     jobs = sum(len(group) for group in groups)
-    with _Progress(jobs, config.engine) as progress:
+    with _Progress(jobs, method.steps) as progress:
 
         def solve(batch: list[Any]) -> list[Result]:
             progress.batch = len(batch)
@@ -116,9 +116,8 @@ def _write_unit(directory: Path, result: Result) -> None:
 class _Progress:
     """A bar on stderr, in pictures times steps, with the batch's mean activation."""
 
-    def __init__(self, jobs: int, engine: EngineConfig) -> None:
-        self._engine = engine
-        self._total = jobs * engine.steps
+    def __init__(self, jobs: int, steps: int) -> None:
+        self._total = jobs * steps
         self.batch = 1
 
     def __enter__(self) -> "_Progress":
@@ -131,7 +130,7 @@ class _Progress:
     def on_step(self, step: int, trace: Trace) -> None:
         """Advance by one step of every picture; the activation is read only when it was logged."""
         if self._bar.n + self.batch > self._bar.total:  # a rescue's steps come on top
-            self._bar.total = self._bar.n + self.batch * (self._engine.steps - step)
+            self._bar.total = self._bar.n + self.batch
         self._bar.update(self.batch)
         if trace.steps[-1] == step:
             self._bar.set_postfix_str(f"activation {trace.scores[-1].mean().item():.4g}", False)

@@ -113,14 +113,14 @@ class TransformsConfig:
     """The random views of `transforms.py`."""
 
     views: int = setting(1, at_least=1)
-    crop: list[float] = setting([1.0, 1.0], above=0, at_most=1)
+    crop: list[float] | None = setting([1.0, 1.0], above=0, at_most=1)
     shift: float = setting(0.0, at_least=0, at_most=1)
-    rotate: float = setting(0.0, at_least=0, at_most=180)
+    rotate: float | None = setting(0.0, at_least=0, at_most=180)
     flip: bool = False
     noise: float = setting(0.0, at_least=0)
     gain: float | None = setting(0.0, at_least=0)
     offset: float | None = setting(0.0, at_least=0, at_most=1)
-    settle: float = setting(0.0, at_least=0, at_most=1)
+    settle: float | None = setting(0.0, at_least=0, at_most=1)
     settle_noise: float | None = setting(0.0, at_least=0, at_most=1)
     time_shift: float = setting(0.0, at_least=0)
     time_scale: float = setting(0.0, at_least=0, at_most=0.9)
@@ -135,12 +135,56 @@ class RegularizersConfig:
 
 
 @dataclass
-class ActivationMaximizationConfig:
+class ClimbingConfig:
+    """What all methods that climb an activation share (`methods/climbing.py`)."""
+
+    name: str = ""
+    regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)
+    rescue: bool = True
+
+
+@dataclass
+class ActivationMaximizationConfig(ClimbingConfig):
     """`methods/activation_maximization.py`."""
 
     name: str = "activation_maximization"
-    regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)
-    rescue: bool = True
+
+
+@dataclass
+class VelocityConfig:
+    """The velocity's cosine series (`motion/factored.py`)."""
+
+    terms: int = setting(6, at_least=1)
+    scale: float = setting(4.0, above=0)
+    decay: float = setting(2.0, at_least=0)
+    shrink: float = setting(0.1, at_least=0)
+
+
+@dataclass
+class FitConfig:
+    """How clips are taken apart (`motion/decomposition.py`)."""
+
+    frame_steps: int = setting(100, at_least=1)
+    refine_steps: int = setting(200, at_least=1)
+    smoothness: float = setting(1e-3, at_least=0)
+    joint_steps: int = setting(600, at_least=1)
+    joint_smoothness: float = setting(1.0, at_least=0)
+    texture_smoothness: float = setting(1.0, at_least=0)
+    anchor: float = setting(1.0, at_least=0)
+
+
+@dataclass
+class TextureMotionConfig(ClimbingConfig):
+    """`methods/texture_motion.py`."""
+
+    name: str = "texture_motion"
+    solver: str = setting("factored", one_of=("factored", "tracking", "joint"))
+    steps: int = setting(240, at_least=1)
+    pilot_steps: int = setting(40, at_least=0)
+    pace: float = setting(2.5, above=0)
+    margin: float = setting(0.5, at_least=0, at_most=2)
+    velocity: VelocityConfig = field(default_factory=VelocityConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
 
 
 @dataclass
@@ -170,9 +214,9 @@ class OutputConfig:
 
 
 ParametrizationConfig = PixelConfig | FourierConfig | PhaseConfig | PyramidConfig
-MethodConfig = ActivationMaximizationConfig
+MethodConfig = ActivationMaximizationConfig | TextureMotionConfig
 PARAMETRIZATIONS = {c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)}
-METHODS = {c.name: c for c in (ActivationMaximizationConfig,)}
+METHODS = {c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig)}
 
 
 @dataclass
@@ -283,5 +327,5 @@ def _validate_engine(engine: EngineConfig) -> None:
 
 def _validate_crop(transforms: TransformsConfig) -> None:
     crop = transforms.crop
-    if len(crop) != 2 or crop[0] > crop[1]:
+    if crop is not None and (len(crop) != 2 or crop[0] > crop[1]):
         raise RequestError(f"transforms.crop is {crop}; it takes [smallest, largest] side fraction")

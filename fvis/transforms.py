@@ -14,6 +14,7 @@ from torch.nn import functional
 from fvis.schema import TransformsConfig
 from fvis.streams import normal, uniform
 
+WHOLE = (1.0, 1.0)  # the crop that is the whole picture
 POOL_MARGIN = 32  # px by which a row's noise field exceeds its picture: 33^2 windows and 2 signs
 
 
@@ -21,10 +22,10 @@ class Transforms:
     """`views` random views per picture and step, all of the picture's own size.
 
     Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
-    affine map; out of the frame the picture is mirrored. Each channel's contrast and brightness
-    vary about mid-grey. Gaussian noise comes as randomly placed windows of a field drawn once per
-    row. In the last `settle` share of the steps only the flip and `settle_noise` of the noise
-    remain.
+    affine map; out of the frame the picture is mirrored, out of the clip its ends stand. Each
+    channel's contrast and brightness vary about mid-grey. Gaussian noise comes as randomly placed
+    windows of a field drawn once per row. In the last `settle` share of the steps only the flip
+    and `settle_noise` of the noise remain.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Transforms:
         self._maps: Tensor | None = None
         draws = steps * config.views
         self._gains: Tensor | None = None
-        self._settling = steps - round(steps * config.settle)
+        self._settling = steps - round(steps * (config.settle or 0.0))
         if _moves(config):
             maps = affine_maps(config, uniform(generators, draws, 7), shape)
             settled = self._settling * config.views
@@ -67,6 +68,11 @@ class Transforms:
         if self._maps is not None:
             maps = self._maps[step]
             grid = functional.affine_grid(maps, list(rgb.shape), align_corners=False)
+            if (
+                rgb.dim() == 5
+            ):  # before and after the clip its ends stand: mirrored, they would run back
+                rest = 1 - 1 / rgb.shape[2]
+                grid = torch.cat([grid[..., :2], grid[..., 2:].clamp(-rest, rest)], -1)
             rgb = functional.grid_sample(
                 rgb, grid, mode="bilinear", padding_mode="reflection", align_corners=False
             )
@@ -111,10 +117,10 @@ def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...
     pixels are square on frames that are not.
     """
     side, x, y, angle, flip, shift, stretch = numbers.unbind(-1)
-    smallest, largest = config.crop
+    smallest, largest = config.crop or WHOLE
     side = smallest + (largest - smallest) * side
     x, y = ((2 * place - 1) * (1 - side + 2 * config.shift) for place in (x, y))
-    angle = (2 * angle - 1) * math.radians(config.rotate)
+    angle = (2 * angle - 1) * math.radians(config.rotate or 0.0)
     mirrored = config.flip and len(shape) == 3  # a mirrored clip would move the other way
     mirror = torch.where(flip < 0.5, -1.0, 1.0) if mirrored else torch.ones_like(side)
     aspect = shape[-1] / shape[-2]
@@ -138,4 +144,4 @@ def resting_maps(config: TransformsConfig, maps: Tensor) -> Tensor:
 
 def _moves(config: TransformsConfig) -> bool:
     settings = (config.shift, config.rotate, config.flip, config.time_shift, config.time_scale)
-    return tuple(config.crop) != (1.0, 1.0) or any(settings)
+    return tuple(config.crop or WHOLE) != WHOLE or any(settings)

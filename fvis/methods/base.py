@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from fvis.artifacts import Writer
 from fvis.ascent import Trace
 from fvis.models.base import Model
 from fvis.registry import Registry
@@ -42,7 +42,7 @@ class Result:
 
     name: str
     metadata: dict[str, Any]
-    files: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+    files: dict[str, Writer] = field(default_factory=dict)
 
 
 OnStep = Callable[[int, Trace], None]
@@ -54,6 +54,11 @@ class Method(Protocol):
     @property
     def groups(self) -> Sequence[Sequence[Any]]:
         """All jobs, in groups that must share a batch."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Ascent steps per job."""
         ...
 
     def solve(self, jobs: Sequence[Any], on_step: OnStep) -> list[Result]:
