@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 INSTALLED := $(VENV)/.installed
-DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden
+DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden \
+	drift_r3d_motion planted_motion_energy planted_motion_rings
 
 .PHONY: demo test lint bench figures zoo lock clean
 
@@ -27,6 +28,8 @@ zoo: $(INSTALLED)  ## train the embedded networks again
 
 bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare limit and the peers
 	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)
+	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
+	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
 
 figures: $(INSTALLED)  ## the experiments of configs/experiment, each into outputs/figures
 	@for file in configs/experiment/*.yaml; do \

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader
 from fvis import artifacts
 from fvis.errors import RequestError
 
-PICTURES = ("image.png", "clip.gif")  # what a unit is shown by, the first that it has
+# What a unit is shown by: the first that it has.
+PICTURES = ("image.png", "side_by_side.gif", "clip.gif")
 
 
 def write_index(runs: Sequence[Path], path: Path) -> Path:

@@ -1,0 +1,104 @@
+"""The files that show one unit's texture and motion."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fvis.artifacts import Writer, clip_writers, write_npz, write_png
+from fvis.motion.colours import motion_clip, speed_scale
+from fvis.motion.decomposition import Decomposition
+from fvis.motion.summary import Summary, write_summary
+from fvis.schema import OutputConfig
+
+GAP = 4  # px of white between clips side by side
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the pictures of one unit are made from.
+
+    `optimal` is the free clip (3, T, H, W), `parts` its decomposition, a batch of one;
+    `importance` (T, H, W) is how much each place matters to the unit.
+    """
+
+    title: str
+    optimal: Tensor
+    parts: Decomposition
+    importance: Tensor
+    activations: Mapping[str, float]
+
+
+def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
+    """Clips as GIF (and MP4), the texture, the summary for print, and the numbers as flow.npz."""
+    parts = trimmed(portrait.parts)
+    reconstruction = parts.render()[0]
+    velocity = parts.velocity[0]
+    motion = motion_clip(velocity, speed_scale(velocity))
+    clips = {
+        "optimal": portrait.optimal,
+        "reconstruction": reconstruction,
+        "motion": motion,
+        "side_by_side": side_by_side([portrait.optimal, reconstruction, motion]),
+    }
+    files: dict[str, Writer] = {}
+    for name, clip in clips.items():
+        files |= clip_writers(name, clip, output)
+    weight = (portrait.importance[1:] + portrait.importance[:-1]) / 2
+    summary = Summary(
+        title=portrait.title,
+        texture=parts.texture[0],
+        offset=parts.offset[0],
+        velocity=velocity,
+        weight=weight,
+        frames=reconstruction,
+        activations=portrait.activations,
+    )
+    arrays = {
+        "texture": parts.texture[0],
+        "offset": parts.offset[0],
+        "displacement": parts.displacement[0],
+        "velocity": velocity,
+        "optimal": portrait.optimal,
+    }
+    numbers = {key: value.float().cpu().numpy().astype(np.float32) for key, value in arrays.items()}
+    files["texture.png"] = functools.partial(write_png, rgb=parts.texture[0])
+    files["summary.png"] = functools.partial(write_summary, unit=summary)
+    files["flow.npz"] = functools.partial(write_npz, arrays=numbers)
+    return files
+
+
+def trimmed(parts: Decomposition) -> Decomposition:
+    """One row's decomposition with no more of the texture than is ever in view."""
+    assert len(parts.texture) == 1, "rows are trimmed to different sizes"
+    h, w = parts.displacement.shape[-2:]
+    size = parts.texture.shape[-2:]
+    spans = []
+    for axis, (frame, canvas) in enumerate(((w, size[1]), (h, size[0]))):
+        place = torch.arange(frame, device=parts.displacement.device)
+        place = place if axis == 0 else place[:, None]
+        seen = parts.displacement[0, axis] + place + parts.offset[0, axis]
+        first, last = int(seen.min().floor()) - 1, int(seen.max().ceil()) + 1  # cubic: 2 px about
+        spans.append((min(max(first, 0), canvas - 1), max(min(last, canvas - 1), 0) + 1))
+    (left, right), (top, bottom) = spans
+    corner = parts.offset.new_tensor([[left, top]])
+    texture = parts.texture[:, :, top:bottom, left:right]
+    return Decomposition(texture, parts.offset - corner, parts.displacement)
+
+
+def side_by_side(clips: list[Tensor]) -> Tensor:
+    """Clips (3, T, H, W) in one, as high and as long as the largest; last frames are held."""
+    height = max(clip.shape[2] for clip in clips)
+    frames = max(clip.shape[1] for clip in clips)
+    shown = []
+    for clip in clips:
+        clip = torch.cat([clip, clip[:, -1:].expand(-1, frames - clip.shape[1], -1, -1)], 1).cpu()
+        scale = height / clip.shape[2]
+        size = (height, round(scale * clip.shape[3]))
+        shown += [functional.interpolate(clip.transpose(0, 1), size).transpose(0, 1)]
+        shown += [torch.ones(3, frames, height, GAP)]
+    return torch.cat(shown[:-1], 3)
