@@ -11,6 +11,7 @@ from torch import Tensor
 from fvis.parametrizations.base import Pace, Parametrization
 from fvis.schema import EngineConfig
 
+AT_REST = 0.02  # share of the learning rate left at the end for numbers that move as one
 TINY = 1e-30  # keeps 0/0 of a row without gradient at 0
 
 
@@ -89,7 +90,7 @@ def ascend(
         rgb.backward(sum(downhill, start=-uphill))
         optimizer.step()
         for rows in whole:
-            rows.step(lr)
+            rows.step(engine.lr * cosine(step, engine.steps, AT_REST))
         if step % engine.log_every == 0 or step == engine.steps - 1:
             trace.steps.append(step)
             trace.scores.append(scores.detach())

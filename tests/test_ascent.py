@@ -1,6 +1,7 @@
 """The ascent finds optima known in closed form, each row for itself."""
 
 import functools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from fvis.ascent import Penalty, Trace, ascend
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
+from fvis.parametrizations.base import Pace
 from fvis.regularizers import l2, total_variation
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
 from fvis.schema import EngineConfig, TransformsConfig
@@ -126,3 +128,83 @@ def test_views_are_averaged_per_row() -> None:
 def test_the_trace_is_read_every_log_every_steps_and_at_the_end() -> None:
     _, trace = climb("fourier", kernels(1), [], 25)
     assert trace.steps == [0, 10, 20, 24]
+
+
+SLOPE = torch.tensor([1.0, 0.1, 0.0])  # of a score of three numbers, one of which it ignores
+
+
+def paced(
+    start: Tensor,
+    pace: Pace,
+    score: Callable[[Tensor, int], Tensor],
+    steps: int,
+    gains: tuple[float, ...] = (50.0,),
+) -> Tensor:
+    """Rows (steps + 1, B, 3) of three numbers that climb a score at lr 0.1, beside idle ones.
+
+    The picture is the numbers times their row's gain, so that gradients differ in length.
+    """
+    gain = torch.tensor(gains)[:, None]
+    numbers = start.clone().requires_grad_(True)
+    idle = torch.zeros_like(start).requires_grad_(True)
+    seen = [start]
+
+    def render() -> Tensor:
+        return (gain * numbers + 0 * idle).view(-1, 3, 1, 1)
+
+    ascend(
+        Parametrization((numbers, idle), render, (pace, Pace())),
+        score,
+        Transforms(TransformsConfig(), [stream(0)] * len(start), steps, (3, 1, 1), CPU),
+        [],
+        EngineConfig(steps=steps, lr=0.1),
+        lambda step, trace: seen.append(numbers.detach().clone()),
+    )
+    return torch.stack(seen)
+
+
+def along(slopes: Tensor) -> Callable[[Tensor, int], Tensor]:
+    return lambda rgb, step: (rgb.flatten(1) * slopes).sum(1)
+
+
+def test_numbers_that_move_as_one_follow_the_gradient_in_steps_of_the_learning_rate() -> None:
+    start = torch.zeros(1, 3)
+    steps = paced(start, Pace(as_one=True), along(SLOPE), 20).diff(dim=0)[:, 0]
+    lengths = steps.norm(dim=1)
+    assert lengths[0] == pytest.approx(0.1, rel=1e-3)
+    assert (lengths <= 0.1 * 1.001).all()
+    assert (lengths[:10] > 0.05).all(), "nor do they crawl"
+    assert torch.cosine_similarity(steps, SLOPE[None]).min() > 0.999
+    each = paced(start, Pace(), along(SLOPE), 20).diff(dim=0)[:, 0]
+    torch.testing.assert_close(each[:, 0], each[:, 1], msg="alone, each moves as fast as any")
+
+
+def test_a_turn_of_the_gradient_makes_no_jump_of_the_numbers() -> None:
+    turn = torch.tensor([0.0, 0.0, -1.0])
+
+    def score(rgb: Tensor, step: int) -> Tensor:
+        return along(SLOPE if step % 7 else turn)(rgb, step)
+
+    seen = paced(torch.zeros(1, 3), Pace(as_one=True), score, 40)
+    assert seen.diff(dim=0).norm(dim=2).max() < 0.1 * 1.05
+
+
+@pytest.mark.parametrize("as_one", [True, False])
+def test_what_the_score_does_not_hold_up_shrinks_to_nothing(as_one: bool) -> None:
+    start = torch.tensor([[0.5, 0.5, 2.0]])
+    kept = paced(start, Pace(as_one=as_one), along(SLOPE), 200)[-1]
+    shrunk = paced(start, Pace(shrink=1.0, as_one=as_one), along(SLOPE), 200)[-1]
+    assert kept[0, 2] == 2, "without it what has no gradient stays"
+    assert 0 < shrunk[0, 2] < 0.01
+    assert shrunk[0, 0] > 0.5, "what the score asks for goes on"
+
+
+def test_rows_that_move_as_one_do_not_depend_on_one_another() -> None:
+    start = torch.tensor([[0.0, 1.0, 0.0], [0.3, 0.0, 0.2]])
+    slopes = torch.tensor([[1.0, 0.1, 0.0], [-1e3, 2e3, 5.0]])
+    pace, gains = Pace(shrink=0.2, as_one=True), (50.0, 0.02)
+    together = paced(start, pace, along(slopes), 30, gains)[-1]
+    for row in range(2):
+        one = slice(row, row + 1)
+        alone = paced(start[one], pace, along(slopes[one]), 30, gains[one])[-1]
+        torch.testing.assert_close(together[one], alone, atol=1e-6, rtol=0)

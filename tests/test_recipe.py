@@ -22,9 +22,9 @@ from fvis.schema import (
 )
 
 
-def model_of(module: nn.Module) -> Model:
+def model_of(module: nn.Module, frames: int | None = None) -> Model:
     zero, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return Model(module, "m", Preprocessing(8, 8, None, zero, one), None, "", "")
+    return Model(module, "m", Preprocessing(8, 8, frames, zero, one), None, "", "")
 
 
 def config_of(transforms: TransformsConfig, parametrization: FourierConfig | PhaseConfig) -> Config:
@@ -63,3 +63,27 @@ def test_what_is_said_stands() -> None:
     assert fitted(said, model_of(nn.Identity())) == said
     other = config_of(TransformsConfig(), PhaseConfig())
     assert fitted(other, model_of(nn.MultiheadAttention(4, 1))) == other
+
+
+OPEN = {"crop": None, "rotate": None, "settle": None, "gain": None, "offset": None}
+
+
+@pytest.mark.parametrize("module", [nn.Conv3d(3, 4, 3), nn.MultiheadAttention(4, 1)])
+def test_clips_have_their_own_values_whatever_the_architecture(module: nn.Module) -> None:
+    given = config_of(TransformsConfig(**OPEN), FourierConfig())
+    chosen, image = fitted(given, model_of(module, frames=16)), fitted(given, model_of(module))
+    assert isinstance(chosen.parametrization, FourierConfig)
+    assert isinstance(image.parametrization, FourierConfig)
+    assert (chosen.parametrization.decay, chosen.parametrization.blur) == (1.3, 1.0)
+    assert chosen.transforms.crop == [0.75, 1.0]
+    assert chosen.transforms.rotate == 5.0
+    assert chosen.transforms.settle == 0.3
+    assert chosen.transforms.gain == image.transforms.gain
+    assert chosen.parametrization.decay > image.parametrization.decay
+    assert image.transforms.crop == [0.2, 1.0]
+
+
+def test_what_is_said_of_clips_stands() -> None:
+    said = TransformsConfig(crop=[0.5, 0.9], rotate=0.0, settle=0.1, settle_noise=0.7)
+    given = config_of(said, FourierConfig(decay=0.8, blur=0.0))
+    assert fitted(given, model_of(nn.Conv3d(3, 4, 3), frames=16)) == given

@@ -123,3 +123,32 @@ def test_time_shift_moves_whole_frames() -> None:
     moved = (views - ramp)[0, 0, inner, 4, 4] * 15
     torch.testing.assert_close(moved, moved[:1].expand_as(moved), atol=1e-3, rtol=0)
     assert 0.05 < moved[0].abs() <= 3
+
+
+def test_before_and_after_a_clip_its_ends_stand() -> None:
+    """Mirrored in time instead, what moves would run back."""
+    frames = 8
+    ramp = torch.linspace(0, 1, frames).view(1, 1, frames, 1, 1).expand(1, 3, frames, 6, 6)
+    held = set()
+    for row in range(12):
+        views = views_of(TransformsConfig(time_shift=4.0, time_scale=0.3), ramp, [row])
+        course = views[0, 0, :, 3, 3]
+        assert (course.diff() >= -1e-6).all(), "it never runs backwards"
+        assert course.min() >= 0
+        assert course.max() <= 1
+        for end, value in ((0, 0.0), (-1, 1.0)):
+            if course[end] == pytest.approx(value, abs=1e-6):
+                held.add(end)
+    assert held == {0, -1}, "some views begin before the clip, some end after it"
+
+
+def test_a_clip_shifted_past_its_end_shows_its_last_frame() -> None:
+    clip = asymmetric(1, 3, 6, 8, 8)
+    transforms = Transforms(TransformsConfig(time_shift=1.0), [stream(0)], 1, (3, 6, 8, 8), CPU)
+    for shift, standing in ((2.0, slice(3, None)), (-2.0, slice(None, 3))):
+        assert transforms._maps is not None
+        transforms._maps[..., 2, 3] = shift * 2 / 6
+        views = transforms(clip, 0)
+        end = clip[:, :, -1:] if shift > 0 else clip[:, :, :1]
+        expected = end.expand_as(views[:, :, standing])
+        torch.testing.assert_close(views[:, :, standing], expected, atol=1e-4, rtol=0)

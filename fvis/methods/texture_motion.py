@@ -20,11 +20,9 @@ from fvis.motion.controls import controls, motion_index, texture_index
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.factored import STARTS, Factored, starting_velocities
 from fvis.motion.pictures import Portrait, writers
-from fvis.motion.readout import Motion, mean_motion, measure, visible_motion
+from fvis.motion.readout import Motion, mean_motion, measure
 from fvis.schema import TextureMotionConfig
 from fvis.targets import Target
-
-AT_REST = 0.02  # share of the factored ascent's learning rate left at its end: velocities settle
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,8 @@ class TextureMotion:
         if settings.pilot_steps:
             pilots = [self._ascent(jobs, start, settings.pilot_steps, on_step) for start in starts]
             best = torch.stack([attempt.final for attempt, _ in pilots]).argmax(0)
-            with torch.no_grad():
-                found = [moving.decomposition() for _, moving in pilots]
-                ends = [visible_motion(parts.render(), parts.displacement) for parts in found]
-            guess = torch.stack(ends)[best, torch.arange(len(jobs), device=best.device)]
+            ends = torch.stack([moving.uniform_velocity for _, moving in pilots])
+            guess = ends[best, torch.arange(len(jobs), device=best.device)]
         _, moving = self._ascent(jobs, guess, settings.steps, on_step)
         with torch.no_grad():
             return moving.decomposition()
@@ -120,7 +116,7 @@ class TextureMotion:
             context.device,
         )
         lr = settings.pace * context.config.engine.lr
-        engine = dataclasses.replace(context.config.engine, steps=steps, lr=lr, lr_final=AT_REST)
+        engine = dataclasses.replace(context.config.engine, steps=steps, lr=lr)
         picture = moving.picture
         return climber.attempt(jobs, picture, on_step, engine=engine, purpose="moving"), moving
 

@@ -147,7 +147,7 @@ def _descend(loss: Callable[[], Tensor], numbers: list[Tensor], lr: float, steps
 
 def _pyramid(b: int, channels: int, h: int, w: int, device: torch.device) -> list[Tensor]:
     """Zeros (B, C, ...) at sizes halved from 1 / FINEST down to one number a row, finest first."""
-    sizes = [(-(-h // FINEST), -(-w // FINEST))]
+    sizes = [(1 - (-h // FINEST), 1 - (-w // FINEST))]
     while max(sizes[-1]) > 1:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return [torch.zeros(b, channels, *size, device=device, requires_grad=True) for size in sizes]
@@ -157,8 +157,10 @@ def _sum(levels: list[Tensor], h: int, w: int) -> Tensor:
     """The pyramid's levels added up at (h, w): what moves together moves as one."""
     total = levels[-1]
     for level in reversed(levels[:-1]):
-        total = level + functional.interpolate(total, level.shape[-2:], mode="bilinear")
-    return functional.interpolate(total, (h, w), mode="bilinear")
+        total = level + functional.interpolate(
+            total, level.shape[-2:], mode="bilinear", align_corners=True
+        )
+    return functional.interpolate(total, (h, w), mode="bilinear", align_corners=True)
 
 
 def _surrounded(first: Tensor, margin: float) -> tuple[Tensor, Tensor]:

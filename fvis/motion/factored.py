@@ -32,6 +32,11 @@ class Factored:
     shrink: float
 
     @property
+    def uniform_velocity(self) -> Tensor:
+        """The velocity (B, 2), px/frame, that all places share at all times."""
+        return (self.terms * self.scales)[..., 0, 0, 0].detach()
+
+    @property
     def picture(self) -> Parametrization:
         """The clips (B, 3, T, H, W) of the textures as they move."""
         numbers = (*self.texture.numbers, self.terms)

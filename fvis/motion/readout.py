@@ -10,6 +10,10 @@ from torch.nn import functional
 from fvis.motion.warp import velocity
 
 ONE_WAY = 0.4  # gradients this much weaker across than along leave half of what they show
+# A derivative and the smoothing across that goes with it, so that their ratio is a wave's angle:
+# Farid & Simoncelli, "Differentiation of discrete multidimensional signals", 2004 (5 taps).
+SMOOTH = (0.037659, 0.249153, 0.426375, 0.249153, 0.037659)
+SLOPE = (-0.109604, -0.276691, 0.0, 0.276691, 0.109604)
 STILL = 0.05  # px/frame; below it a mean velocity has no direction worth the name
 
 
@@ -87,13 +91,6 @@ def mean_motion(clip: Tensor) -> Tensor:
     return _least_squares(_gradient(between), -change, weight)
 
 
-def visible_motion(clip: Tensor, displacement: Tensor) -> Tensor:
-    """The part (B, 2) px/frame of the mean velocity that clips show, all places alike."""
-    flow = velocity(displacement)
-    weight = torch.full_like(flow[:, :1], 1 / flow[0, 0].numel())
-    return _along_gradient(clip, flow, weight)
-
-
 def _along_gradient(clip: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
     """The part (B, 2) of the velocity that brightness shows."""
     grey = clip.mean(1)
@@ -102,9 +99,13 @@ def _along_gradient(clip: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
 
 
 def _gradient(grey: Tensor) -> Tensor:
-    """d/dx and d/dy (B, 2, T, H, W) per px."""
-    down, right = torch.gradient(grey, dim=(-2, -1))
-    return torch.stack([right, down], 1)
+    """d/dx and d/dy (B, 2, T, H, W) per px of (B, T, H, W), at the same angle for all waves."""
+    b, t, h, w = grey.shape
+    smooth, slope = grey.new_tensor(SMOOTH), grey.new_tensor(SLOPE)
+    kernels = torch.stack([smooth[:, None] * slope, slope[:, None] * smooth])[:, None]
+    frames = (grey - grey.mean((2, 3), keepdim=True)).reshape(b * t, 1, h, w)
+    padded = functional.pad(frames, (2, 2, 2, 2), mode="replicate")
+    return functional.conv2d(padded, kernels).view(b, t, 2, h, w).transpose(1, 2)
 
 
 def _least_squares(gradient: Tensor, change: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,290 @@
+"""A 3D unit's motion and texture are found, row by row, and what the files say is true."""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fvis.artifacts import write_json
+from fvis.errors import RequestError
+from fvis.methods import METHODS, Context, Result
+from fvis.models import Model, Preprocessing, load
+from fvis.schema import (
+    Config,
+    EngineConfig,
+    FitConfig,
+    FourierConfig,
+    InputConfig,
+    ModelConfig,
+    OutputConfig,
+    TargetConfig,
+    TextureMotionConfig,
+    TransformsConfig,
+)
+from tests.methods.test_activation_maximization import Net
+from tests.motion.reference import moved
+
+SOLVERS = ("factored", "tracking", "joint")
+CONTROLS = {"reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured"}
+FRAMES, SIDE = 6, 24
+QUICK = TextureMotionConfig(
+    steps=20,
+    pilot_steps=4,
+    rescue=False,
+    fit=FitConfig(frame_steps=15, refine_steps=15, joint_steps=60),
+)
+
+
+def context(
+    solver: str = "factored", seed: int = 0, frames: int | None = FRAMES, **target: Any
+) -> Context:
+    """A small random 3D CNN (or CNN), few steps of everything."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Net(2 if frames is None else 3).eval()
+    half = (0.5, 0.5, 0.5)
+    classes = tuple(f"class {k}" for k in range(6))
+    model = Model(module, "net", Preprocessing(SIDE, SIDE, frames, half, half), classes, "", "")
+    config = Config(
+        ModelConfig(),
+        TargetConfig(**target),
+        dataclasses.replace(QUICK, solver=solver),
+        FourierConfig(decay=1.3, blur=1.0),
+        TransformsConfig(crop=[0.75, 1.0], rotate=5, noise=0.05, time_shift=1.0),
+        EngineConfig(steps=20, seed=seed),
+        OutputConfig(mp4=False),
+    )
+    return Context(config, model, torch.device("cpu"))
+
+
+def solve(given: Context) -> list[Result]:
+    method = METHODS["texture_motion"](given)
+    jobs = [job for group in method.groups for job in group]
+    return method.solve(jobs, lambda step, trace: None)
+
+
+def numbers(result: Result, folder: Path) -> dict[str, NDArray[np.float32]]:
+    path = folder / f"{result.name}.npz"
+    result.files["flow.npz"](path)
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_metadata_says_what_the_contract_asks_and_what_the_network_says(
+    solver: str, tmp_path: Path
+) -> None:
+    given = context(solver, units=[0, 3])
+    for result in solve(given):
+        found = result.metadata
+        assert found["solver"] == solver
+        assert found["activation"]["final"] > found["activation"]["initial"]
+        flow = numbers(result, tmp_path)
+        with torch.no_grad():
+            clip = torch.from_numpy(flow["optimal"])[None]
+            output = given.model.module(given.model.preprocessing.normalise(clip))[0]
+        final = found["activation"]["final"]
+        assert output[found["unit"]].item() == pytest.approx(final, rel=1e-4, abs=1e-4)
+        assert set(found["activations"]) == CONTROLS | {"optimal"}
+        assert found["activations"]["optimal"] == 1
+        assert set(found["motion"]) == {
+            "velocity", "normal_velocity", "speed", "direction_deg", "divergence", "curl",
+        }  # fmt: skip
+        for key in ("velocity", "normal_velocity"):
+            assert len(found["motion"][key]) == 2
+            assert math.hypot(*found["motion"][key]) <= found["motion"]["speed"] * 1.1
+        assert 0 <= found["motion_index"] <= 1
+        assert 0 <= found["texture_index"] <= 1
+        write_json(tmp_path / "metadata.json", found)
+        assert '"normal_velocity"' in (tmp_path / "metadata.json").read_text()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_controls_are_fractions_of_the_optimal_clips_activation(
+    solver: str, tmp_path: Path
+) -> None:
+    given = context(solver, units=3)
+    (result,) = solve(given)
+    flow = numbers(result, tmp_path)
+    optimal = torch.from_numpy(flow["optimal"])
+    metadata = result.metadata
+    seen = rendered(flow)
+    error = (seen - optimal).square().mean().sqrt().item()
+    assert metadata["reconstruction_error"] == pytest.approx(error, abs=1e-3)
+    versions = {
+        "optimal": optimal,
+        "reconstruction": seen,
+        "static": seen[:, FRAMES // 2, None].expand_as(seen),
+        "reversed": seen.flip(1),
+        "mirrored": seen.flip(3),
+    }
+    with torch.no_grad():
+        clips = given.model.preprocessing.normalise(torch.stack(list(versions.values())))
+        logits = given.model.module(clips)
+    for name, row in zip(versions, logits, strict=True):
+        fraction = (row[3] / logits[0, 3]).item()
+        assert metadata["activations"][name] == pytest.approx(fraction, abs=2e-3)
+        assert metadata["becomes"][name] == f"class {row.argmax()}"
+    assert set(metadata["becomes"]) == CONTROLS | {"optimal"}
+
+
+def rendered(flow: dict[str, NDArray[np.float32]]) -> torch.Tensor:
+    """The reconstruction (3, T, H, W), made again from flow.npz."""
+    keys = ("texture", "displacement", "offset")
+    return torch.from_numpy(moved(*(torch.from_numpy(flow[key]) for key in keys))).float()
+
+
+def test_fractions_of_a_response_that_is_none_are_no_numbers() -> None:
+    given = context("tracking", units=3)
+    with torch.no_grad():
+        given.model.module.head.bias[3] = -100
+    (result,) = solve(given)
+    assert all(math.isnan(value) for value in result.metadata["activations"].values())
+    assert math.isnan(result.metadata["motion_index"])
+    assert math.isfinite(result.metadata["motion"]["speed"])
+
+
+def test_what_it_becomes_is_told_of_logits_alone() -> None:
+    (hidden,) = solve(context(layer="conv", units=4))
+    assert "becomes" not in hidden.metadata
+    (logit,) = solve(context(units=4))
+    assert "becomes" in logit.metadata
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_unit_alone_and_in_a_batch_agree(solver: str) -> None:
+    together = {r.name: r.metadata for r in solve(context(solver, units=[0, 3, 4]))}
+    for unit in (0, 4):
+        (alone,) = solve(context(solver, units=unit))
+        mate = together[alone.name]
+        final = mate["activation"]["final"]
+        assert alone.metadata["activation"]["final"] == pytest.approx(final, rel=0.02)
+        for name, value in mate["activations"].items():
+            assert alone.metadata["activations"][name] == pytest.approx(value, rel=0.05, abs=0.02)
+        velocity = mate["motion"]["velocity"]
+        assert alone.metadata["motion"]["velocity"] == pytest.approx(velocity, abs=0.05)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(
+    solver: str, tmp_path: Path
+) -> None:
+    first, again, other = (
+        numbers(solve(context(solver, units=4, seed=seed))[0], tmp_path) for seed in (3, 3, 4)
+    )
+    for key, value in first.items():
+        assert np.array_equal(value, again[key])
+    for key in ("optimal", "texture", "displacement"):
+        assert not (
+            other[key].shape == first[key].shape and np.allclose(other[key], first[key], atol=1e-3)
+        )
+
+
+def test_global_random_state_is_neither_used_nor_changed() -> None:
+    given = context(units=4)
+    found = []
+    for seed in (7, 8):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(solve(given)[0].metadata["activations"])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_model_comes_back_as_it_was(solver: str) -> None:
+    given = context(solver, layer="relu", units=[0, 3])
+    module = given.model.module
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    solve(given)
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert all(p.grad is None and p.requires_grad for p in module.parameters())
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_step_is_told(solver: str) -> None:
+    method = METHODS["texture_motion"](context(solver, units=4))
+    told: list[int] = []
+    method.solve(method.groups[0], lambda step, trace: told.append(step))
+    assert len(told) == method.steps
+
+
+def test_a_network_of_images_is_refused() -> None:
+    with pytest.raises(RequestError, match="net takes images"):
+        METHODS["texture_motion"](context(frames=None, units=0))
+    with pytest.raises(RequestError, match="2 frames or more, not 1"):
+        METHODS["texture_motion"](context(frames=1, units=0))
+
+
+# Units of planted_motion: directions off every axis, and one that wants what stands still.
+PLANTED = {
+    "angles_deg": [30.0, 160.0, 250.0, 330.0, 75.0],
+    "speeds": [1.0, 1.5, 1.25, 2.0, 0.0],
+    "wavelengths": [8.0, 9.0, 8.0, 10.0, 8.0],
+}
+
+
+def planted(units: Any, reverse_time: bool = False) -> tuple[Context, list[dict[str, Any]]]:
+    """A third of the config's steps on smaller frames: half a minute instead of five."""
+    kwargs = PLANTED | {"reverse_time": reverse_time}
+    network = ModelConfig(
+        name="planted_motion", kwargs=kwargs, input=InputConfig(height=52, width=52)
+    )
+    config = Config(
+        network,
+        TargetConfig(layer="energy", position="center", units=units),
+        TextureMotionConfig(steps=100, pilot_steps=20),
+        FourierConfig(decay=1.3, blur=1.0),
+        TransformsConfig(),
+        EngineConfig(steps=60),
+        OutputConfig(mp4=False),
+    )
+    given = Context(config, load(network), torch.device("cpu"))
+    return given, [result.metadata for result in solve(given)]
+
+
+@functools.cache
+def all_planted() -> tuple[Context, list[dict[str, Any]]]:
+    return planted([0, 1, 2, 3, 4])
+
+
+def degrees_apart(a: float, b: float) -> float:
+    return abs((a - b + 180) % 360 - 180)
+
+
+@pytest.mark.parametrize("unit", range(4))
+def test_a_planted_units_motion_is_found(unit: int) -> None:
+    given, found = all_planted()
+    truth, motion = given.model.module.key.energy[unit], found[unit]["motion"]
+    assert truth.direction_deg == PLANTED["angles_deg"][unit]
+    assert degrees_apart(motion["direction_deg"], truth.direction_deg) < 4
+    assert math.hypot(*motion["normal_velocity"]) == pytest.approx(truth.speed, rel=0.1)
+    activations = found[unit]["activations"]
+    assert activations["reconstruction"] >= 0.9
+    for name in ("reversed", "mirrored", "retextured"):
+        assert activations[name] < 0.5 * activations["reconstruction"], name
+
+
+def test_a_planted_unit_that_wants_stillness_gets_it() -> None:
+    _, found = all_planted()
+    still = found[4]
+    assert math.hypot(*still["motion"]["normal_velocity"]) < 0.05
+    assert math.hypot(*still["motion"]["velocity"]) < 0.1  # along its crests, where none sees it
+    assert still["motion"]["direction_deg"] is None
+    assert still["activations"]["reconstruction"] >= 0.9
+    assert still["activations"]["static"] >= 0.9
+    assert still["motion_index"] < 0.05 < 0.5 < still["texture_index"]
+
+
+def test_kernels_that_run_backwards_in_time_turn_the_motion_around() -> None:
+    _, (found,) = planted(1, reverse_time=True)
+    opposite = PLANTED["angles_deg"][1] + 180
+    assert degrees_apart(found["motion"]["direction_deg"], opposite) < 4

@@ -1,0 +1,140 @@
+"""Each control alters what it says and nothing else; the indices are shares of what is lost."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fvis.motion.controls import DRAWS, controls, motion_index, texture_index
+from fvis.motion.decomposition import Decomposition
+from fvis.streams import stream
+from tests.motion.reference import places, translating, waves
+
+SIZE = (6, 18, 23)
+NAMES = {"reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured"}
+
+
+def textures(rows: int) -> Tensor:
+    """Faint coloured pictures of fine grain; with other phases too they stay inside [0, 1]."""
+    _, h, w = SIZE
+    return torch.stack([0.4 + 0.2 * waves(row, 3 * places(h, w)) for row in range(rows)])
+
+
+def moving(rows: int = 2) -> Decomposition:
+    fields = [translating(0.8 - row, 0.3, SIZE) for row in range(rows)]
+    return Decomposition(textures(rows), torch.zeros(rows, 2), torch.stack(fields))
+
+
+def standing(rows: int = 1) -> Decomposition:
+    return Decomposition(textures(rows), torch.zeros(rows, 2), torch.zeros(rows, 2, *SIZE))
+
+
+def streams(rows: list[int]) -> list[torch.Generator]:
+    return [stream("controls", row) for row in rows]
+
+
+def test_every_control_is_there_once_and_the_random_ones_several_times() -> None:
+    versions = controls(moving(), streams([0, 1]))
+    assert set(versions) == NAMES
+    for name, clips in versions.items():
+        assert len(clips) == (DRAWS if name in ("shuffled", "retextured") else 1)
+        assert all(clip.shape == (2, 3, *SIZE) for clip in clips)
+
+
+def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
+    parts = moving()
+    versions = controls(parts, streams([0, 1]))
+    clip = parts.render()
+    assert torch.equal(versions["reconstruction"][0], clip)
+    (static,) = versions["static"]
+    assert (static.diff(dim=2) == 0).all(), "it really stands still"
+    assert torch.equal(static[:, :, 0], clip[:, :, SIZE[0] // 2])
+    (backwards,) = versions["reversed"]
+    (mirrored,) = versions["mirrored"]
+    for frame in range(SIZE[0]):
+        assert torch.equal(backwards[:, :, frame], clip[:, :, SIZE[0] - 1 - frame])
+    for column in range(SIZE[2]):
+        assert torch.equal(mirrored[..., column], clip[..., SIZE[2] - 1 - column])
+
+
+def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
+    clip = moving().render()
+    orders = set()
+    for shuffled in controls(moving(), streams([0, 1]))["shuffled"]:
+        for row in range(2):
+            apart = (shuffled[row][:, :, None] - clip[row][:, None]).abs().amax((0, 3, 4))
+            order = (apart == 0).nonzero()[:, 1].tolist()
+            assert sorted(order) == list(range(SIZE[0])), "a permutation"
+            orders.add(tuple(order))
+    assert len(orders) > DRAWS, "orders differ between rows and draws"
+
+
+def test_another_texture_has_the_same_spectrum_colours_and_other_phases() -> None:
+    texture = textures(1)[0]
+    versions = controls(standing(), streams([0]))["retextured"]
+    others = [version[0, :, 0] for version in versions]
+    for other in others:
+        assert other.min() > 0
+        assert other.max() < 1, "not clamped, or the spectrum would differ"
+        np.testing.assert_allclose(
+            np.abs(np.fft.fft2(other.numpy())), np.abs(np.fft.fft2(texture.numpy())), atol=2e-3
+        )
+        torch.testing.assert_close(covariance(other), covariance(texture), atol=1e-5, rtol=1e-3)
+        assert likeness(other, texture) < 0.5
+    assert max(likeness(others[0], other) for other in others[1:]) < 0.5
+
+
+def covariance(rgb: Tensor) -> Tensor:
+    return torch.cov(rgb.flatten(1))
+
+
+def likeness(a: Tensor, b: Tensor) -> float:
+    return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].abs().item()
+
+
+def test_another_texture_is_moved_the_same_way() -> None:
+    parts = moving(1)
+    parts.displacement[:, 0] = -torch.arange(SIZE[0]).view(1, -1, 1, 1)  # 1 px/frame to the right
+    parts.displacement[:, 1] = 0
+    for version in controls(parts, streams([0]))["retextured"]:
+        assert torch.equal(version[:, :, 1:, :, 1:], version[:, :, :-1, :, :-1])
+
+
+def test_random_controls_depend_on_their_rows_stream_alone() -> None:
+    parts = moving()
+    together = controls(parts, streams([7, 8]))
+    alone = controls(parts.rows()[1], streams([8]))
+    other = controls(parts.rows()[1], streams([9]))
+    for name in ("shuffled", "retextured"):
+        for a, b, c in zip(together[name], alone[name], other[name], strict=True):
+            torch.testing.assert_close(a[1:], b, atol=1e-5, rtol=0)
+            assert not torch.allclose(b, c, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("left", "whole", "lost"),
+    [
+        (0.25, 1.0, 0.75),
+        (0.6, 0.8, 0.25),
+        (0.0, 0.9, 1.0),
+        (0.9, 0.9, 0.0),
+        (1.2, 0.9, 0.0),  # more than before: nothing is lost
+        (-0.4, 0.9, 1.0),  # and never more than all
+        (0.5, 0.0, math.nan),
+        (0.5, -0.1, math.nan),
+        (0.5, math.nan, math.nan),
+        (math.nan, 0.9, math.nan),
+    ],
+)
+def test_indices_are_the_share_lost_from_none_to_all(
+    left: float, whole: float, lost: float
+) -> None:
+    rest = {"reconstruction": whole, "reversed": 0.3}
+    assert motion_index(rest | {"static": left, "retextured": 0.1}) == pytest.approx(
+        lost, nan_ok=True
+    )
+    assert texture_index(rest | {"static": 0.1, "retextured": left}) == pytest.approx(
+        lost, nan_ok=True
+    )

@@ -1,0 +1,152 @@
+"""The factored clip is a texture moving by its velocity's cosine series, row by row."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fvis.motion.factored import STARTS, Factored, build, cosines, starting_velocities, term_scales
+from fvis.motion.readout import direction_deg
+from fvis.parametrizations.base import Pace
+from fvis.schema import FourierConfig, VelocityConfig
+from fvis.streams import stream
+from tests.motion.reference import moved
+
+SHAPE = (3, 7, 12, 16)  # one clip's
+CPU = torch.device("cpu")
+SETTINGS = VelocityConfig(terms=3, scale=2.0, decay=1.5)
+
+
+def factored(
+    guess: Tensor, rows: list[int], margin: float = 0.5, settings: VelocityConfig = SETTINGS
+) -> Factored:
+    draws = [stream("texture", row) for row in rows]
+    return build(FourierConfig(init_std=1.0), settings, margin, guess, draws, SHAPE, CPU)
+
+
+def shaken(rows: list[int]) -> Factored:
+    """With random terms: velocities that vary over place and time."""
+    moving = factored(torch.zeros(len(rows), 2), rows)
+    shape = moving.terms.shape[1:]
+    noise = [torch.randn(shape, generator=stream("terms", row)) for row in rows]
+    with torch.no_grad():
+        moving.terms.copy_(torch.stack(noise))
+    return moving
+
+
+def with_term(*index: int) -> Tensor:
+    """The velocity (2, T - 1, H, W) that one term of the series gives."""
+    moving = factored(torch.zeros(1, 2), [0])
+    with torch.no_grad():
+        moving.terms[(0, *index)] = 1.0
+        return moving.decomposition().velocity[0]
+
+
+def test_the_clip_is_the_texture_seen_through_the_displacement() -> None:
+    moving = shaken([0, 1])
+    with torch.no_grad():
+        parts, clip = moving.decomposition(), moving.picture.render()
+    assert clip.shape == (2, *SHAPE)
+    assert clip.std() > 0.05
+    for row in range(2):
+        expected = moved(parts.texture[row], parts.displacement[row], parts.offset[row])
+        np.testing.assert_allclose(clip[row].numpy(), expected, atol=2e-5)
+
+
+def test_the_texture_reaches_margin_sides_beyond_the_frame_on_all_sides() -> None:
+    parts = factored(torch.zeros(2, 2), [0, 1], margin=0.25).decomposition()
+    _, _, h, w = SHAPE
+    assert parts.texture.shape == (2, 3, h + 2 * 3, w + 2 * 4)
+    assert parts.offset.tolist() == [[4, 3], [4, 3]], "[x, y]"
+
+
+def test_the_middle_frame_is_not_displaced() -> None:
+    displacement = shaken([0]).decomposition().displacement
+    assert (displacement[:, :, SHAPE[1] // 2] == 0).all()
+    assert displacement[:, :, 0].abs().amax() > 0.1
+
+
+def test_at_first_each_row_moves_as_guessed_everywhere_and_always() -> None:
+    guess = torch.tensor([[1.5, -0.5], [0.0, 2.0]])
+    velocity = factored(guess, [0, 1]).decomposition().velocity
+    expected = guess.view(2, 2, 1, 1, 1).expand_as(velocity)
+    torch.testing.assert_close(velocity.detach(), expected, atol=1e-5, rtol=0)
+
+
+def test_the_velocity_is_the_series_of_its_terms() -> None:
+    moving = shaken([3])
+    t, h, w = (size - step for size, step in zip(SHAPE[1:], (1, 0, 0), strict=True))
+    terms = moving.terms[0].detach().double().numpy()
+    expected = np.zeros((2, t, h, w))
+    for f, y, x in np.ndindex(*terms.shape[1:]):
+        amplitude = 2.0 / ((1 + f) * (1 + math.hypot(y, x))) ** 1.5
+        waves = [
+            np.cos(math.pi * k * (np.arange(n) + 0.5) / n) for k, n in ((f, t), (y, h), (x, w))
+        ]
+        shape = np.einsum("t,y,x->tyx", *waves)
+        expected += amplitude * terms[:, f, y, x, None, None, None] * shape
+    found = moving.decomposition().velocity[0].detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_first_term_moves_all_alike_and_others_their_axis_alone() -> None:
+    uniform = with_term(1, 0, 0, 0)
+    torch.testing.assert_close(uniform[1], torch.full_like(uniform[1], SETTINGS.scale))
+    assert (uniform[0] == 0).all()
+    for axis, index in enumerate([(0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]):
+        field = with_term(*index)[0]
+        assert abs(field.mean()) < 1e-5, "no mean motion"
+        assert field.diff(dim=axis).abs().amin() > 1e-3
+        for other in {0, 1, 2} - {axis}:
+            assert field.diff(dim=other).abs().amax() < 1e-5
+
+
+def test_finer_terms_have_smaller_amplitudes() -> None:
+    scales = term_scales(VelocityConfig(terms=4, scale=3.0, decay=2.0), 5)
+    assert scales.shape == (5, 4, 4)
+    assert scales[0, 0, 0] == 3.0
+    for axis in range(3):
+        assert (scales.diff(dim=axis) < 0).all()
+    torch.testing.assert_close(scales[1, 0, 0], torch.tensor(3.0 / 4))
+
+
+@pytest.mark.parametrize(("places", "terms"), [(16, 6), (7, 7), (15, 4)])
+def test_the_cosines_are_orthogonal(places: int, terms: int) -> None:
+    basis = cosines(places, terms).double()
+    gram = basis.T @ basis
+    norms = torch.full((terms,), places / 2).double()
+    norms[0] = places
+    torch.testing.assert_close(gram, torch.diag(norms), atol=1e-5, rtol=0)
+
+
+def test_a_row_depends_on_its_own_stream_guess_and_numbers_alone() -> None:
+    together, alone = shaken([4, 5]), shaken([5])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            together.picture.render()[1:], alone.picture.render(), atol=1e-6, rtol=0
+        )
+    numbers = together.picture.numbers
+    gradients = torch.autograd.grad(together.picture.render()[0].square().sum(), numbers)
+    for gradient in gradients:
+        assert gradient[0].abs().sum() > 0
+        assert gradient[1].abs().sum() == 0
+
+
+def test_all_numbers_move_the_terms_as_one_and_shrinking() -> None:
+    moving = factored(torch.zeros(1, 2), [0], settings=VelocityConfig(shrink=0.3))
+    picture = moving.picture
+    assert picture.numbers[-1] is moving.terms
+    assert picture.paces == (Pace(), Pace(shrink=0.3, as_one=True))
+
+
+def test_starting_velocities_are_the_guess_and_four_ways_across() -> None:
+    guess = torch.tensor([[0.3, -0.2], [1.0, 1.0]])
+    first, *ways = starting_velocities(guess, SHAPE)
+    assert 1 + len(ways) == STARTS
+    assert torch.equal(first, guess)
+    assert [direction_deg(*way[0].tolist()) for way in ways] == [0, 90, 180, 270]
+    for way in ways:
+        assert torch.equal(way[0], way[1])
+        assert way[0].norm() * SHAPE[1] == pytest.approx(SHAPE[2] / 2), "half the height in all"
