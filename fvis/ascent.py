@@ -72,7 +72,7 @@ def ascend(
         for number, pace in pairs
         if not pace.as_one
     ]
-    optimizer = torch.optim.AdamW(each, lr=engine.lr, betas=(b0, b1), eps=1e-15)
+    optimizer = torch.optim.AdamW(each or [{"params": []}], lr=engine.lr, betas=(b0, b1), eps=1e-15)
     whole = [_RowAdam(number, pace.shrink, (b0, b1)) for number, pace in pairs if pace.as_one]
     trace = Trace()
     for step in range(engine.steps):

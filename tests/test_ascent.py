@@ -179,6 +179,14 @@ def test_numbers_that_move_as_one_follow_the_gradient_in_steps_of_the_learning_r
     torch.testing.assert_close(each[:, 0], each[:, 1], msg="alone, each moves as fast as any")
 
 
+def test_a_picture_may_have_nothing_but_numbers_that_move_as_one() -> None:
+    numbers = torch.zeros(2, 3, requires_grad=True)
+    picture = Parametrization((numbers,), lambda: numbers.view(-1, 3, 1, 1), (Pace(as_one=True),))
+    views = Transforms(TransformsConfig(), [stream(0)] * 2, 5, (3, 1, 1), CPU)
+    ascend(picture, along(SLOPE), views, [], EngineConfig(steps=5, lr=0.1))
+    assert torch.cosine_similarity(numbers.detach(), SLOPE[None]).min() > 0.999
+
+
 def test_a_turn_of_the_gradient_makes_no_jump_of_the_numbers() -> None:
     turn = torch.tensor([0.0, 0.0, -1.0])
 

@@ -27,6 +27,7 @@ TITLE_COLUMNS, TITLE_LINES = 90, 3  # letters of a title's line, lines at most
 CELLS = 8  # arrows along the frame's longer side
 BINS = 24  # directions of the polar histogram: 15 degrees each, one of them centred on the right
 SHOWN = (-1.0, 2.0)  # activations a bar has room for; a longer one runs off, its number says it
+STANDS = f"still (below {SMALLEST_SCALE:g} px/frame)"
 BAR, GRID = "#4c72b0", "#bbbbbb"
 
 
@@ -121,7 +122,7 @@ def draw_texture(
 ) -> None:
     """The texture, the frame's outline and arrows of the mean flow, the longest one cell long.
 
-    Arrows slower than 0.1 px/frame stay shorter, so that a still unit's noise does not look fast.
+    Where none reaches 0.1 px/frame there are none: a still unit's noise is no motion.
     """
     _, _, h, w = velocity.shape
     corner = _tidy(offset).numpy()
@@ -136,13 +137,13 @@ def draw_texture(
     )  # fmt: skip
     places, arrows = mean_flow(velocity, weight)
     longest = np.linalg.norm(arrows, axis=1).max()
-    moves = longest > 1e-6
+    moves = longest >= SMALLEST_SCALE
     number = f"{longest:.2g}" if longest < 100 else f"{longest:.0f}"
-    caption = f"longest arrow: {number} px/frame" if moves else "no motion"
+    caption = f"longest arrow: {number} px/frame" if moves else f"no arrow: {STANDS}"
     axes.set_xlabel(caption, fontsize=SMALL, loc="left")
     if not moves:
         return
-    scale = max(longest, SMALLEST_SCALE) * CELLS / max(h, w)
+    scale = longest * CELLS / max(h, w)
     axes.quiver(
         *(places + corner).T, *arrows.T,
         angles="xy", scale_units="xy", scale=scale, pivot="mid", units="inches",
@@ -152,8 +153,13 @@ def draw_texture(
 
 
 def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
-    """The polar histogram of directions, each bar in the direction's colour of the motion clip."""
+    """The polar histogram of directions, each bar in the direction's colour of the motion clip.
+
+    Where no frame's mean speed reaches 0.1 px/frame it stays empty and says so.
+    """
     shares = direction_shares(velocity, weight)
+    if speeds_over_time(velocity, weight)[0].max() < SMALLEST_SCALE:
+        shares = np.zeros_like(shares)
     angles = np.arange(BINS) * 2 * math.pi / BINS
     flow = torch.from_numpy(np.stack([np.cos(angles), -np.sin(angles)]))
     colours = flow_colours(flow, 1.0).T.numpy()
@@ -179,7 +185,7 @@ def _radii(axes: Axes, shares: NDArray[np.float64]) -> None:
     axes.set_yticks([])
     if not shares.any():
         axes.text(
-            0.5, 0.56, "no motion", transform=axes.transAxes, fontsize=SMALL,
+            0.5, 0.56, STANDS, transform=axes.transAxes, fontsize=SMALL,
             horizontalalignment="center",
         )  # fmt: skip
         return

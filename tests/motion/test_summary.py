@@ -235,6 +235,16 @@ def test_what_is_not_a_number_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {"\N{MINUS SIGN}4e+07", "0.00", "longest arrow: 2022 px/frame"} <= set(shown)
 
 
+@pytest.mark.parametrize(("speed", "still"), [(0.0, True), (0.09, True), (0.2, False)])
+def test_a_still_unit_shows_no_arrow_and_no_direction(
+    speed: float, still: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [text for text, _ in texts(unit(uniform(speed, 0.0)), monkeypatch, tmp_path / "a.png")]
+    assert ("still (below 0.1 px/frame)" in shown) == still
+    assert ("no arrow: still (below 0.1 px/frame)" in shown) == still
+    assert any(text.startswith("longest arrow") for text in shown) != still
+
+
 def test_names_are_text_not_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     strange = unit(uniform(1.0, 0.0), title="a $x_{ of $b$", activations={"$x_{$": 0.5})
     shown = [text for text, _ in texts(strange, monkeypatch, tmp_path / "a.png")]
