@@ -2,13 +2,15 @@
 
 import contextlib
 import functools
+import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import imageio.v2 as imageio
 import numpy as np
@@ -69,15 +71,21 @@ def whole_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def write_png(path: Path, rgb: Tensor) -> None:
+def png_bytes(rgb: Tensor) -> bytes:
     """An RGB picture (3, H, W) in [0, 1] as a lossless 8-bit PNG."""
-    with whole_file(path) as place:
-        Image.fromarray(to_bytes(rgb)).save(place, format="PNG", optimize=True)
+    content = io.BytesIO()
+    Image.fromarray(to_bytes(rgb)).save(content, format="PNG", optimize=True)
+    return content.getvalue()
 
 
-def read_png(path: Path) -> NDArray[np.float32]:
+def write_png(path: Path, rgb: Tensor) -> None:
+    """`png_bytes` as a file."""
+    write_bytes(path, png_bytes(rgb))
+
+
+def read_png(file: Path | IO[bytes]) -> NDArray[np.float32]:
     """The RGB picture (3, H, W) in [0, 1] of an 8-bit PNG."""
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         return from_bytes(np.asarray(image.convert("RGB")))
 
 
@@ -132,8 +140,22 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """`content` as it is."""
     with whole_file(path) as place:
-        place.write_text(text, encoding="utf-8")
+        place.write_bytes(content)
+
+
+def safe_name(text: str) -> str:
+    """`text` as a part of a file's name: letters, digits, dots and dashes, the rest as `_`.
+
+    >>> safe_name("my photo/1")
+    'my_photo_1'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
 def _finite(content: Any) -> Any:

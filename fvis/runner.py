@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import platform
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ def run(config: Config, directory: Path, records: Mapping[str, str] | None = Non
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in (records or {}).items():
         artifacts.write_text(directory / name, text)
-    state = _State(directory, context)
+    state = _State(directory, context, method.refused)
     with _log_file(directory / "fvis.log"), state:
         for result in _solve(method, config, context.device):
             _write_unit(directory, result)
@@ -139,11 +140,12 @@ class _Progress:
 class _State:
     """`run.json`: written when the run starts and ends, whatever ends it."""
 
-    def __init__(self, directory: Path, context: Context) -> None:
+    def __init__(self, directory: Path, context: Context, refused: Mapping[str, str]) -> None:
         self._path = directory / "run.json"
         self._started = time.time()
         self._units: list[str] = []
         self._statuses: Counter[str] = Counter()
+        self._tallies: dict[str, list[float]] = {}
         self._content = {
             "schema": SCHEMA,
             "status": "running",
@@ -151,6 +153,7 @@ class _State:
             "versions": _versions(),
             "model": _describe(context.model),
             "device": _describe_device(context.device),
+            "refused": dict(refused),
         }
 
     def __enter__(self) -> "_State":
@@ -164,6 +167,8 @@ class _State:
         """Count a unit that has been written."""
         self._units.append(result.name)
         self._statuses[result.metadata["status"]] += 1
+        for name, number in result.tally.items():
+            self._tallies.setdefault(name, []).append(number)
 
     def _write(self, status: str) -> None:
         now = time.time()
@@ -171,6 +176,10 @@ class _State:
             "status": status,
             "units": self._units,
             "statuses": dict(self._statuses),
+            "summary": {
+                name: {"mean": statistics.fmean(numbers), "of": len(numbers)}
+                for name, numbers in self._tallies.items()
+            },
             "timings": {
                 "started": datetime.fromtimestamp(self._started, UTC).isoformat(),
                 "seconds": round(now - self._started, 3),

@@ -188,6 +188,24 @@ class TextureMotionConfig(ClimbingConfig):
 
 
 @dataclass
+class AdversarialConfig:
+    """`methods/adversarial.py`."""
+
+    name: str = "adversarial"
+    images: Any = None
+    target: Any = "random"
+    norm: str = setting("linf", one_of=("linf", "l2", "none"))
+    epsilon: Any = "8/255"
+    objective: str = setting("margin", one_of=("margin", "logit", "cross_entropy"))
+    confidence: float = setting(0.1, at_least=0)
+    tv: float = setting(1.0, at_least=0)
+    size: float = setting(0.3, at_least=0)
+    cutoff: float | None = setting(0.1, above=0)
+    step: float = setting(1.5, above=0)
+    transfer: list[Any] = field(default_factory=list)
+
+
+@dataclass
 class EngineConfig:
     """How the ascent is run."""
 
@@ -214,9 +232,11 @@ class OutputConfig:
 
 
 ParametrizationConfig = PixelConfig | FourierConfig | PhaseConfig | PyramidConfig
-MethodConfig = ActivationMaximizationConfig | TextureMotionConfig
+MethodConfig = ActivationMaximizationConfig | TextureMotionConfig | AdversarialConfig
 PARAMETRIZATIONS = {c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)}
-METHODS = {c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig)}
+METHODS = {
+    c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig, AdversarialConfig)
+}
 
 
 @dataclass
@@ -262,6 +282,24 @@ def parse(composed: DictConfig) -> Config:
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
     return config
+
+
+def parse_models(specs: Sequence[Any], setting: str) -> list[ModelConfig]:
+    """Models given as `source/name`, with the library's own weights, or as `model`'s settings."""
+    found = []
+    for spec in specs:
+        settings = spec
+        if isinstance(spec, str):
+            source, slash, name = spec.partition("/")
+            if not slash:
+                raise RequestError(f"{setting} has {spec!r}; it takes source/name, or settings")
+            settings = {"source": source, "name": name}
+        if not isinstance(settings, Mapping):
+            raise RequestError(f"{setting} has {spec!r}; it takes source/name, or settings")
+        composed = OmegaConf.create({})
+        OmegaConf.update(composed, setting, {"name": None, **settings})
+        found.append(_section(composed, setting, ModelConfig))
+    return found
 
 
 def _section(composed: DictConfig, key: str, kind: type[T]) -> T:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fvis.artifacts import safe_name
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Model
 from fvis.models.layers import Layer, survey, with_channel_dim
@@ -173,7 +174,7 @@ def directory_name(layer: str, unit: int | str, repeat: int | None = None) -> st
     'blocks.6.mlp.act-00017-r1'
     """
     label = f"{unit:05d}" if isinstance(unit, int) else unit
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{layer}-{label}")
+    name = safe_name(f"{layer}-{label}")
     return name if repeat is None else f"{name}-r{repeat}"
 
 

@@ -92,11 +92,12 @@ def test_a_writer_that_fails_midway_leaves_the_old_picture(
     artifacts.write_png(path, picture())
     before = path.read_bytes()
 
-    def save(self: Image.Image, place: Path, **_: object) -> None:
-        place.write_bytes(b"half a header")
+    def write(place: Path, content: bytes) -> None:
+        with place.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise BrokenWriteError
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(BrokenWriteError):
         artifacts.write_png(path, picture(seed=1))
     assert path.read_bytes() == before

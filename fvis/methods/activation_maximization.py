@@ -4,7 +4,7 @@ Erhan et al. 2009; for CNNs and ViTs in one framework, Zhu & Cangelosi 2025 (arX
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -25,6 +25,7 @@ class ActivationMaximization:
         self._output = context.config.output
         self._climber = Climber(context, context.config.method)
         self.groups = self._climber.groups
+        self.refused: Mapping[str, str] = {}
         self.steps = context.config.engine.steps
 
     def solve(self, jobs: Sequence[Target], on_step: OnStep) -> list[Result]:

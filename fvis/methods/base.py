@@ -1,6 +1,6 @@
 """What a method is: jobs to do, solved in batches, each leaving numbers and pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,11 +38,15 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A solved job: its metadata, and what writes each of its files (name -> writer of a path)."""
+    """A solved job: its metadata, and what writes each of its files (name -> writer of a path).
+
+    `tally` has numbers that run.json gives the mean of, over all results that have them.
+    """
 
     name: str
     metadata: dict[str, Any]
     files: dict[str, Writer] = field(default_factory=dict)
+    tally: Mapping[str, float] = field(default_factory=dict)
 
 
 OnStep = Callable[[int, Trace], None]
@@ -50,6 +54,11 @@ OnStep = Callable[[int, Trace], None]
 
 class Method(Protocol):
     """Solves jobs in batches; rows never depend on one another, save those of one group."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """What was asked for and cannot be done, and why; the rest goes on."""
+        ...
 
     @property
     def groups(self) -> Sequence[Sequence[Any]]:

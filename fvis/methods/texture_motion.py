@@ -5,7 +5,7 @@ Li & Li, "Feature Visualization in 3D Convolutional Neural Networks", 2025 (arXi
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +60,7 @@ class TextureMotion:
         self._settings = context.config.method
         self._climber = Climber(context, context.config.method)
         self.groups = self._climber.groups
+        self.refused: Mapping[str, str] = {}
         self.steps = context.config.engine.steps
         if self._settings.solver == "factored":
             self.steps += self._settings.steps + STARTS * self._settings.pilot_steps

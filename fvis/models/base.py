@@ -13,7 +13,8 @@ class Preprocessing:
     """What stands between an RGB picture in [0, 1] and the network.
 
     `frames` is None for image networks. Sizes are pixels; mean and std are per RGB channel, for
-    pixels in [0, 1].
+    pixels in [0, 1]. Photographs are resized by `interpolation` (Pillow's name for it) until the
+    central crop of the input's size is `crop` of them, both sides alike unless `squash`.
     """
 
     height: int
@@ -21,6 +22,9 @@ class Preprocessing:
     frames: int | None
     mean: Channels
     std: Channels
+    crop: float = 1.0
+    interpolation: str = "bicubic"
+    squash: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ which tensor; where neither tells, the layer's axes stay unknown. Reading units 
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +167,7 @@ class _Recorder:
         }
         self.entries: dict[str, _Entry] = {}
         self.made: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self.last: dict[str, tuple[int, int, int]] = {}
+        self.last: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def record(
         self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Any, value: Any
@@ -186,7 +186,7 @@ class _Recorder:
         if dim is not None:
             self.made[tensor] = dim
         if dim is not None:
-            self.last |= dict.fromkeys(_ancestors(path), (dim, tensor.dim(), tensor.shape[dim]))
+            self.last |= dict.fromkeys(_ancestors(path), (dim, entry.shape))
 
     def _channel_dim(
         self, path: str, module: nn.Module, source: Tensor | None, tensor: Tensor
@@ -208,18 +208,28 @@ class _Recorder:
         if source is not None and source in self.made and source.shape == tensor.shape:
             return int(self.made[source])
         if tensor.dim() == 3 and self.width is not None:
-            return _inherited(2, 3, self.width, tensor)
+            return _inherited(2, (0, 0, self.width), tensor)
         return None
 
 
-def _inherited(dim: int, dims: int, channels: int, tensor: Tensor) -> int | None:
-    """A container's channel axis, from the last module inside whose axis is known."""
+def _inherited(dim: int, shape: tuple[int, ...], tensor: Tensor) -> int | None:
+    """A container's channel axis, from the last module inside whose axis is known, and its shape.
+
+    One that differs from it along that axis alone has put channels together.
+    """
+    dims, channels = len(shape), shape[dim]
+    if dims == tensor.dim() and _without(dim, shape) == _without(dim, tensor.shape):
+        return dim
     candidates = [i for i, size in enumerate(tensor.shape) if i > 0 and size == channels]
     if dims == tensor.dim() and dim in candidates:
         return dim
     if dim == dims - 1 and tensor.dim() - 1 in candidates:
         return tensor.dim() - 1
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _without(dim: int, shape: Sequence[int]) -> tuple[int, ...]:
+    return (*shape[:dim], *shape[dim + 1 :])
 
 
 def _ancestors(path: str) -> Iterator[str]:

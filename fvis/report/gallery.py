@@ -13,7 +13,7 @@ from fvis import artifacts
 from fvis.errors import RequestError
 
 # What a unit is shown by: the first that it has.
-PICTURES = ("image.png", "side_by_side.gif", "clip.gif")
+PICTURES = ("image.png", "strip.png", "side_by_side.gif", "clip.gif")
 
 
 def write_index(runs: Sequence[Path], path: Path) -> Path:

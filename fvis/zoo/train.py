@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -19,11 +20,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fvis.artifacts import write_png
 from fvis.zoo import NETWORKS, ZooNetwork, drifts, glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 VALIDATION_SEED = 20_000
 VALIDATION_COUNT = 3000
@@ -80,6 +81,10 @@ RECIPES = {
 }
 
 
+PICTURES_SEED = 30_000
+PICTURES_COUNT = 8
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Retrain the networks named on the command line, or all of them, and replace their files."""
     parser = argparse.ArgumentParser(prog="python -m fvis.zoo.train", description=main.__doc__)
@@ -91,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     for name in names:
         retrain(NETWORKS[name], RECIPES[name])
+    write_pictures(Path(__file__).parent / "pictures" / "glyphs")
 
 
 def retrain(zoo_network: ZooNetwork, recipe: Recipe) -> None:
@@ -114,6 +120,15 @@ def retrain(zoo_network: ZooNetwork, recipe: Recipe) -> None:
         "torch": torch.__version__,
     }
     write_weights(network, zoo_network.weights, record)
+
+
+def write_pictures(folder: Path) -> None:
+    """Draw a few of the glyph networks' pictures, one file each, that they have never seen."""
+    generator = torch.Generator().manual_seed(PICTURES_SEED)
+    labels = glyphs.draw_labels(PICTURES_COUNT, generator)
+    for index, rgb in enumerate(glyphs.draw(labels, generator)):
+        called = glyphs.CLASSES[labels[index]].replace(" ", "-")
+        write_png(folder / f"{index:02d}-{called}.png", rgb)
 
 
 def fit(zoo_network: ZooNetwork, recipe: Recipe) -> nn.Module:

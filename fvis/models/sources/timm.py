@@ -1,6 +1,7 @@
 """`model.source=timm`: any timm image model by name."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,28 @@ def load(config: ModelConfig) -> Network:
     with constructing(f"timm model {name}"), _hub(name):
         module = timm.create_model(name, pretrained=pretrained, **config.kwargs)
     data = resolve_model_data_config(module)
-    _, height, width = data["input_size"]
-    preprocessing = Preprocessing(height, width, None, tuple(data["mean"]), tuple(data["std"]))
-    return Network(module, preprocessing, _classes(module))
+    return Network(module, _preprocessing(data), _classes(module))
 
 
 @CATALOGUES.register("timm")
 def names() -> list[str]:
     """Every timm architecture, and every tag it has weights for."""
     return sorted({*timm.list_models(), *timm.list_pretrained()})
+
+
+def _preprocessing(data: dict[str, Any]) -> Preprocessing:
+    _, height, width = data["input_size"]
+    resized = math.floor(height / data["crop_pct"])  # as timm rounds it
+    return Preprocessing(
+        height=height,
+        width=width,
+        frames=None,
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+        crop=height / resized,
+        interpolation=data["interpolation"],
+        squash=data.get("crop_mode") == "squash",
+    )
 
 
 def _classes(module: nn.Module) -> tuple[str, ...] | None:

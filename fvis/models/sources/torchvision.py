@@ -8,6 +8,7 @@ from urllib.error import URLError
 
 import torch
 from torchvision import models
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import VideoClassification
 
 from fvis.errors import RequestError, unknown
@@ -74,11 +75,20 @@ def _preprocessing(name: str, weights: Any) -> Preprocessing:
     transform = weights.transforms()
     mean = tuple(getattr(transform, "mean", IMAGENET_MEAN))
     std = tuple(getattr(transform, "std", IMAGENET_STD))
-    crop = getattr(transform, "crop_size", None) or getattr(transform, "resize_size", None) or [224]
-    height, width = (crop[0], crop[-1]) if isinstance(crop, list | tuple) else (crop, crop)
+    resized = _sides(getattr(transform, "resize_size", None))
+    height, width = _sides(getattr(transform, "crop_size", None)) or resized or (224, 224)
+    crop = min(1.0, height / resized[0]) if resized else 1.0
+    interpolation = getattr(transform, "interpolation", InterpolationMode.BILINEAR).value
     video = isinstance(transform, VideoClassification)
     frames = max(CLIP_LENGTH, weights.meta.get("min_temporal_size", 0)) if video else None
-    return Preprocessing(height, width, frames, mean, std)
+    return Preprocessing(height, width, frames, mean, std, crop, interpolation)
+
+
+def _sides(size: Any) -> tuple[int, int] | None:
+    """Height and width of what torchvision gives as one number or several; None for nothing."""
+    if not size:
+        return None
+    return (size[0], size[-1]) if isinstance(size, list | tuple) else (size, size)
 
 
 def _advice(name: str, weights: Any) -> str:

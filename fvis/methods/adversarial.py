@@ -1,0 +1,263 @@
+"""`method=adversarial`: photographs changed, hardly visibly, into what a network takes for another.
+
+Targeted and structured by activation maximization under total variation: Zhu & Cangelosi 2025
+(arXiv 2508.07281).
+"""
+
+import io
+import itertools
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fvis import artifacts, models, photographs
+from fvis.errors import RequestError
+from fvis.methods.base import METHODS, Context, OnStep, Result
+from fvis.models import Model
+from fvis.models.layers import LOGITS
+from fvis.perturbation import measures
+from fvis.perturbation.ball import radius
+from fvis.perturbation.goals import Goal, goal_of, parse_goals
+from fvis.perturbation.pictures import Example, caption, writers
+from fvis.perturbation.readout import Readout, Verdict
+from fvis.perturbation.search import search
+from fvis.schema import AdversarialConfig, TargetConfig, parse_models
+from fvis.targets import directory_name
+
+PREVIEW = 16  # photographs classified at once before the search
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One photograph that is to be taken for one target."""
+
+    path: Path
+    image: str
+    target: int
+
+    @property
+    def name(self) -> str:
+        """The name of the output directory, e.g. `cat-00417`."""
+        return directory_name(self.image, self.target)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An attack's files (3, H, W), as read back, and what the networks take each for."""
+
+    clean: Tensor
+    adversarial: Tensor
+    before: Mapping[str, Verdict]
+    after: Mapping[str, Verdict]
+
+    @property
+    def delta(self) -> Tensor:
+        """What the one file has more than the other."""
+        return self.adversarial - self.clean
+
+
+@METHODS.register("adversarial")
+class Adversarial:
+    """Searches the least perturbation of each photograph, and judges it by the file it becomes."""
+
+    def __init__(self, context: Context) -> None:
+        assert isinstance(context.config.method, AdversarialConfig)
+        self._context = context
+        self._settings = context.config.method
+        self._epsilon = radius(self._settings.epsilon, self._settings.norm)
+        self._readout = self._readout_of(context.model, context.config.target)
+        self._transfer = self._transfer_models()
+        self.steps = context.config.engine.steps
+        self.refused: dict[str, str] = {}
+        self.groups = [[attack] for attack in self._attacks()]
+
+    def solve(self, jobs: Sequence[Attack], on_step: OnStep) -> list[Result]:
+        """One `Result` per attack: the pictures, delta.npz, and what was measured on them."""
+        context = self._context
+        paths = [job.path for job in jobs]
+        clean = photographs.batch(paths, context.model.preprocessing).to(context.device)
+        targets = torch.tensor([job.target for job in jobs], device=context.device)
+        with self._readout.opened() as values:
+            found = search(
+                values,
+                clean,
+                targets,
+                self._settings,
+                self._epsilon,
+                context.config.engine,
+                on_step,
+            )
+        files = [[artifacts.png_bytes(rgb) for rgb in side] for side in (clean, found.pictures)]
+        outcomes = self._judge(jobs, *files)
+        traces, firsts = found.trace.rows(), found.first.tolist()
+        columns = (jobs, outcomes, zip(*files, strict=True), traces, firsts)
+        return [self._result(*row) for row in zip(*columns, strict=True)]
+
+    def _attacks(self) -> list[Attack]:
+        """Every readable photograph with every target."""
+        specs = self._settings.images
+        if not specs:
+            raise RequestError("method=adversarial needs method.images: files, folders or globs")
+        paths = photographs.find([specs] if isinstance(specs, str) else list(map(str, specs)))
+        goals = parse_goals(self._settings.target, self._readout.count, self._readout.classes)
+        readable = self._readable(paths)
+        attacks = []
+        while some := list(itertools.islice(readable, PREVIEW)):
+            files, pictures = zip(*some, strict=True)
+            for (path, name), values in zip(files, self._preview(pictures, goals), strict=True):
+                attacks += [Attack(path, name, t) for t in self._aims(name, goals, values)]
+        if not attacks:
+            raise RequestError(next(iter(self.refused.values()), "there is nothing to attack"))
+        return attacks
+
+    def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[tuple[Path, str], Tensor]]:
+        """Each photograph with its file and name; what cannot be read is refused in one line."""
+        for path, name in zip(paths, photographs.names(paths), strict=True):
+            try:
+                yield (path, name), photographs.load(path, self._context.model.preprocessing)
+            except photographs.UnreadableError as error:
+                self.refused[str(path)] = str(error)
+                logger.warning("left out: %s", error)
+
+    def _preview(self, pictures: Sequence[Tensor], goals: Sequence[Goal]) -> Sequence[Tensor]:
+        """What the network says of photographs, where a goal depends on it."""
+        if all(isinstance(goal, int) for goal in goals):
+            return [torch.empty(0)] * len(pictures)
+        return list(self._readout.values(torch.stack(list(pictures))).cpu())
+
+    def _aims(self, image: str, goals: Sequence[Goal], values: Tensor) -> list[int]:
+        """The targets of one photograph, each once."""
+        model, seed = self._context.model.name, self._context.config.engine.seed
+        aims: list[int] = [goal for goal in goals if isinstance(goal, int)]
+        for goal in goals:
+            if isinstance(goal, str):
+                key = (seed, model, self._readout.layer.path, image, goal)
+                aim = goal_of(goal, values, aims, *key)
+                aims += [] if aim is None or aim in aims else [aim]
+        return aims
+
+    def _transfer_models(self) -> dict[str, Readout]:
+        """The networks that are to be fooled along, by name."""
+        context = self._context
+        configs = parse_models(self._settings.transfer, "method.transfer")
+        if configs and self._readout.layer.path != LOGITS:
+            raise RequestError("method.transfer needs target.layer=logits")
+        others: dict[str, Readout] = {}
+        for config in configs:
+            model = models.load(config, context.config.engine.seed)
+            model.module.to(context.device)
+            twins = sum(name.partition("#")[0] == model.name for name in others)
+            name = f"{model.name}#{twins + 1}" if twins else model.name
+            others[name] = self._readout_of(model, TargetConfig())
+        return others
+
+    def _readout_of(self, model: Model, target: TargetConfig) -> Readout:
+        return Readout(model, target, self._context.device, self._context.autocast)
+
+    def _judge(
+        self, jobs: Sequence[Attack], clean: Sequence[bytes], adversarial: Sequence[bytes]
+    ) -> list[Outcome]:
+        """What the files are, read back, and what each network says of them."""
+        sides = [torch.stack([_read(file) for file in files]) for files in (clean, adversarial)]
+        verdicts: list[list[dict[str, Verdict]]] = [[{} for _ in jobs] for _ in sides]
+        for name, readout in {"": self._readout, **self._transfer}.items():
+            targets = [readout.counterpart(job.target, self._readout) for job in jobs]
+            for rgb, rows in zip(sides, verdicts, strict=True):
+                for row, verdict in zip(rows, readout.judge(rgb, targets), strict=True):
+                    row[name] = verdict
+        return [Outcome(*row) for row in zip(*sides, *verdicts, strict=True)]
+
+    def _result(
+        self,
+        job: Attack,
+        outcome: Outcome,
+        files: tuple[bytes, bytes],
+        trace: list[tuple[int, float]],
+        first: int,
+    ) -> Result:
+        measured = _measure(outcome)
+        before, after = outcome.before[""], outcome.after[""]
+        label = self._readout.label
+        factor = self._amplification(measured["linf"])
+        metadata = {
+            "model": self._context.model.name,
+            "layer": self._readout.layer.path,
+            "unit": job.target,
+            "position": self._context.config.target.position,
+            "method": self._settings.name,
+            "seed": self._context.config.engine.seed,
+            "steps": self.steps,
+            "status": "ok",
+            "activation": {"initial": before.value, "final": after.value, "trace": trace},
+            "source": str(job.path),
+            "image": job.image,
+            "target": job.target,
+            "class": label(job.target) if self._readout.classes else None,
+            "success": after.success,
+            "steps_to_success": None if first < 0 else first,
+            "margin": {"clean": before.margin, "adversarial": after.margin},
+            "clean": _top(self._readout, before),
+            "adversarial": _top(self._readout, after),
+            "norm": self._settings.norm,
+            "epsilon": self._epsilon,
+            **measured,
+            "amplification": factor,
+            "transfer": {
+                name: {
+                    "success": outcome.after[name].success,
+                    "clean": _top(readout, outcome.before[name]),
+                    "adversarial": _top(readout, outcome.after[name]),
+                }
+                for name, readout in self._transfer.items()
+            },
+        }
+        captions = {
+            "clean": caption(label(before.top[0][0]), before.top[0][1]),
+            "perturbation": f"x {factor:.3g}, about grey\nlargest {255 * measured['linf']:.3g}/255",
+            "adversarial": caption(label(after.top[0][0]), after.top[0][1]),
+        }
+        example = Example(outcome.clean, outcome.adversarial, files, factor, captions)
+        return Result(job.name, metadata, writers(example), _tally(metadata))
+
+    def _amplification(self, linf: float) -> float:
+        """What makes the perturbation fill the scale; in a linf ball the same for every picture."""
+        reach = self._epsilon if self._settings.norm == "linf" else linf
+        return max(1.0, 0.5 / reach) if reach else 1.0
+
+
+def _read(file: bytes) -> Tensor:
+    return torch.from_numpy(artifacts.read_png(io.BytesIO(file)))
+
+
+def _measure(outcome: Outcome) -> dict[str, float]:
+    delta = outcome.delta[None]
+    numbers = {
+        "linf": measures.linf(delta),
+        "l2": measures.l2(delta),
+        "tv": measures.total_variation(delta),
+        "spectral_centroid": measures.spectral_centroid(delta),
+    }
+    ssim = measures.similarity(outcome.clean, outcome.adversarial)
+    return {**{name: number.item() for name, number in numbers.items()}, "ssim": ssim}
+
+
+def _top(readout: Readout, verdict: Verdict) -> list[tuple[int | str, float]]:
+    return [(readout.label(index), chance) for index, chance in verdict.top]
+
+
+def _tally(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one example that run.json gives the mean of."""
+    names = ("success", "steps_to_success", "linf", "l2", "tv", "ssim", "spectral_centroid")
+    tally = {name: metadata[name] for name in names}
+    for name, told in metadata["transfer"].items():
+        tally[f"transfer.{name}"] = told["success"]
+    known = {name: value for name, value in tally.items() if value is not None}
+    return {name: float(value) for name, value in known.items() if math.isfinite(value)}

@@ -1,0 +1,201 @@
+"""Attacks as the command makes them: judged on the files, whatever the folder holds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fvis import models, runner, schema
+from fvis.artifacts import read_png
+from fvis.cli import HYDRA_BASE, config_directory
+from fvis.errors import RequestError
+from fvis.models import Model
+
+GLYPHS = ["method=adversarial", "method.images=zoo:glyphs", "engine.steps=24"]
+FREE = [*GLYPHS, "method.norm=none"]  # the embedded networks withstand small balls
+
+
+def config_of(*overrides: str) -> schema.Config:
+    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
+        return schema.parse(hydra.compose("config", list(overrides)))
+
+
+def run(folder: Path, *overrides: str) -> dict[str, dict[str, Any]]:
+    """Metadata by the name of the output directory."""
+    runner.run(config_of(*overrides), folder)
+    files = sorted((folder / "units").glob("*/metadata.json"))
+    return {file.parent.name: json.loads(file.read_text()) for file in files}
+
+
+def picture(folder: Path, name: str, file: str) -> Tensor:
+    return torch.from_numpy(read_png(folder / "units" / name / file))
+
+
+def taken_for(model: Model, rgb: Tensor) -> int:
+    with torch.no_grad():
+        return int(model.module(model.preprocessing.normalise(rgb[None])).argmax())
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+    folder = tmp_path_factory.mktemp("attacked")
+    return folder, run(folder, *FREE, "method.transfer=[zoo/glyph_vit]", "engine.batch_size=8")
+
+
+def test_success_is_what_the_file_is_taken_for(attacked: tuple[Path, Mapping[str, Any]]) -> None:
+    folder, units = attacked
+    model = models.load(config_of().model)
+    assert len(units) == 8
+    for name, unit in units.items():
+        rgb = picture(folder, name, "adversarial.png")
+        assert unit["success"] == (taken_for(model, rgb) == unit["target"])
+        assert unit["adversarial"][0][0] == model.classes[taken_for(model, rgb)]
+        assert (
+            unit["clean"][0][0]
+            == model.classes[taken_for(model, picture(folder, name, "clean.png"))]
+        )
+        assert unit["clean"][0][0] != unit["class"], "a random target is another class"
+        assert name == f"{unit['image']}-{unit['target']:05d}"
+    assert sum(unit["success"] for unit in units.values()) >= 6
+
+
+def test_the_two_files_differ_by_delta_alone(attacked: tuple[Path, Mapping[str, Any]]) -> None:
+    folder, units = attacked
+    for name, unit in units.items():
+        clean = picture(folder, name, "clean.png")
+        delta = picture(folder, name, "adversarial.png") - clean
+        saved = np.load(folder / "units" / name / "delta.npz")["delta"]
+        np.testing.assert_allclose(saved, delta.numpy(), atol=1e-6)
+        source = Image.open(unit["source"]).convert("RGB")
+        np.testing.assert_allclose(clean.permute(1, 2, 0) * 255, np.asarray(source), atol=1e-3)
+        assert unit["linf"] == pytest.approx(delta.abs().max().item())
+        assert unit["l2"] == pytest.approx(delta.norm().item(), rel=1e-4)
+        shown = picture(folder, name, "perturbation.png")
+        expected = (0.5 + unit["amplification"] * delta).clamp(0, 1)
+        assert (shown - expected).abs().max() < 1 / 255
+
+
+def test_run_json_sums_up(attacked: tuple[Path, Mapping[str, Any]]) -> None:
+    folder, units = attacked
+    summary = json.loads((folder / "run.json").read_text())["summary"]
+    rate = sum(unit["success"] for unit in units.values()) / 8
+    assert summary["success"] == {"mean": pytest.approx(rate), "of": 8}
+    fooled = sum(unit["transfer"]["glyph_vit"]["success"] for unit in units.values()) / 8
+    assert summary["transfer.glyph_vit"] == {"mean": pytest.approx(fooled), "of": 8}
+    assert {"linf", "l2", "tv", "ssim", "spectral_centroid"} <= summary.keys()
+
+
+def test_transfer_is_what_the_other_network_says(
+    attacked: tuple[Path, Mapping[str, Any]],
+) -> None:
+    folder, units = attacked
+    other = models.load(config_of("model=glyph_vit").model)
+    for name, unit in units.items():
+        told = unit["transfer"]["glyph_vit"]
+        seen = taken_for(other, picture(folder, name, "adversarial.png"))
+        assert told["adversarial"][0][0] == other.classes[seen]
+        assert told["success"] == (seen == unit["target"])
+
+
+def test_every_image_meets_every_target(tmp_path: Path) -> None:
+    units = run(tmp_path, *FREE, "engine.steps=2", "method.target=[3,dotted ring,least_likely]")
+    images = {unit["image"] for unit in units.values()}
+    assert len(images) == 8
+    named = models.load(config_of().model).classes.index("dotted ring")
+    for image in images:
+        targets = {unit["target"] for unit in units.values() if unit["image"] == image}
+        assert {3, named} <= targets
+        assert len(targets) in (2, 3), "the least likely may be one of the others"
+
+
+def test_a_random_target_depends_on_its_image_alone(tmp_path: Path) -> None:
+    all_of_them = run(tmp_path / "all", *FREE, "engine.steps=1")
+    source = all_of_them[max(all_of_them)]["source"]
+    alone = run(tmp_path / "one", *FREE, f"method.images={source}", "engine.steps=1")
+    assert alone.keys() == {max(all_of_them)}
+    others = run(tmp_path / "seed", *FREE, "engine.steps=1", "engine.seed=1")
+    assert others.keys() != all_of_them.keys()
+
+
+def test_the_file_stays_in_its_ball(tmp_path: Path) -> None:
+    units = run(tmp_path, *GLYPHS, "method.epsilon=3/255", "engine.steps=6")
+    for name, unit in units.items():
+        pair = [picture(tmp_path, name, f"{side}.png") * 255 for side in ("clean", "adversarial")]
+        assert (pair[1] - pair[0]).abs().max() <= 3 + 1e-3
+        assert unit["linf"] <= 3 / 255 + 1e-6
+        assert unit["amplification"] == pytest.approx(0.5 / (3 / 255))
+
+
+def test_a_hidden_unit_can_be_the_target(tmp_path: Path) -> None:
+    units = run(tmp_path, *FREE, "target.layer=layer2", "method.target=5")
+    model = models.load(config_of().model)
+    assert sum(unit["success"] for unit in units.values()) >= 6
+    for name, unit in units.items():
+        assert unit["activation"]["final"] > unit["activation"]["initial"]
+        rgb = model.preprocessing.normalise(picture(tmp_path, name, "adversarial.png")[None])
+        seen: list[Tensor] = []
+        handle = model.module.get_submodule("layer2").register_forward_hook(
+            lambda module, args, value, seen=seen: seen.append(value)
+        )
+        with torch.no_grad():
+            model.module(rgb)
+        handle.remove()
+        means = seen[0].mean((2, 3))[0]
+        assert unit["success"] == (int(means.argmax()) == 5)
+        assert unit["adversarial"][0] == [int(means.argmax()), pytest.approx(means.max().item())]
+
+
+def folder_with_bad_files(folder: Path) -> Path:
+    folder.mkdir()
+    Image.effect_mandelbrot((80, 60), (-2, -1, 1, 1), 50).convert("RGB").save(folder / "good.png")
+    Image.new("RGB", (1, 1), (200, 30, 30)).save(folder / "one pixel.png")
+    (folder / "text.jpg").write_text("no picture")
+    Image.new("L", (9, 9)).save(
+        folder / "animation.gif", save_all=True, append_images=[Image.new("L", (9, 9), 255)]
+    )
+    return folder
+
+
+def test_bad_files_leave_the_rest_unharmed(tmp_path: Path) -> None:
+    images = folder_with_bad_files(tmp_path / "images")
+    units = run(tmp_path / "out", *FREE, f"method.images={images}", "method.target=3")
+    assert units.keys() == {"good-00003", "one_pixel-00003"}
+    refused = json.loads((tmp_path / "out" / "run.json").read_text())["refused"]
+    assert {Path(path).name for path in refused} == {"text.jpg", "animation.gif"}
+    assert all("\n" not in reason for reason in refused.values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["method.images=null"], "needs method.images"),
+        (["method.images=absent.jpg"], "no image file at 'absent.jpg'"),
+        (["method.target=striped rings"], "nearest: striped ring"),
+        (["method.target=12"], "0 to 11"),
+        (["method.epsilon=big"], "method.epsilon"),
+        (["method.norm=l7"], "linf, l2, none"),
+        (["method.transfer=[glyph_vit]"], "source/name"),
+        (["method.transfer=[zoo/glyph_vitt]"], "nearest: glyph_vit"),
+        (["method.transfer=[zoo/glyph_vit]", "target.layer=layer2"], "needs target.layer=logits"),
+        (["target.layer=layer9"], "no layer 'layer9'"),
+        (["model=drift_r3d"], "takes networks of images"),
+    ],
+)
+def test_bad_requests_leave_nothing_behind(overrides: list[str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=says):
+        run(tmp_path / "out", *GLYPHS, *overrides)
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_unreadable_files_are_a_bad_request(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(RequestError, match=r"text\.jpg"):
+        run(tmp_path / "out", *GLYPHS, f"method.images={tmp_path}")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,129 @@
+"""The search on a network whose answers are known: success, smoothness, and rows for themselves."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fvis.perturbation import measures
+from fvis.perturbation.search import Found, margin, search
+from fvis.schema import AdversarialConfig, EngineConfig
+
+SIDE = 24
+EPSILON = 8 / 255
+
+
+class Net(nn.Module):
+    """A small random CNN, smooth enough that every class can be reached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 12, 5, 2), nn.GELU(), nn.Conv2d(12, 16, 3, 2), nn.GELU(),
+            nn.Flatten(), nn.Linear(16 * 16, 7),
+        ).requires_grad_(False)  # fmt: skip
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return 20 * self.layers((rgb - 0.5) * 4)
+
+
+def photographs(count: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 5, 5, generator=generator)
+    smooth = nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic").clamp(0, 1)
+    return (smooth * 255).round() / 255
+
+
+def attack(
+    clean: Tensor, targets: Tensor, steps: int = 30, epsilon: float = EPSILON, **settings: object
+) -> Found:
+    config = AdversarialConfig(**settings)
+    return search(Net(), clean, targets, config, epsilon, EngineConfig(steps=steps))
+
+
+def others(clean: Tensor) -> Tensor:
+    return (Net()(clean).argmax(1) + 1) % 7
+
+
+@pytest.mark.parametrize("objective", ["margin", "logit", "cross_entropy"])
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", EPSILON), ("l2", 1.5), ("none", 1.0)])
+def test_pictures_are_taken_for_their_targets(norm: str, epsilon: float, objective: str) -> None:
+    clean = photographs()
+    targets = others(clean)
+    found = attack(clean, targets, norm=norm, epsilon=epsilon, objective=objective)
+    assert (Net()(found.pictures).argmax(1) == targets).all()
+    torch.testing.assert_close(found.margins, margin(Net()(found.pictures), targets))
+    assert (found.margins >= 0.1).all()
+    assert (found.first > 0).all()
+
+
+def test_confidence_is_a_margin() -> None:
+    clean = photographs()
+    found = attack(clean, others(clean), confidence=2.0)
+    assert (margin(Net()(found.pictures), others(clean)) >= 2.0).all()
+
+
+def test_later_steps_shrink_and_smooth() -> None:
+    clean = photographs()
+    targets = others(clean)
+    sizes, variations = [], []
+    for steps in (8, 60):
+        delta = attack(clean, targets, steps=steps).pictures - clean
+        sizes.append(delta.abs().mean())
+        variations.append(measures.total_variation(delta))
+    assert (variations[1] < variations[0]).all()
+    assert sizes[1] < sizes[0]
+
+
+def test_the_penalty_makes_it_smoother_than_signs_alone() -> None:
+    clean = photographs()
+    targets = others(clean)
+    smooth = attack(clean, targets).pictures - clean
+    rough = attack(clean, targets, tv=0.0, cutoff=None).pictures - clean
+    assert (measures.total_variation(smooth) < 0.5 * measures.total_variation(rough)).all()
+    centroids = [measures.spectral_centroid(delta) for delta in (smooth, rough)]
+    assert (centroids[0] < centroids[1]).all()
+
+
+def test_what_is_already_its_target_is_left_as_it_is() -> None:
+    clean = photographs()
+    values = Net()(clean)
+    found = attack(clean, values.argmax(1))
+    sure = margin(values, values.argmax(1)) >= 0.1
+    assert sure.any()
+    torch.testing.assert_close(found.pictures[sure], clean[sure])
+    assert (found.first[sure] == 0).all()
+
+
+def test_what_cannot_succeed_comes_as_near_as_it_can() -> None:
+    clean = photographs()
+    targets = Net()(clean).argmin(1)
+    found = attack(clean, targets, epsilon=1 / 255)
+    failed = found.first < 0
+    assert failed.any()
+    nearer = found.margins - margin(Net()(clean), targets)
+    assert (nearer[failed] > 0).all()
+    assert ((found.pictures - clean).abs() * 255).max() < 1 + 1e-3
+
+
+def test_rows_do_not_depend_on_one_another() -> None:
+    clean = photographs()
+    targets = others(clean)
+    together = attack(clean, targets)
+    alone = attack(clean[2:3], targets[2:3])
+    torch.testing.assert_close(alone.pictures[0], together.pictures[2], atol=1.5 / 255, rtol=0)
+    assert alone.first[0] == together.first[2]
+
+
+def test_the_same_search_finds_the_same_picture() -> None:
+    clean = photographs(2)
+    runs = [attack(clean, others(clean)).pictures for _ in range(2)]
+    assert torch.equal(*runs)
+
+
+def test_traces_are_of_the_targets_value() -> None:
+    clean = photographs()
+    targets = others(clean)
+    trace = attack(clean, targets).trace
+    assert trace.steps == [0, 8, 16, 24, 29]
+    torch.testing.assert_close(trace.scores[0], Net()(clean).gather(1, targets[:, None])[:, 0])
