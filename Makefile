@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 INSTALLED := $(VENV)/.installed
-DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden \
+DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden glyph_cnn_adversarial \
 	drift_r3d_motion planted_motion_energy planted_motion_rings
 
 .PHONY: demo test lint bench figures zoo lock clean
@@ -30,6 +30,9 @@ bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare lim
 	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)
 	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
 	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
+	@if [ -n "$(FVIS_SHARED)" ]; then \
+		$(PEERS)/bin/python -m tests.benchmarks.attacks $(FVIS_SHARED) --json outputs/bench_attacks.json; \
+	else echo "attacks: no FVIS_SHARED=folder of weights and images, left out"; fi
 
 figures: $(INSTALLED)  ## the experiments of configs/experiment, each into outputs/figures
 	@for file in configs/experiment/*.yaml; do \
