@@ -27,11 +27,12 @@ class UnreadableError(ValueError):
     """A file that no photograph can be read from; one line says why."""
 
 
-def find(specs: Sequence[str]) -> list[Path]:
+def find(specs: str | Sequence[str]) -> list[Path]:
     """The files that paths, folders, globs and `zoo:NAME` name, each once, in the order given.
 
     A folder gives its image files, sorted. Raises `RequestError` for one that names no file.
     """
+    specs = [specs] if isinstance(specs, str) else list(map(str, specs))
     found: dict[Path, None] = {}
     for spec in specs:
         files = _files(spec)

@@ -206,6 +206,15 @@ class AdversarialConfig:
 
 
 @dataclass
+class GroundingConfig:
+    """Photographs that a picture is compared with (`grounding.py`)."""
+
+    images: Any = None
+    patches: int = setting(9, at_least=1, at_most=100)
+    cache: str | None = None
+
+
+@dataclass
 class EngineConfig:
     """How the ascent is run."""
 
@@ -250,6 +259,7 @@ class Config:
     transforms: TransformsConfig
     engine: EngineConfig
     output: OutputConfig
+    grounding: GroundingConfig = field(default_factory=GroundingConfig)
 
 
 SECTIONS: Mapping[str, type] = {
@@ -258,6 +268,7 @@ SECTIONS: Mapping[str, type] = {
     "transforms": TransformsConfig,
     "engine": EngineConfig,
     "output": OutputConfig,
+    "grounding": GroundingConfig,
 }
 CHOICES: Mapping[str, Mapping[str, type]] = {
     "method": METHODS,
@@ -281,6 +292,11 @@ def parse(composed: DictConfig) -> Config:
     config = Config(**sections)
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
+    if config.grounding.images and config.method.name != ActivationMaximizationConfig.name:
+        raise RequestError(
+            "grounding.images takes method=activation_maximization: it sets units' pictures beside "
+            "photographs"
+        )
     return config
 
 

@@ -110,19 +110,25 @@ def read(layer: Layer, output: Tensor, position: str, index: Index | None = None
     `mean` averages over all positions, prefix tokens excluded; `cls` is the first token; `index`
     picks one position, counted in axis order (for tokens: from the first patch).
     """
-    dim = layer.channel_dim
-    assert dim is not None, "resolve() refuses layers whose channel axis is unknown"
-    values = output.movedim(dim, 1)
+    if position == "cls":
+        assert layer.channel_dim is not None
+        return output.movedim(layer.channel_dim, 1)[:, :, 0]
+    values = maps(layer, output)
     if values.dim() == 2:
         return values
-    if position == "cls":
-        return values[:, :, 0]
-    values = values[:, :, layer.prefix :] if layer.prefix else values
     if index is not None:
         for place in index:
             values = values.select(2, place)
         return values
     return values.flatten(2).mean(2)
+
+
+def maps(layer: Layer, output: Tensor) -> Tensor:
+    """Each unit's values (B, C, positions...) over a layer's output, prefix tokens left out."""
+    dim = layer.channel_dim
+    assert dim is not None, "resolve() refuses layers whose channel axis is unknown"
+    values = output.movedim(dim, 1)
+    return values[:, :, layer.prefix :] if layer.prefix and values.dim() > 2 else values
 
 
 def parse_units(spec: Any, count: int, seed: int) -> list[int]:
@@ -298,12 +304,12 @@ def _position_index(layer: Layer, position: str, index: Index | None, model: Mod
     tokens = sizes[0] - layer.prefix
     if index is not None and len(index) == 1:
         return _checked(layer, index, [tokens])
-    grid = _token_grid(layer, tokens, model)
+    grid = token_grid(layer, tokens, model)
     index = tuple(n // 2 for n in grid) if index is None else _checked(layer, index, grid)
     return (index[0] * grid[1] + index[1],)
 
 
-def _token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
+def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
     """Rows and columns of an image's patch tokens, in the input's aspect ratio."""
     size = model.preprocessing
     rows = round(math.sqrt(tokens * size.height / size.width))

@@ -106,7 +106,7 @@ class Adversarial:
         specs = self._settings.images
         if not specs:
             raise RequestError("method=adversarial needs method.images: files, folders or globs")
-        paths = photographs.find([specs] if isinstance(specs, str) else list(map(str, specs)))
+        paths = photographs.find(specs)
         goals = parse_goals(self._settings.target, self._readout.count, self._readout.classes)
         readable = self._readable(paths)
         attacks = []

@@ -1,0 +1,210 @@
+"""Grounding in natural images: what photographs make of the units whose pictures are synthesised.
+
+A synthetic optimum next to what excites the unit in the world: Borowski et al. 2021, "Exemplary
+natural images explain CNN activations better than state-of-the-art feature visualization".
+"""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fvis import photographs
+from fvis.artifacts import write_npz
+from fvis.capture import Network
+from fvis.errors import RequestError
+from fvis.models.base import Model
+from fvis.schema import GroundingConfig
+from fvis.targets import Objective, maps, token_grid
+
+BATCH = 16  # photographs at once
+CELLS = 4  # a patch's side in cells of the layer's grid
+PERCENTILES = (50, 90, 99, 100)
+GAP = 2  # px of white between tiles
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Natural:
+    """What each of N photographs makes of each of a layer's C units.
+
+    `scores` (N, C) are read as the target is; `peaks` (N, C) are the greatest values at any
+    position and `places` (N, C) these positions, counted row by row of a `grid` of (rows, columns).
+    """
+
+    files: tuple[Path, ...]
+    scores: Tensor
+    peaks: Tensor
+    places: Tensor
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Where a unit peaks in a photograph as the network sees it; `box` is x, y, width, height."""
+
+    file: Path
+    activation: float
+    box: tuple[int, int, int, int]
+
+
+def survey(
+    config: GroundingConfig, model: Model, objective: Objective, network: Network
+) -> Natural:
+    """What the config's photographs excite, computed once per model, layer, position and folder.
+
+    `network` is entered here. Raises `RequestError` for no photograph, a network of clips, and a
+    target that is no unit of a layer.
+    """
+    if model.preprocessing.frames is not None:
+        raise RequestError(f"grounding.images takes networks of images; {model.name} takes clips")
+    if any(not isinstance(target.unit, int) for target in objective.targets):
+        raise RequestError("grounding.images takes units, not target.direction or target.joint")
+    files = photographs.find(config.images)
+    place = _directory(config) / f"{_key(model, objective, files)}.npz"
+    if place.is_file():
+        return _load(place, objective, model)
+    natural = _measure(model, objective, network, files)
+    arrays = {key: getattr(natural, key).numpy() for key in ("scores", "peaks", "places")}
+    arrays["files"] = np.array([str(file) for file in natural.files])
+    write_npz(place, arrays)
+    return natural
+
+
+def _measure(
+    model: Model, objective: Objective, network: Network, files: Sequence[Path]
+) -> Natural:
+    device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
+    readable: list[Path] = []
+    scores, peaks, places = [], [], []
+    with network, torch.no_grad():
+        for start in range(0, len(files), BATCH):
+            some = _pictures(files[start : start + BATCH], model)
+            if not some:
+                continue
+            readable += some
+            (output,) = network(torch.stack(list(some.values())).to(device))
+            values = maps(objective.layers[0], output)
+            peak, place = values.view(*values.shape[:2], -1).max(2)
+            scores.append(objective.values([output])[0].cpu())
+            peaks.append(peak.cpu())
+            places.append(place.int().cpu())
+    if not readable:
+        raise RequestError("grounding.images has no photograph that can be read")
+    found = (torch.cat(scores), torch.cat(peaks), torch.cat(places))
+    return Natural(tuple(readable), *found, _grid(objective, model))
+
+
+def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:
+    """The photographs that can be read, (3, H, W) each."""
+    pictures = {}
+    for file in files:
+        try:
+            pictures[file] = photographs.load(file, model.preprocessing)
+        except photographs.UnreadableError as error:
+            logger.warning("left out: %s", error)
+    return pictures
+
+
+def _grid(objective: Objective, model: Model) -> tuple[int, int]:
+    layer = objective.layers[0]
+    sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
+    if "N" in layer.axes:
+        sizes = token_grid(layer, sizes[0] - layer.prefix, model)
+    return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, 1)
+
+
+def strongest(natural: Natural, unit: int, count: int, size: Sequence[int]) -> list[Patch]:
+    """The unit's `count` strongest patches, one per photograph, in pictures of `size` (H, W)."""
+    order = natural.peaks[:, unit].argsort(descending=True, stable=True)[:count]
+    return [
+        Patch(
+            natural.files[row],
+            natural.peaks[row, unit].item(),
+            box(int(natural.places[row, unit]), natural.grid, size),
+        )
+        for row in order.tolist()
+    ]
+
+
+def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, int, int, int]:
+    """x, y, width and height of the patch about a position: four cells a side, inside the picture.
+
+    >>> box(0, (14, 14), (224, 224)), box(0, (1, 1), (224, 224))
+    ((0, 0, 64, 64), (0, 0, 224, 224))
+    """
+    rows, columns = grid
+    spans = []
+    for index, cells, whole in (
+        (place // columns, rows, size[0]),
+        (place % columns, columns, size[1]),
+    ):
+        side = min(whole, round(CELLS * whole / cells))
+        start = round((index + 0.5) * whole / cells - side / 2)
+        spans.append((min(max(start, 0), whole - side), side))
+    (y, height), (x, width) = spans
+    return x, y, width, height
+
+
+def told(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) -> dict[str, Any]:
+    """What the metadata says: how a synthetic activation stands among the photographs'."""
+    scores = natural.scores[:, unit].double()
+    return {
+        "photographs": len(natural.files),
+        "percentiles": {str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
+        "below": (scores < final).double().mean().item(),
+        "times_strongest": final / scores.max().item() if scores.max() > 0 else math.nan,
+        "strongest": [
+            {"file": str(patch.file), "activation": patch.activation, "box": list(patch.box)}
+            for patch in patches
+        ],
+    }
+
+
+def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:
+    """A picture (3, H, W), and at its right the patches in a square grid as high as it is."""
+    h, w = rgb.shape[1:]
+    across = math.ceil(math.sqrt(len(patches)))
+    height, width = ((side - (across - 1) * GAP) // across for side in (h, w))
+    sheet = torch.ones(3, h, 2 * w + 2 * GAP)
+    sheet[:, :, :w] = rgb.cpu()
+    for place, patch in enumerate(patches):
+        x, y, wide, high = patch.box
+        cut = photographs.load(patch.file, model.preprocessing)[None, :, y : y + high, x : x + wide]
+        tile = functional.interpolate(cut, (height, width), mode="bicubic", antialias=True)[0]
+        top = place // across * (height + GAP)
+        left = w + 2 * GAP + place % across * (width + GAP)
+        sheet[:, top : top + height, left : left + width] = tile.clamp(0, 1)
+    return sheet
+
+
+def _directory(config: GroundingConfig) -> Path:
+    if config.cache is not None:
+        return Path(config.cache).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "fvis" / "grounding"
+
+
+def _key(model: Model, objective: Objective, files: Sequence[Path]) -> str:
+    """Of all that the numbers depend on: weights, input, layer, position, and the files' state."""
+    states = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    layer, where = objective.layers[0], (objective.position, objective.indices)
+    parts = (model.name, model.sha256, model.preprocessing, layer, where, states)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _load(place: Path, objective: Objective, model: Model) -> Natural:
+    with np.load(place, allow_pickle=False) as content:
+        arrays = {key: torch.from_numpy(content[key]) for key in ("scores", "peaks", "places")}
+        files = tuple(map(Path, content["files"]))
+    return Natural(files=files, grid=_grid(objective, model), **arrays)

@@ -1,0 +1,158 @@
+"""Photographs beside synthetic pictures: patches where the unit peaks, percentiles, the cache."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fvis import grounding, photographs
+from fvis.artifacts import read_png
+from fvis.capture import Network
+from fvis.errors import RequestError
+from fvis.models import Model, Preprocessing
+from fvis.schema import GroundingConfig, TargetConfig
+from fvis.targets import Objective, resolve
+from fvis.zoo.glyphs import CLASSES
+
+from .methods.test_adversarial import run
+
+SIDE, GRID = 32, 8
+
+
+class Colours(nn.Module):
+    """Unit c is the brightness of channel c, pooled to an 8 by 8 grid; logits are the means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(GRID)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return self.pool(rgb).mean((2, 3))
+
+
+def model() -> Model:
+    plain = Preprocessing(SIDE, SIDE, None, (0.0,) * 3, (1.0,) * 3)
+    return Model(Colours().eval(), "colours", plain, ("red", "green", "blue"), "hash", "")
+
+
+def folder_of_spots(folder: Path) -> Path:
+    """Black pictures, each with a spot: red at the left top, ever brighter; and a green one."""
+    folder.mkdir()
+    for level in (50, 150, 250):
+        rgb = np.zeros((SIDE, SIDE, 3), np.uint8)
+        rgb[2:6, 2:6, 0] = level
+        Image.fromarray(rgb).save(folder / f"red-{level}.png")
+    rgb = np.zeros((SIDE, SIDE, 3), np.uint8)
+    rgb[24:28, 12:16, 1] = 200
+    Image.fromarray(rgb).save(folder / "green.png")
+    return folder
+
+
+def objective_of(given: Model, **target: Any) -> Objective:
+    return resolve(TargetConfig(**target), given, 0)
+
+
+def surveyed(images: Path, cache: Path, **target: Any) -> grounding.Natural:
+    given = model()
+    objective = objective_of(given, **target)
+    config = GroundingConfig(images=str(images), cache=str(cache))
+    return grounding.survey(config, given, objective, Network(given, objective.layers))
+
+
+def test_the_strongest_patch_is_where_the_unit_peaks(tmp_path: Path) -> None:
+    natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="pool")
+    assert natural.grid == (GRID, GRID)
+    first, second, *_ = grounding.strongest(natural, 0, 4, (SIDE, SIDE))
+    assert [patch.file.name for patch in (first, second)] == ["red-250.png", "red-150.png"]
+    assert first.activation > second.activation > 0
+    assert first.box == (0, 0, 16, 16)
+    (green,) = grounding.strongest(natural, 1, 1, (SIDE, SIDE))
+    assert green.file.name == "green.png"
+    assert green.box == (6, 16, 16, 16)
+
+
+def test_a_class_is_shown_by_whole_photographs(tmp_path: Path) -> None:
+    natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="logits")
+    (first, *_) = grounding.strongest(natural, 0, 4, (SIDE, SIDE))
+    assert (first.file.name, first.box) == ("red-250.png", (0, 0, SIDE, SIDE))
+
+
+def test_a_synthetic_activation_is_placed_among_the_photographs(tmp_path: Path) -> None:
+    natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="logits")
+    scores = sorted(natural.scores[:, 0].tolist())
+    between = grounding.told(natural, 0, (scores[2] + scores[3]) / 2, [])
+    assert between["below"] == pytest.approx(0.75)
+    assert between["photographs"] == 4
+    assert between["percentiles"]["100"] == pytest.approx(scores[3])
+    assert between["percentiles"]["50"] == pytest.approx((scores[1] + scores[2]) / 2)
+    above = grounding.told(natural, 0, 2 * scores[3], [])
+    assert (above["below"], above["times_strongest"]) == (1.0, pytest.approx(2.0))
+
+
+def test_what_was_measured_once_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = folder_of_spots(tmp_path / "spots")
+    first = surveyed(images, tmp_path / "cache", layer="pool")
+    with monkeypatch.context() as patch:
+        patch.setattr(photographs, "load", None)  # nothing needs to be read again
+        again = surveyed(images, tmp_path / "cache", layer="pool")
+    assert again.files == first.files
+    for key in ("scores", "peaks", "places"):
+        assert torch.equal(getattr(again, key), getattr(first, key))
+    (images / "green.png").unlink()
+    changed = surveyed(images, tmp_path / "cache", layer="pool")
+    assert len(changed.files) == 3
+
+
+def test_bad_photographs_are_left_out_and_none_is_an_error(tmp_path: Path) -> None:
+    images = folder_of_spots(tmp_path / "spots")
+    (images / "text.png").write_text("no picture")
+    natural = surveyed(images, tmp_path / "cache", layer="pool")
+    assert len(natural.files) == 4
+    with pytest.raises(RequestError, match="no photograph"):
+        surveyed(images / "text.png", tmp_path / "cache", layer="pool")
+
+
+def test_a_direction_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.ones(3, np.float32))
+    with pytest.raises(RequestError, match="takes units"):
+        surveyed(
+            folder_of_spots(tmp_path / "spots"), tmp_path / "cache",
+            layer="pool", direction=str(tmp_path / "v.npy"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("place", range(0, GRID * GRID, 7))
+def test_patches_lie_inside_the_picture(place: int) -> None:
+    x, y, width, height = grounding.box(place, (GRID, GRID), (30, 50))
+    assert 0 <= x <= 50 - width and 0 <= y <= 30 - height
+    assert (width, height) == (25, 15)
+
+
+def test_the_command_writes_it_down(tmp_path: Path) -> None:
+    settings = ["grounding.images=zoo:glyphs", f"grounding.cache={tmp_path / 'cache'}"]
+    shown = [CLASSES.index(name) for name in ("striped disc", "striped ring")]
+    units = run(tmp_path / "out", *settings, f"target.units={shown}", "engine.steps=8")
+    for name, unit in units.items():
+        found = unit["grounding"]
+        assert found["photographs"] == 8
+        assert len(found["strongest"]) == 8
+        values = [patch["activation"] for patch in found["strongest"]]
+        assert values == sorted(values, reverse=True)
+        assert unit["class"].replace(" ", "-") in Path(found["strongest"][0]["file"]).stem
+        sheet = read_png(tmp_path / "out" / "units" / name / "natural.png")
+        assert sheet.shape == (3, 64, 2 * 64 + 2 * grounding.GAP)
+        image = read_png(tmp_path / "out" / "units" / name / "image.png")
+        np.testing.assert_allclose(sheet[:, :, :64], image, atol=1e-6)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "done"
+
+
+def test_only_units_pictures_are_grounded(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="activation_maximization"):
+        run(tmp_path, "method=adversarial", "method.images=zoo:glyphs", "grounding.images=x")
