@@ -48,19 +48,22 @@ def run(config: Config, directory: Path, records: Mapping[str, str] | None = Non
         artifacts.write_text(directory / name, text)
     state = _State(directory, context, method.refused)
     with _log_file(directory / "fvis.log"), state:
-        for result in _solve(method, config, context.device):
-            _write_unit(directory, result)
+        for result in solve(method, config, context.device):
+            write_unit(directory / "units", result)
             state.add(result)
     write_index([directory], directory / "index.html")
     return directory
 
 
-def prepare(config: Config) -> Context:
-    """The model a config asks for on its device, and the config with what the model settles."""
+def prepare(config: Config, model: Model | None = None) -> Context:
+    """The model a config asks for on its device, and the config with what the model settles.
+
+    With a `model` given, that one; the config's is not looked at.
+    """
     device = find_device(config.engine.device)
     if config.engine.threads is not None:
         torch.set_num_threads(config.engine.threads)
-    model = models.load(config.model, config.engine.seed)
+    model = model or models.load(config.model, config.engine.seed)
     model.module.to(device)
     if config.engine.channels_last:
         video = model.preprocessing.frames is not None
@@ -86,7 +89,7 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _solve(method: Method, config: Config, device: torch.device) -> Iterator[Result]:
+def solve(method: Method, config: Config, device: torch.device) -> Iterator[Result]:
     """All results, batch by batch, each with the seconds that it took."""
     groups = method.groups
     size = auto_size(device) if config.engine.batch_size == "auto" else config.engine.batch_size
@@ -106,8 +109,9 @@ def _solve(method: Method, config: Config, device: torch.device) -> Iterator[Res
             yield from results
 
 
-def _write_unit(directory: Path, result: Result) -> None:
-    with artifacts.whole_directory(directory / "units" / result.name) as place:
+def write_unit(directory: Path, result: Result) -> None:
+    """A result's pictures and metadata.json, in a folder of its own in `directory`."""
+    with artifacts.whole_directory(directory / result.name) as place:
         for name, write in result.files.items():
             write(place / name)
         metadata = {"schema": SCHEMA, **result.metadata, "files": sorted(result.files)}

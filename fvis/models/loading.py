@@ -1,15 +1,18 @@
 """From a model config to a `Model`: source, weights, input size and statistics."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from fvis.errors import RequestError
+from fvis.errors import RequestError, unknown
 from fvis.models import checkpoints
 from fvis.models.base import Model, Preprocessing
 from fvis.models.sources.base import SOURCES, Network
+from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
 from fvis.schema import InputConfig, ModelConfig
 
 
@@ -37,6 +40,36 @@ def _model(
 ) -> Model:
     preprocessing = override(network.preprocessing, config.input)
     return Model(module, shown_name(config), preprocessing, network.classes, sha256, hashed)
+
+
+def wrap(
+    module: nn.Module, given: Mapping[str, Any], classes: Sequence[str] | None = None
+) -> Model:
+    """A user's own network as a `Model`, named after its class.
+
+    `given` are `InputConfig`'s settings; what a timm model says of itself need not be. Raises
+    `RequestError` for a setting there isn't and where the input's size is unknown.
+    """
+    known = {entry.name for entry in dataclasses.fields(InputConfig)}
+    for name in given:
+        if name not in known:
+            raise unknown("setting of input", name, known)
+    config = InputConfig(**given)
+    if getattr(module, "pretrained_cfg", None):
+        preprocessing = timm_preprocessing(module)
+    elif config.height is None or config.width is None:
+        raise RequestError("input needs height and width")
+    else:
+        size = (config.height, config.width, config.frames)
+        preprocessing = Preprocessing(*size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Model(
+        module=module,
+        name=type(module).__name__,
+        preprocessing=override(preprocessing, config),
+        classes=None if classes is None else tuple(classes),
+        sha256=checkpoints.sha256_of_state(module),
+        hashed="state_dict",
+    )
 
 
 def shown_name(config: ModelConfig) -> str:

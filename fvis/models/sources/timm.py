@@ -33,8 +33,7 @@ def load(config: ModelConfig) -> Network:
     pretrained = wants_hub_weights(config)
     with constructing(f"timm model {name}"), _hub(name):
         module = timm.create_model(name, pretrained=pretrained, **config.kwargs)
-    data = resolve_model_data_config(module)
-    return Network(module, _preprocessing(data), _classes(module))
+    return Network(module, preprocessing_of(module), _classes(module))
 
 
 @CATALOGUES.register("timm")
@@ -43,7 +42,9 @@ def names() -> list[str]:
     return sorted({*timm.list_models(), *timm.list_pretrained()})
 
 
-def _preprocessing(data: dict[str, Any]) -> Preprocessing:
+def preprocessing_of(module: nn.Module) -> Preprocessing:
+    """What a timm model's own config says of its input."""
+    data = resolve_model_data_config(module)
     _, height, width = data["input_size"]
     resized = math.floor(height / data["crop_pct"])  # as timm rounds it
     return Preprocessing(

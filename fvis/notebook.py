@@ -1,0 +1,185 @@
+"""The same pipeline from Python: pictures of units that show themselves in notebooks."""
+
+import base64
+import functools
+import html
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import hydra
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import nn
+
+from fvis import runner, schema
+from fvis.cli import HYDRA_BASE, config_directory
+from fvis.errors import RequestError
+from fvis.methods import METHODS, Result
+from fvis.models import wrap
+
+SHOWN = ("image.png", "strip.png", "side_by_side.gif", "clip.gif")  # the first that there is
+STYLE = "display:inline-block;margin:0 1em 1em 0;max-width:45em;vertical-align:top"
+
+
+class Visualization:
+    """One unit's pictures and numbers; shows itself in a notebook.
+
+    `metadata` is what `fvis run` writes as metadata.json; `files` names what it writes beside it.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+        self.name = result.name
+        self.metadata: dict[str, Any] = result.metadata
+        self.files = sorted(result.files)
+
+    def __repr__(self) -> str:
+        activation = self.metadata["activation"]
+        return f"<{self.name}: {activation['initial']:.4g} to {activation['final']:.4g}>"
+
+    def read(self, name: str) -> bytes:
+        """A file's content, e.g. `read("image.png")`; raises `KeyError` for one there isn't."""
+        if name not in self._result.files:
+            raise KeyError(f"{self.name} has no {name!r}; it has {', '.join(self.files)}")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            self._result.files[name](path)
+            return path.read_bytes()
+
+    @property
+    def shown(self) -> str:
+        """The file that stands for the unit."""
+        return next(name for name in SHOWN if name in self.files)
+
+    @functools.cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture as 8-bit RGB (H, W, 3), or the clip as (T, H, W, 3)."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / self.shown
+            path.write_bytes(self.read(self.shown))
+            with Image.open(path) as image:
+                frames = []
+                for index in range(getattr(image, "n_frames", 1)):
+                    image.seek(index)
+                    frames.append(np.asarray(image.convert("RGB")))
+        return np.stack(frames) if self.shown.endswith(".gif") else frames[0]
+
+    def save(self, directory: str | Path) -> Path:
+        """Write everything as `fvis run` would, into `directory`/<name>; returns that folder."""
+        runner.write_unit(Path(directory), self._result)
+        return Path(directory) / self.name
+
+    def _repr_png_(self) -> bytes | None:
+        return self.read(self.shown) if self.shown.endswith(".png") else None
+
+    def _repr_html_(self) -> str:
+        kind = self.shown.rpartition(".")[2]
+        source = base64.b64encode(self.read(self.shown)).decode()
+        caption = html.escape(", ".join(map(str, self._caption())))
+        return (
+            f'<figure style="{STYLE}">'
+            f'<img alt="{caption}" src="data:image/{kind};base64,{source}">'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+
+    def _caption(self) -> Iterator[object]:
+        yield self.name
+        if self.metadata.get("class"):
+            yield self.metadata["class"]
+        yield f"activation {self.metadata['activation']['final']:.4g}"
+        if self.metadata["status"] != "ok":
+            yield self.metadata["status"]
+
+
+class Visualizations(Sequence[Visualization]):
+    """The pictures of several units, side by side in a notebook."""
+
+    def __init__(self, units: Sequence[Visualization]) -> None:
+        self._units = list(units)
+
+    @overload
+    def __getitem__(self, index: int) -> Visualization: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Visualizations": ...
+    def __getitem__(self, index: int | slice) -> "Visualization | Visualizations":
+        if isinstance(index, slice):
+            return Visualizations(self._units[index])
+        return self._units[index]
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._units))
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write every unit into a folder of its own in `directory`."""
+        return [unit.save(directory) for unit in self._units]
+
+    def _repr_html_(self) -> str:
+        return "".join(unit._repr_html_() for unit in self._units)
+
+
+def visualize(
+    model: nn.Module | str | Mapping[str, Any],
+    layer: str = "logits",
+    units: Any = "all",
+    method: str | Mapping[str, Any] = "activation_maximization",
+    *,
+    input: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
+    **settings: Any,
+) -> Visualizations:
+    """Pictures of what units of a network respond to, as `fvis run` makes them, without files.
+
+    `model` is a network of your own, `source/name` (`timm/resnet50`), or the settings of `model`.
+    Your own is taken where it is, left as it came, and fed RGB of `input`: {height, width, mean,
+    std, frames}, mean and std for pixels in 0..1; a timm model knows its own. `units` is what
+    target.units takes. `settings` are sections of the config, each a choice's name or a mapping:
+    `engine={"steps": 64}`, `transforms="maximal"`, `target={"position": "center"}`; a method with
+    settings of its own is a mapping too, with its name. Raises `RequestError` for what `fvis run`
+    refuses.
+
+    >>> first, *_ = visualize("zoo/glyph_cnn", units=[3], engine={"steps": 8})  # doctest: +SKIP
+    """
+    target = {"layer": layer, "units": units, **_mapping(settings.pop("target", {}), "target")}
+    sections = {"target": target, **settings}
+    if isinstance(model, nn.Module):
+        device = next((str(p.device) for p in model.parameters()), "cpu")
+        sections["engine"] = {"device": device, **_mapping(sections.get("engine", {}), "engine")}
+    elif input is not None or classes is not None:
+        raise RequestError("visualize() takes input and classes for a network of your own")
+    else:
+        (found,) = schema.parse_models([model], "model")
+        sections["model"] = vars(found) | {"input": vars(found.input)}
+    config = _compose({"method": method, **sections})
+    given = wrap(model, input or {}, classes) if isinstance(model, nn.Module) else None
+    context = runner.prepare(config, given)
+    solver = METHODS[config.method.name](context)
+    results = runner.solve(solver, context.config, context.device)
+    return Visualizations([Visualization(result) for result in results])
+
+
+def _compose(sections: Mapping[str, Any]) -> schema.Config:
+    """The config with a section's choice by name, or its settings in place of the defaults."""
+    named = {key: value for key, value in sections.items() if isinstance(value, str)}
+    for key in schema.CHOICES:
+        if isinstance(sections.get(key), Mapping) and "name" in sections[key]:
+            named[key] = sections[key]["name"]
+    choices = [f"{key}={value}" for key, value in named.items()]
+    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
+        composed = hydra.compose("config", choices)
+    for key, value in sections.items():
+        if not isinstance(value, str):
+            OmegaConf.update(composed, key, dict(_mapping(value, key)), force_add=True)
+    return schema.parse(composed)
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RequestError(f"visualize() takes {name} as a mapping of settings, not {value!r}")
+    return value

@@ -1,0 +1,151 @@
+"""`fvis.visualize`: what the command makes, for networks in memory, and shown by itself."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbclient import NotebookClient
+from PIL import Image
+from torch import nn
+
+import fvis
+from fvis.errors import RequestError
+
+from .methods.test_adversarial import run
+
+FEW = {"steps": 8}
+NOTEBOOK = Path(__file__).parent / "notebooks" / "visualize.ipynb"
+
+
+class Net(nn.Module):
+    """A small network in training mode, with a parameter that is frozen and a hook of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 5, 2)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 3)
+        self.head.bias.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+INPUT = {"height": 24, "width": 20, "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def test_it_is_what_the_command_makes(tmp_path: Path) -> None:
+    units = run(tmp_path, "target.units=[3]", "engine.steps=8")
+    (shown,) = fvis.visualize("zoo/glyph_cnn", units=[3], engine=FEW)
+    (name,) = units
+    assert shown.name == name
+    assert shown.read("image.png") == (tmp_path / "units" / name / "image.png").read_bytes()
+    metadata = json.loads(json.dumps(shown.metadata))
+    for key in ("activation", "layer", "unit", "class", "seed", "status"):
+        assert metadata[key] == units[name][key]
+
+
+def test_a_network_of_ones_own_leaves_as_it_came() -> None:
+    net = Net().train()
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    seen: list[int] = []
+    net.conv.register_forward_hook(lambda *_: seen.append(1))
+    shown = fvis.visualize(net, "conv", [0, 2], input=INPUT, engine=FEW)
+    assert [unit.metadata["unit"] for unit in shown] == [0, 2]
+    assert all(
+        unit.metadata["activation"]["final"] > unit.metadata["activation"]["initial"]
+        for unit in shown
+    )
+    assert net.training and net.norm.training
+    assert net.conv.weight.requires_grad and not net.head.bias.requires_grad
+    assert net.conv.weight.grad is None
+    assert len(net.conv._forward_hooks) == 1 and seen
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+def test_classes_name_a_networks_outputs() -> None:
+    (shown,) = fvis.visualize(Net(), units=1, input=INPUT, classes=["a", "<b>", "c"], engine=FEW)
+    assert shown.metadata["class"] == "<b>"
+    assert "&lt;b&gt;" in shown._repr_html_()
+    assert "<b>" not in shown._repr_html_()
+
+
+def test_pictures_show_themselves() -> None:
+    units = fvis.visualize("zoo/glyph_cnn", units="0:3", engine=FEW, transforms="maximal")
+    assert len(units) == 3 and len(units[1:]) == 2
+    png = units[0]._repr_png_()
+    assert Image.open(io.BytesIO(png)).size == (64, 64)
+    np.testing.assert_array_equal(units[0].image, np.asarray(Image.open(io.BytesIO(png))))
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', units._repr_html_())
+    assert [base64.b64decode(source) for source in sources] == [u._repr_png_() for u in units]
+
+
+def test_clips_show_themselves_moving() -> None:
+    (clip,) = fvis.visualize("zoo/drift_r3d", units=[0], engine={"steps": 2})
+    assert clip._repr_png_() is None
+    assert 'src="data:image/gif;base64,' in clip._repr_html_()
+    assert clip.image.shape == (16, 64, 64, 3)
+
+
+def test_what_is_saved_is_what_the_command_writes(tmp_path: Path) -> None:
+    units = fvis.visualize("zoo/glyph_vit", "blocks.2", [1, 2], engine=FEW)
+    folders = units.save(tmp_path)
+    assert [folder.name for folder in folders] == [unit.name for unit in units]
+    metadata = json.loads((folders[0] / "metadata.json").read_text())
+    assert metadata["files"] == ["image.png"]
+    assert (folders[0] / "image.png").read_bytes() == units[0].read("image.png")
+
+
+def test_a_method_takes_its_settings() -> None:
+    method = {"name": "adversarial", "images": "zoo:glyphs", "target": 3, "norm": "none"}
+    attacks = fvis.visualize("zoo/glyph_cnn", method=method, engine=FEW)
+    assert len(attacks) == 8
+    assert attacks[0].shown == "strip.png"
+    assert attacks[0].metadata["norm"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"model": "resnet50"}, "source/name"),
+        ({"model": "zoo/glyph_cnnn"}, "nearest: glyph_cnn"),
+        ({"model": "zoo/glyph_cnn", "layer": "layer9"}, "no layer"),
+        ({"model": "zoo/glyph_cnn", "units": 99}, "0 to"),
+        ({"model": "zoo/glyph_cnn", "engine": {"stepz": 3}}, "nearest: engine.steps"),
+        ({"model": "zoo/glyph_cnn", "engine": 3}, "mapping"),
+        ({"model": "zoo/glyph_cnn", "input": INPUT}, "network of your own"),
+        ({"model": Net()}, "height and width"),
+        ({"model": Net(), "input": {"hight": 3}}, "nearest: height"),
+    ],
+)
+def test_requests_are_refused_as_the_command_does(arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        fvis.visualize(**arguments)
+
+
+def test_an_unknown_file_is_named() -> None:
+    (shown,) = fvis.visualize("zoo/glyph_cnn", units=[3], engine={"steps": 1})
+    with pytest.raises(KeyError, match=r"image\.png"):
+        shown.read("clip.gif")
+
+
+def test_the_example_notebook_runs_and_has_its_pictures() -> None:
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    data = [output["data"] for output in outputs if "data" in output]
+    pictures = [base64.b64decode(entry["image/png"]) for entry in data if "image/png" in entry]
+    assert pictures
+    for picture in pictures:
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+        assert pixels.std() > 10, "neither grey nor empty"
+    shown = "".join(entry.get("text/html", "") for entry in data)
+    assert "data:image/png;base64," in shown and "data:image/gif;base64," in shown
