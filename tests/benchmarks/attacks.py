@@ -30,7 +30,7 @@ from fvis.methods import adversarial
 from fvis.models import Model
 from fvis.perturbation import measures
 
-from .recognition import NETWORKS
+from .recognition import NETWORKS, model_settings
 
 FOLDER = Path("outputs/attacks")
 FVIS, PGD, MI_FGSM = "fvis", "torchattacks PGD", "torchattacks MI-FGSM"
@@ -114,10 +114,7 @@ def ours(network: str, shared: Path, count: int, bound: int, overrides: Sequence
     images = sorted((shared / "images").glob("*.jpg"))
     chosen = [images[i * len(images) // count] for i in range(count)]
     settings = [
-        "model=timm",
-        f"model.name={network}",
-        f"model.checkpoint={shared / 'weights' / network}.safetensors",
-        *NETWORKS[network],
+        *model_settings(network, shared / "weights"),
         "method=adversarial",
         f"method.images=[{','.join(map(str, chosen))}]",
         f"method.epsilon={bound}/255",

@@ -46,14 +46,17 @@ class Pictures:
     cpu_seconds: float
 
 
+def model_settings(name: str, weights: Path) -> list[str]:
+    """The settings of `fvis run` for one of NETWORKS, its checkpoint in `weights`."""
+    checkpoint = weights / f"{name}.safetensors"
+    return ["model=timm", f"model.name={name}", f"model.checkpoint={checkpoint}", *NETWORKS[name]]
+
+
 def make(name: str, weights: Path, overrides: Sequence[str], folder: Path) -> Pictures:
     """Run fvis on one network's classes, and read what it left."""
     settings = [
-        "model=timm",
-        f"model.name={name}",
-        f"model.checkpoint={weights / name}.safetensors",
+        *model_settings(name, weights),
         f"target.units=[{','.join(map(str, CLASSES))}]",
-        *NETWORKS[name],
         *overrides,
     ]
     with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
