@@ -39,8 +39,6 @@ def in_8_bits(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor
     if norm == "l2":
         for _ in range(SHRINKS):
             over = (l2(rounded) / LEVELS / epsilon).clamp_min(1)
-            if not (over > 1).any():
-                break
             change = change * torch.where(over > 1, DRAWN_BACK / over, over).view(-1, 1, 1, 1)
             rounded = (levels + change).round().clamp(0, LEVELS) - levels
         outside = l2(rounded) / LEVELS > epsilon

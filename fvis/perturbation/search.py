@@ -16,6 +16,7 @@ from fvis.perturbation.measures import LEVELS, total_variation
 from fvis.schema import AdversarialConfig, EngineConfig
 
 SURE = 3.0  # margin beyond the asked one at which a row's objective rests
+HEAVIEST = 1e6
 GROW, YIELD = 1.4, 0.7  # the penalty's weight from step to step, while successful and while not
 SHARPEN, WIDEN = 1.3, 1.15  # a row's cutoff and stride from step to step, until its first success
 REACH = 1.5  # of a linf ball: the widest stride
@@ -86,11 +87,12 @@ def search(
         found = values(file)
         margins = margin(found, targets).detach()
         objective = OBJECTIVES[settings.objective](found, targets)
-        wanted = objective[margins < settings.confidence + SURE].sum()
-        (uphill,) = torch.autograd.grad(wanted, file)
+        wanted = torch.where(margins < settings.confidence + SURE, objective, 0)
+        (uphill,) = torch.autograd.grad(wanted.sum(), file)
         with torch.no_grad():
             success = best.see(step, file, margins, penalty(file - clean))
-            weights = weights * torch.where(success, GROW, YIELD).view(-1, 1, 1, 1)
+            changes = torch.where(success, GROW, YIELD).view(-1, 1, 1, 1)
+            weights = (changes * weights).clamp_max(HEAVIEST)
             tries = (best.first < 0).view(-1, 1, 1, 1)
             cutoffs = torch.where(tries, SHARPEN * cutoffs, cutoffs)
             strides = torch.where(tries, (WIDEN * strides).clamp_max(widest), strides)

@@ -127,3 +127,14 @@ def test_traces_are_of_the_targets_value() -> None:
     trace = attack(clean, targets).trace
     assert trace.steps == [0, 8, 16, 24, 29]
     torch.testing.assert_close(trace.scores[0], Net()(clean).gather(1, targets[:, None])[:, 0])
+
+
+def test_long_searches_stay_finite() -> None:
+    clean = photographs(2)
+    found = attack(clean, others(clean), steps=400)
+    assert found.pictures.isfinite().all()
+    assert (Net()(found.pictures).argmax(1) == others(clean)).all()
+    short = attack(clean, others(clean), steps=40).pictures - clean
+    assert measures.total_variation(found.pictures - clean).mean() < (
+        measures.total_variation(short).mean()
+    )
