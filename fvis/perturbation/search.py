@@ -18,8 +18,8 @@ from fvis.schema import AdversarialConfig, EngineConfig
 SURE = 3.0  # margin beyond the asked one at which a row's objective rests
 HEAVIEST = 1e6
 GROW, YIELD = 1.4, 0.7  # the penalty's weight from step to step, while successful and while not
-SHARPEN, WIDEN = 1.3, 1.15  # a row's cutoff and stride from step to step, until its first success
-REACH = 1.5  # of a linf ball: the widest stride
+SHARPEN = 1.3  # a row's cutoff from step to step, until its first success
+WIDEN, NARROW = 1.15, 0.8  # its stride before and after it, where no linf ball says how far to go
 MOMENTUM = 0.5
 LAST = 0.1  # share of the first step's length that is left at the last
 NYQUIST = 0.5  # cycles per pixel
@@ -76,7 +76,7 @@ def search(
     strides = torch.full((len(clean), 1, 1, 1), settings.step / LEVELS, device=clean.device)
     cutoffs = torch.full_like(strides, settings.cutoff or torch.inf)
     weights = torch.full_like(strides, settings.tv)
-    widest = max(REACH * epsilon, settings.step / LEVELS) if settings.norm == "linf" else 1.0
+    widest = settings.step / LEVELS if settings.norm == "linf" else 1.0
     best, trace = _Best(clean, settings.confidence), Trace()
 
     def penalty(change: Tensor) -> Tensor:
@@ -95,7 +95,8 @@ def search(
             weights = (changes * weights).clamp_max(HEAVIEST)
             tries = (best.first < 0).view(-1, 1, 1, 1)
             cutoffs = torch.where(tries, SHARPEN * cutoffs, cutoffs)
-            strides = torch.where(tries, (WIDEN * strides).clamp_max(widest), strides)
+            strides = torch.where(tries, (WIDEN * strides).clamp_max(widest), strides * NARROW)
+            strides = strides.clamp_min(settings.step / LEVELS)
         change = delta.requires_grad_(True)
         (rough,) = torch.autograd.grad(penalty(change).sum(), change)
         with torch.no_grad():
