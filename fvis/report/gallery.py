@@ -18,8 +18,13 @@ from fvis.report.gallery_commands import command, read_origin
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
 # What a card shows: the first that the unit has, else any picture of its.
 CARD = ("image.png", "clip.gif", "adversarial.png", "reconstruction.gif", "optimal.gif")
-# What a unit's page shows first; the others follow by name.
-FIRST = ("image.png", "clip.gif", "strip.png", "side_by_side.gif", "natural.png", "clean.png")
+# The order on a unit's page; others follow by name, and the summary, made for print, is last.
+ORDER = (
+    *("image.png", "clip.gif", "strip.png", "side_by_side.gif", "natural.png"),
+    *("clean.png", "adversarial.png", "perturbation.png"),
+    *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
+)
+LAST = "summary.png"
 # What is on the page elsewhere, or means nothing there.
 LEFT_OUT = ("files", "schema")
 DIGITS = 6  # significant, of the numbers that the page carries
@@ -188,8 +193,8 @@ def _files(metadata: Mapping[str, Any], folder: Path) -> list[str]:
     return sorted(f for f in named if isinstance(f, str) and Path(f).name == f)
 
 
-def _place(name: str) -> tuple[int, str]:
-    return (FIRST.index(name) if name in FIRST else len(FIRST), name)
+def _place(name: str) -> tuple[bool, int, str]:
+    return (name == LAST, ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
 def _file(name: str) -> dict[str, str]:

@@ -77,8 +77,8 @@ function activationCurve(activation) {
   svg.append(drawn("path", { class: "trace", d: path(trace, x, y) }));
   for (const value of final) {
     svg.append(drawn("path", { class: "final", d: `M${left} ${y(value)}H${width - right}` }));
-    const above = y(value) - top > 16 ? y(value) - 5 : y(value) + 14;
-    const place = { class: "name", x: width - right, y: above, "text-anchor": "end" };
+    const beside = y(value) - top > 16 ? y(value) - 5 : y(value) + 14;
+    const place = { class: "name", x: left + 4, y: beside };
     svg.append(drawn("text", place, `saved picture ${formatted(value)}`));
   }
   return svg;

@@ -130,7 +130,7 @@ function onKey(event) {
     document.getElementById(links[event.key])?.click();
     return;
   }
-  const typing = event.target.matches("input, select");
+  const typing = event.target.matches("input");
   const card = event.target.closest(".card");
   if (event.key === "/" && !typing && tools) {
     event.preventDefault();
@@ -146,7 +146,8 @@ function onKey(event) {
 cards.forEach((card, i) => { card.dataset.place = i; });
 if (tools) {
   tools.hidden = false;
-  tools.addEventListener("input", refresh);
+  document.getElementById("text").addEventListener("input", refresh);
+  for (const select of tools.querySelectorAll("select")) select.addEventListener("change", refresh);
   tools.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("clear").addEventListener("click", () => {
     tools.reset();

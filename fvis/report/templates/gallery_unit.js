@@ -99,7 +99,8 @@ function figure(unit, file, first) {
     element("figcaption", {}, meaning ? `${meaning} · ` : "", element("a", { href: link }, file.name)),
   );
   image.addEventListener("load", () => {
-    made.classList.toggle("wide", image.naturalWidth > 1.3 * image.naturalHeight);
+    const { naturalWidth: width, naturalHeight: height } = image;
+    made.classList.toggle("wide", width > 2 * height || width >= 1000);
   });
   image.src = link;
   return made;
@@ -148,17 +149,18 @@ function fillUnit(page, unit, around) {
   const link = (other, text, rel) => (
     other ? element("a", { href: addressOf(other), rel, id: rel }, text) : null
   );
+  const figures = unit.pictures.map((file, i) => figure(unit, file, i === 0));
   const nav = element(
     "nav", { "aria-label": "Units" },
     element("a", { href: "#units", id: "back" }, "All units"),
     link(around.before, "← Previous", "prev"), link(around.after, "Next →", "next"),
+    clipButton(figures),
     element("span", { class: "place" }, `${around.place} of ${around.count}`),
   );
   const badges = unit.outcome.flatMap((word) => [" ", element("span", { class: `badge ${word}` }, word)]);
   const title = element("h1", { tabindex: "-1" }, unit.name, ...badges);
   const { class: name, model, layer } = unit.metadata;
   const from = [model, layer, unit.run].filter(Boolean).join(" · ");
-  const figures = unit.pictures.map((file, i) => figure(unit, file, i === 0));
   const curve = activationCurve(unit.metadata.activation);
   const files = unit.files.map((file) => (
     element("li", {}, element("a", { href: `${unit.folder}/${file.link}` }, file.name))
@@ -169,8 +171,7 @@ function fillUnit(page, unit, around) {
       element("p", { class: "quiet" }, from)),
     element("div", { class: "columns" },
       element("div", {},
-        element("section", { class: "figures", "aria-label": "Pictures" }, ...figures),
-        clipButton(figures)),
+        element("section", { class: "figures", "aria-label": "Pictures" }, ...figures)),
       element("div", {},
         curve && element("section", {}, element("h2", {}, "Activation curve"), curve),
         element("section", {}, element("h2", {}, "Numbers"), ...numbers(unit.metadata)),
