@@ -49,25 +49,27 @@ function passes(card, choices, wanted) {
   )) && wanted.every((word) => textOf(card).includes(word));
 }
 
-/** The cards in the order asked for, ties as the runs made them, cards without the number last. */
-function ordered(key) {
-  if (!key) return cards;
-  if (key === "name") {
-    const names = new Map(cards.map((card) => [card, card.querySelector("a").textContent]));
+/** The cards by ascending or descending `numbers`, those without one last, ties as they were. */
+function sorted(some, numbers, descending) {
+  const known = some.filter((card) => Number.isFinite(numbers.get(card)));
+  const unknown = some.filter((card) => !Number.isFinite(numbers.get(card)));
+  const sign = descending ? -1 : 1;
+  known.sort((a, b) => sign * (numbers.get(a) - numbers.get(b)));
+  return [...known, ...unknown];
+}
+
+/** The cards in the order asked for: `name`, `key`, `-key` (descending) or as the runs made them. */
+function ordered(order) {
+  if (!order) return cards;
+  if (order === "name") {
+    const names = new Map(cards.map((card) => [card, card.querySelector("h2 a").textContent]));
     const collator = new Intl.Collator("en", { numeric: true });
     return [...cards].sort((a, b) => collator.compare(names.get(a), names.get(b)));
   }
-  const name = key.replace("-", "");
-  const sign = key.startsWith("-") ? -1 : 1;
-  const numberOf = (card, of) => (card.dataset[of] ? Number(card.dataset[of]) : null);
-  const compare = (a, b, of, way) => {
-    const [one, other] = [numberOf(a, of), numberOf(b, of)];
-    if (one === null || other === null) return (one === null) - (other === null);
-    return way * (one - other);
-  };
-  return [...cards].sort((a, b) => (
-    compare(a, b, name, sign) || (name === "success" ? compare(a, b, "steps", 1) : 0)
-  ));
+  const key = order.replace("-", "");
+  const numbers = (name) => new Map(cards.map((card) => [card, parseFloat(card.dataset[name])]));
+  const before = key === "success" ? sorted(cards, numbers("steps"), false) : cards;
+  return sorted(before, numbers(key), order.startsWith("-"));
 }
 
 /** Apply the filters and the order. */
@@ -76,9 +78,7 @@ function refresh() {
   const wanted = document.getElementById("text").value.toLowerCase().split(/\s+/).filter(Boolean);
   const order = ordered(document.getElementById("sort").value);
   shown = order.filter((card) => passes(card, choices, wanted));
-  const kept = new Set(shown);
-  for (const card of cards) card.hidden = !kept.has(card);
-  if (order.some((card, i) => list.children[i] !== card)) list.append(...order);
+  list.replaceChildren(...shown);  // to hide cards instead costs a browser seconds of style
   const all = `${cards.length} unit${cards.length === 1 ? "" : "s"}`;
   const count = shown.length === cards.length ? all : `${shown.length} of ${all}`;
   document.getElementById("count").textContent = count;
