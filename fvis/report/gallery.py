@@ -83,6 +83,7 @@ def read_units(run: Path, base: Path) -> list[dict[str, Any]]:
             "picture": shown and f"{folder}/{_quote(shown)}",
             "alternate": f"{folder}/clean.png" if compared else None,
             "moves": bool(shown and shown.lower().endswith(".gif")),
+            "label": _label(metadata),
             "alt": _alt(metadata, file.parent.name, shown or ""),
             "pictures": [_file(f) for f in pictures],
             "files": [_file(f) for f in files if f not in pictures] + [_file("metadata.json")],
@@ -176,6 +177,16 @@ def _alt(metadata: Mapping[str, Any], name: str, shown: str) -> str:
         return f"{metadata.get('image', name)}, changed to be taken for {goal}"
     does = "failed to excite" if metadata.get("status") == "dead" else "excites"
     return f"{kind} that {does} {unit}" + (f", {meant}" if meant is not None else "")
+
+
+def _label(metadata: Mapping[str, Any]) -> str | None:
+    """What the unit stands for, if anything: its class; of an attack, from which to which."""
+    meant = metadata.get("class")
+    try:
+        before, after = (metadata[key][0][0] for key in ("clean", "adversarial"))
+    except (KeyError, IndexError, TypeError):
+        return None if meant is None else str(meant)
+    return f"{before} → {after}"
 
 
 def _outcome(metadata: Mapping[str, Any]) -> list[str]:

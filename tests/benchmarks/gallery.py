@@ -18,7 +18,7 @@ from fvis.report.gallery import write_index
 from tests.report.conftest import Browser
 from tests.report.fake_runs import attack_unit, clip_unit, image_unit, write_run
 
-PARTS = ("TaskDuration", "ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
+PARTS = ("TaskDuration", "ThreadTime", "ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
 SETTLED = 1.5  # seconds without anything new to do
 CHOOSE = """(() => {
   const select = document.querySelector(arguments[0]);
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         size = page.stat().st_size
         found = measure(page)
     sys.stdout.write(f"{options.units} units, a page of {size / 1e6:.1f} MB\n\n")
-    sys.stdout.write("| main thread, seconds | all | script | layout | style |\n")
-    sys.stdout.write("| --- | --- | --- | --- | --- |\n")
+    sys.stdout.write("| main thread, seconds | all | on a processor | script | layout | style |\n")
+    sys.stdout.write("| --- | --- | --- | --- | --- | --- |\n")
     for name, parts in found.items():
         cells = " | ".join(f"{parts[part]:.3f}" for part in PARTS)
         sys.stdout.write(f"| {name} | {cells} |\n")

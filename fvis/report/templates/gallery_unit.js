@@ -157,9 +157,9 @@ function fillUnit(page, unit, around) {
     clipButton(figures),
     element("span", { class: "place" }, `${around.place} of ${around.count}`),
   );
-  const badges = unit.outcome.flatMap((word) => [" ", element("span", { class: `badge ${word}` }, word)]);
+  const badges = unit.outcome.filter((word) => word !== "ok").flatMap((word) => [" ", element("span", { class: `badge ${word}` }, word)]);
   const title = element("h1", { tabindex: "-1" }, unit.name, ...badges);
-  const { class: name, model, layer } = unit.metadata;
+  const { model, layer } = unit.metadata;
   const from = [model, layer, unit.run].filter(Boolean).join(" · ");
   const curve = activationCurve(unit.metadata.activation);
   const files = unit.files.map((file) => (
@@ -167,7 +167,7 @@ function fillUnit(page, unit, around) {
   ));
   page.replaceChildren(
     nav,
-    element("header", {}, title, name ? element("p", { class: "subtitle" }, name) : null,
+    element("header", {}, title, unit.label ? element("p", { class: "subtitle" }, unit.label) : null,
       element("p", { class: "quiet" }, from)),
     element("div", { class: "columns" },
       element("div", {},
