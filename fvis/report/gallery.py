@@ -158,9 +158,11 @@ def _choices(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _sorts(units: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """The orders worth offering: (key, name); a minus sign before a key: largest first."""
     sorts = [("", "as made"), ("name", "name")]
-    sorts += [("-activation", "activation, highest first"), ("activation", "activation, lowest first")]
+    numbers = [("activation", "activation")]
     if any("motion_index" in unit["metadata"] for unit in units):
-        sorts += [("-motion", "motion index, highest first"), ("motion", "motion index, lowest first")]
+        numbers.append(("motion", "motion index"))
+    for key, name in numbers:
+        sorts += [(f"-{key}", f"{name}, highest first"), (key, f"{name}, lowest first")]
     if any("success" in unit["metadata"] for unit in units):
         sorts += [("-success", "successes first"), ("success", "failures first")]
     return sorts

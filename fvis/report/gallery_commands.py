@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no types
 
 # A path that Hydra reads as itself; anything else is put in its quotes.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")

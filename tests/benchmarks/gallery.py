@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fvis.artifacts import write_json
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print a table; 1 where loading reaches the limit."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.gallery", description=__doc__)
     parser.add_argument("--units", type=int, default=2000)
-    parser.add_argument("--limit", type=float, default=2.0, help="seconds that loading may take (2)")
+    parser.add_argument(
+        "--limit", type=float, default=2.0, help="seconds that loading may take (2)"
+    )
     parser.add_argument("--json", type=Path, help="where to write the numbers too")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +104,7 @@ def _scroll(browser: Browser) -> None:
         time.sleep(0.1)
 
 
-def _spent(browser: Browser, act, fresh: bool = False) -> dict[str, float]:  # type: ignore[no-untyped-def]
+def _spent(browser: Browser, act: Callable[[], object], fresh: bool = False) -> dict[str, float]:
     """What `act` costs till the page has settled; a fresh page's clock starts at nothing."""
     before = dict.fromkeys(PARTS, 0.0) if fresh else _clock(browser)
     act()

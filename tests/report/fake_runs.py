@@ -1,4 +1,4 @@
-"""Runs that look like real ones, made in a moment: tiny pictures, any names, any number of units."""
+"""Runs that look like real ones, made in a moment: tiny pictures, any names, any number."""
 
 import functools
 import io

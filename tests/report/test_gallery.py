@@ -158,7 +158,6 @@ def test_a_run_without_units_has_a_page(tmp_path: Path) -> None:
 
 def test_runs_of_one_name_keep_their_units_apart(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / side / "run", [image_unit(1)]) for side in ("a", "b")]
-    page = page_of(*runs)
     page = Page(write_index(runs, tmp_path / "index.html"))
     assert [unit["run"] for unit in page.data] == ["a/run", "b/run"]
     assert len({unit["id"] for unit in page.data}) == 2

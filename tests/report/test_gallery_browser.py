@@ -94,6 +94,16 @@ def test_clips_are_still_till_hovered_or_focused(clips: Path, browser: Browser) 
     assert len(looks(browser, picture)) > 1
 
 
+def test_an_attack_shows_what_it_was_before_while_hovered(clips: Path, browser: Browser) -> None:
+    browser.open(clips)
+    browser.js("document.querySelector('.card:nth-child(14)').scrollIntoView({block: 'center'})")
+    before = "document.querySelector('.card:nth-child(14) img.alternate')"
+    assert not browser.js(f"{before}.checkVisibility()")
+    browser.hover(".card:nth-child(14) .picture")
+    browser.wait(f"{before}.checkVisibility() && {before}.naturalWidth")
+    assert browser.js(f"{before}.src").endswith("clean.png")
+
+
 def test_clips_stay_still_for_those_who_ask_for_it(clips: Path, browser: Browser) -> None:
     browser.prefer(motion="reduce")
     browser.open(clips)
@@ -234,7 +244,7 @@ CONTRAST = """(() => {
   const poor = [];
   for (const e of document.querySelectorAll('body *')) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    if (!own || !e.checkVisibility() || ['SCRIPT', 'NOSCRIPT', 'OPTION'].includes(e.tagName)) continue;
+    if (!own || !e.checkVisibility() || /SCRIPT|OPTION/.test(e.tagName)) continue;
     const style = getComputedStyle(e);
     const ink = rgba(e.namespaceURI.endsWith('svg') ? style.fill : style.color);
     const [one, other] = [light(over(ink, background(e))), light(background(e))].sort();

@@ -50,7 +50,8 @@ def test_what_no_unit_index_names_keeps_the_words_it_had(
 
 
 @pytest.mark.parametrize(
-    "source", ["/a/b.png", "it's, [a] = \"b\" #1.png", "back\\slash\\'s.png", "ends\\", "猫 100%.png"]
+    "source",
+    ["/a/b.png", 'it\'s, [a] = "b" #1.png', "back\\slash\\'s.png", "ends\\", "猫 100%.png"],
 )
 def test_an_attack_is_made_again_from_its_picture_for_its_target(source: str) -> None:
     origin = Origin(("method=adversarial", "method.images=[x.png,y.png]", "method.target=random"))

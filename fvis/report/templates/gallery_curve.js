@@ -54,7 +54,7 @@ function axes(xTicks, yTicks, x, y) {
   const middle = (top + height - bottom) / 2;
   const aside = { class: "name", "text-anchor": "middle", transform: `translate(12 ${middle}) rotate(-90)` };
   parts.push(drawn("text", aside, "activation"));
-  const below = { class: "name", "text-anchor": "middle", x: (left + width - right) / 2, y: height - 6 };
+  const below = { class: "name", "text-anchor": "middle", x: left + (width - left - right) / 3, y: height - 6 };
   parts.push(drawn("text", below, "step"));
   return parts;
 }
@@ -77,9 +77,9 @@ function activationCurve(activation) {
   svg.append(drawn("path", { class: "trace", d: path(trace, x, y) }));
   for (const value of final) {
     svg.append(drawn("path", { class: "final", d: `M${left} ${y(value)}H${width - right}` }));
-    const beside = y(value) - top > 16 ? y(value) - 5 : y(value) + 14;
-    const place = { class: "name", x: left + 4, y: beside };
-    svg.append(drawn("text", place, `saved picture ${formatted(value)}`));
+    const place = { class: "name", x: width - right, y: height - 6, "text-anchor": "end" };
+    const key = drawn("text", place, `saved picture ${formatted(value)}`);
+    svg.append(key, drawn("path", { class: "final", d: `M${width - right - 160} ${height - 10}h24` }));
   }
   return svg;
 }

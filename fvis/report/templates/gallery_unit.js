@@ -154,8 +154,7 @@ function fillUnit(page, unit, around) {
     "nav", { "aria-label": "Units" },
     element("a", { href: "#units", id: "back" }, "All units"),
     link(around.before, "← Previous", "prev"), link(around.after, "Next →", "next"),
-    clipButton(figures),
-    element("span", { class: "place" }, `${around.place} of ${around.count}`),
+    element("span", { class: "place" }, `${around.place} of ${around.count}`), clipButton(figures),
   );
   const badges = unit.outcome.filter((word) => word !== "ok").flatMap((word) => [" ", element("span", { class: `badge ${word}` }, word)]);
   const title = element("h1", { tabindex: "-1" }, unit.name, ...badges);
