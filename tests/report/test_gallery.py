@@ -1,4 +1,4 @@
-"""The page shows every unit and runs nothing that a name says."""
+"""The page's text holds every unit, and nothing that a name says."""
 
 import json
 from html.parser import HTMLParser
@@ -9,64 +9,165 @@ from urllib.parse import unquote
 import pytest
 
 from fvis.errors import RequestError
-from fvis.report.gallery import write_index
+from fvis.report.gallery import read_units, write_index
+
+from .fake_runs import (
+    attack_unit,
+    awkward_runs,
+    clip_unit,
+    image_unit,
+    write_overrides,
+    write_run,
+    write_unit,
+)
 
 
 class Page(HTMLParser):
-    """The tags, pictures and text of a page."""
+    """The tags, pictures, text and data of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.pictures: list[str] = []
         self.alternatives: list[str] = []
+        self.attributes: list[str] = []
         self.text = ""
+        self.scripts: list[str] = []
+        self._inside = ""
         self.feed(path.read_text(encoding="utf-8"))
+        self.data: list[dict[str, Any]] = json.loads(self.scripts[1])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
         if tag == "img":
             self.pictures.append(unquote(dict(attrs)["src"] or ""))
             self.alternatives.append(dict(attrs)["alt"] or "")
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
 
 
-def make_run(folder: Path, *units: dict[str, Any]) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
-    for unit in units:
-        place = folder / "units" / unit.pop("name")
-        place.mkdir(parents=True)
-        for name in unit["files"]:
-            (place / name).write_bytes(b"")
-        defaults = {"model": "m", "status": "ok", "activation": {"initial": 0.5, "final": 2.0}}
-        (place / "metadata.json").write_text(json.dumps(defaults | unit))
-    return folder
+def page_of(*runs: Path) -> Page:
+    return Page(write_index(runs, runs[0].parent / "index.html"))
 
 
-def test_every_units_picture_is_linked_where_it_lies(tmp_path: Path) -> None:
-    a = make_run(tmp_path / "a", {"name": "l-00001", "files": ["image.png"], "class": "chow"})
-    b = make_run(tmp_path / "b c", {"name": "l-00002", "files": ["clip.gif", "clip.mp4"]})
-    page = Page(write_index([a, b], tmp_path / "index.html"))
-    assert page.pictures == ["a/units/l-00001/image.png", "b c/units/l-00002/clip.gif"]
-    assert all((tmp_path / picture).is_file() for picture in page.pictures)
-    assert "chow" in page.alternatives[0]
-    assert "0.5 to 2" in page.text
+def test_every_picture_and_file_is_linked_where_it_lies(tmp_path: Path) -> None:
+    runs = list(awkward_runs(tmp_path))
+    page = page_of(*runs)
+    assert len(page.data) == 3 * len(runs)
+    assert page.pictures
+    for picture in page.pictures:
+        assert (tmp_path / picture).is_file()
+    for unit in page.data:
+        for file in unit["pictures"] + unit["files"]:
+            assert (tmp_path / unquote(f"{unit['folder']}/{file['link']}")).is_file()
+
+
+def test_every_picture_says_what_it_is(tmp_path: Path) -> None:
+    dead = image_unit(4)
+    runs = write_run(tmp_path / "a", [image_unit(1), dead, clip_unit(7), attack_unit(9)])
+    alternatives = page_of(runs).alternatives
+    assert f"Picture that excites unit 1 of layer2, {image_unit(1)['class']}" in alternatives
+    assert any(text.startswith("Picture that failed to excite unit 4") for text in alternatives)
+    assert any(text.startswith("Clip that excites unit 7") for text in alternatives)
+    assert any("changed to be taken for" in text for text in alternatives)
 
 
 def test_names_are_shown_not_run(tmp_path: Path) -> None:
-    unit = {"name": "l-00001", "files": [], "class": "<script>alert(1)</script>"}
-    page = Page(write_index([make_run(tmp_path / "a", unit)], tmp_path / "index.html"))
-    assert "script" not in page.tags
+    page = page_of(*awkward_runs(tmp_path))
+    assert page.tags.count("script") == 3
+    assert not [name for name in page.attributes if name.startswith("on")]
     assert "<script>alert(1)</script>" in page.text
+    assert "<script>alert(2)<" in page.text
+    assert "<img src=x onerror=alert(3)>.png" in page.text
+    source = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in source
+    assert "<img src=x" not in source
 
 
-def test_an_activation_that_is_not_finite_is_said_to_be(tmp_path: Path) -> None:
-    unit = {"name": "l-1", "files": [], "activation": {"initial": 1.0, "final": None}}
-    page = Page(write_index([make_run(tmp_path / "a", unit)], tmp_path / "index.html"))
-    assert "1 to not finite" in page.text
+def test_the_page_asks_for_nothing_from_a_network(tmp_path: Path) -> None:
+    source = write_index([write_run(tmp_path / "a", [image_unit(0)])], tmp_path / "index.html")
+    text = source.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "//cdn" not in text
+
+
+def test_activations_that_are_missing_or_not_finite_are_said_to_be(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [])
+    old = {"layer": "l", "unit": 1, "activation": {"initial": 1.0, "final": None}}
+    write_unit(run / "units" / "l-00001", old)
+    nan = '{"activation": {"initial": NaN, "final": Infinity, "trace": [[0, NaN]]}, "files": []}'
+    (run / "units" / "l-00002").mkdir()
+    (run / "units" / "l-00002" / "metadata.json").write_text(nan)
+    (run / "units" / "l-00003").mkdir()
+    (run / "units" / "l-00003" / "metadata.json").write_text("[1, 2")
+    page = page_of(run)
+    assert "activation 1  to  not finite" in " ".join(page.text.replace("→", "").split(" "))
+    assert [unit["name"] for unit in page.data] == ["l-00001", "l-00002", "l-00003"]
+    assert page.data[1]["metadata"]["activation"] == {
+        "initial": None,
+        "final": None,
+        "trace": [[0, None]],
+    }
+
+
+def test_files_are_found_where_the_metadata_does_not_name_them(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [image_unit(1)])
+    metadata = image_unit(2)
+    del metadata["files"]
+    write_unit(run / "units" / "x", metadata)
+    (run / "units" / "x" / "clip.gif").write_bytes(b"")
+    (unit,) = [unit for unit in read_units(run, tmp_path) if unit["name"] == "x"]
+    assert unit["picture"] == "a/units/x/clip.gif"
+
+
+def test_a_file_outside_the_units_folder_is_not_linked(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [])
+    write_unit(run / "units" / "x", {"files": []})
+    (run / "units" / "x" / "metadata.json").write_text('{"files": ["../../run.json", 3, "a.png"]}')
+    (unit,) = read_units(run, tmp_path)
+    assert [file["name"] for file in unit["pictures"]] == ["a.png"]
+    assert [file["name"] for file in unit["files"]] == ["metadata.json"]
+
+
+def test_a_run_says_what_it_was(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "the run", [image_unit(0)], status="interrupted")).text
+    for part in ("the run", "interrupted", "resnet50", "abababababab", "12.5 s", "not a picture"):
+        assert part in text
+    assert "success, mean of 8" in text
+
+
+def test_a_run_without_units_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "run.json").write_text("{}")
+    page = page_of(tmp_path / "empty")
+    assert page.data == []
+    assert "No units yet." in page.text
+
+
+def test_runs_of_one_name_keep_their_units_apart(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / side / "run", [image_unit(1)]) for side in ("a", "b")]
+    page = Page(write_index(runs, tmp_path / "index.html"))
+    assert [unit["run"] for unit in page.data] == ["a/run", "b/run"]
+    assert len({unit["id"] for unit in page.data}) == 2
+
+
+def test_a_folder_whose_name_is_no_text_has_a_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "bad\udcff", [image_unit(1)])
+    write_overrides(run, ["target.units=1"])
+    page = page_of(run)
+    assert (tmp_path / unquote(page.data[0]["folder"], errors="surrogateescape")).is_dir()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"use strict";
+// Clips: still at their first frame till hovered, focused or told to play (which is CSS's part).
+
+/** Draw a loaded clip's first frame over it; reads nothing back, so file:// allows it. */
+function freeze(image) {
+  const clip = image.closest(".clip");
+  if (!clip || !image.naturalWidth || clip.querySelector("canvas")) return;
+  const canvas = document.createElement("canvas");
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", image.alt);
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  clip.append(canvas);
+}
+
+/** Freeze what has loaded and what is yet to load; let go of the frames of cards far away. */
+function keepClipsStill() {
+  document.addEventListener("load", (event) => {
+    if (event.target instanceof HTMLImageElement) freeze(event.target);
+  }, true);
+  document.addEventListener("contentvisibilityautostatechange", (event) => {
+    const image = event.target.querySelector(".clip img");
+    if (!image) return;
+    if (event.skipped) event.target.querySelector("canvas")?.remove();
+    else if (image.complete) freeze(image);
+  }, true);
+  for (const image of document.querySelectorAll(".clip img")) {
+    if (image.complete) freeze(image);
+  }
+}
