@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from fvis.report.gallery import read_units
 from fvis.report.gallery_commands import Origin, command, read_origin
 
+from ..conftest import Call
 from .fake_runs import write_overrides
 
 PARSER = OverridesParser.create()
@@ -94,3 +96,24 @@ def test_a_run_of_defaults_has_a_command(tmp_path: Path) -> None:
     origin = read_origin(tmp_path)
     assert origin is not None
     assert command(origin, {"target": {}}, {"unit": 3}) == "fvis run target.units=3"
+
+
+@pytest.mark.parametrize(
+    ("words", "picture"),
+    [
+        (("target.units=2:4",), "image.png"),
+        (("experiment=glyph_cnn_adversarial", "method.target=7"), "adversarial.png"),
+    ],
+)
+def test_the_command_makes_the_same_picture(
+    forked_fvis: Call, tmp_path: Path, words: tuple[str, ...], picture: str
+) -> None:
+    asked = ("run", *words, "engine.steps=6", "engine.seed=5", "hydra.run.dir=first run")
+    assert forked_fvis(*asked, cwd=tmp_path).returncode == 0
+    unit = read_units(tmp_path / "first run", tmp_path)[1]
+    line = shlex.split(unit["command"])
+    again = forked_fvis(*line[1:], "hydra.run.dir=again", cwd=Path(unit["typed_in"]))
+    assert again.returncode == 0, again.stderr
+    (made,) = (tmp_path / "again" / "units").glob(f"*/{picture}")
+    first = tmp_path / "first run" / "units" / unit["name"] / picture
+    assert made.read_bytes() == first.read_bytes()
