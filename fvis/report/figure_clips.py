@@ -1,7 +1,7 @@
 """The figures of clips: layers by kernels, each as its optimal clip, its texture and its motion."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fvis.artifacts import write_gif
-from fvis.motion.colours import colour_wheel, flow_colours, speed_scale
+from fvis.motion.colours import (
+    SMALLEST_SCALE,
+    SPEED_PERCENTILE,
+    colour_wheel,
+    flow_colours,
+)
 from fvis.motion.decomposition import Decomposition
 from fvis.report.figure_runs import Run, Unit
 from fvis.report.figure_sheet import (
@@ -26,7 +31,6 @@ from fvis.report.figure_sheet import (
     WIDTH,
     Rgb,
     Sheet,
-    fitted,
     line_height,
     number,
     pixels,
@@ -39,6 +43,8 @@ GUTTER = 0.2  # inches for a layer's upright label
 BETWEEN = 0.14  # inches between kernels
 WHEEL = 0.62  # inches
 FRAME_DPI, FPS = 120, 8  # of the animation
+ONE_WAY = 0.3  # of the mean speed, left when all directions are averaged
+TURNING = 0.03  # 1/frame; less divergence or curl is not told
 UNDER = line_height(SMALL)
 ABOVE = 2 * UNDER + 0.03
 
@@ -53,7 +59,8 @@ MOVING = (
 )
 LETTERS = (
     "a: the activation of the optimal clip; kept: the share of it that the reconstruction has; "
-    "then the mean direction (0° right, 90° up) and speed along the clip's gradients."
+    "direction (0° right, 90° up) and speed along the clip's gradients where it moves one way, "
+    "else its mean speed; per frame, div: growth, curl: turn, above 0 clockwise."
 )
 
 
@@ -68,9 +75,6 @@ class Clip:
     motion: Rgb  # (3, T-1, H, W): the velocity in colours
     mean_motion: Rgb  # (3, H, W)
     scale: float  # px/frame of the full colour
-
-
-Panel = tuple[str, Callable[[Clip], Rgb]]
 
 
 def write_motion(stem: Path, runs: Sequence[Run]) -> list[Path]:
@@ -88,7 +92,7 @@ def read_clip(unit: Unit) -> Clip:
         flow = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     parts = (flow[name][None] for name in ("texture", "offset", "displacement"))
     velocity = flow["velocity"]
-    scale = speed_scale(velocity)
+    scale = brightest(velocity)
     return Clip(
         unit=unit,
         optimal=flow["optimal"].numpy(),
@@ -98,6 +102,12 @@ def read_clip(unit: Unit) -> Clip:
         mean_motion=flow_colours(velocity.mean(1), scale).numpy(),
         scale=scale,
     )
+
+
+def brightest(velocity: Tensor) -> float:
+    """The speed, in px/frame and two digits, of the full colour: hardly any is above it."""
+    speeds = velocity.norm(dim=0).numpy()
+    return max(SMALLEST_SCALE, float(f"{np.percentile(speeds, SPEED_PERCENTILE):.2g}"))
 
 
 def grid(
@@ -120,9 +130,9 @@ def grid(
     sheet.text(MARGIN, MARGIN, ", ".join(by_model(runs)), TITLE, bold=True)
     y, clocks = MARGIN + head, []
     for (run, clips), count in zip(rows, lines, strict=True):
-        label = fitted(run.layer, step * count, TEXT)
-        middle = y + (step * count - 0.08) / 2
-        sheet.text(MARGIN + GUTTER / 2 - 0.03, middle, label, TEXT, bold=True, upright=True)
+        band = step * count - 0.08
+        left, middle = MARGIN + GUTTER / 2 - 0.03, y + band / 2
+        sheet.text(left, middle, run.layer, TEXT, bold=True, upright=True, within=band)
         for i, clip in enumerate(clips):
             x = MARGIN + GUTTER + i % columns * (wide + BETWEEN)
             clocks += _kernel(sheet, x, y + i // columns * step, side, wide, clip, moving)
@@ -152,8 +162,8 @@ def _kernel(
     sheet: Sheet, x: float, y: float, side: float, wide: float, clip: Clip, moving: bool
 ) -> list[tuple[AxesImage, Rgb]]:
     """One kernel's block: two lines of text over two rows of pictures, each with its label."""
-    sheet.text(x, y, fitted(unit_name(clip.unit), wide, TEXT), TEXT)
-    sheet.text(x, y + UNDER + 0.01, fitted(_numbers(clip.unit), wide), colour=PALE)
+    sheet.text(x, y, unit_name(clip.unit), TEXT, within=wide)
+    sheet.text(x, y + UNDER + 0.01, _numbers(clip.unit), colour=PALE, within=wide)
     optimal, moved = clip.optimal, clip.reconstruction
     t = optimal.shape[1]
     scale = f"≤ {clip.scale:g} px/fr"
@@ -178,12 +188,22 @@ def _kernel(
 
 
 def _numbers(unit: Unit) -> str:
+    """Activation, the share kept, and how it moves: one way, or growing or turning."""
     told = unit.metadata
     motion = told["motion"]
-    speed = float(np.hypot(*motion["normal_velocity"]))
     kept = number(told["activations"]["reconstruction"])
-    where = f"{motion['direction_deg']:.0f}°, " if motion["direction_deg"] is not None else ""
-    return f"a {number(told['activation']['final'])}, kept {kept}; {where}{speed:.2f} px/fr"
+    speed = float(np.hypot(*motion["normal_velocity"]))
+    one_way = speed >= max(SMALLEST_SCALE, ONE_WAY * motion["speed"])
+    if motion["direction_deg"] is not None and one_way:
+        moves = [f"{round(motion['direction_deg']) % 360}°", f"{speed:.2f} px/fr"]
+    else:
+        moves = [f"{motion['speed']:.2f} px/fr"]
+    moves += [
+        f"{short} {number(round(motion[name], 2))}"
+        for short, name in (("div", "divergence"), ("curl", "curl"))
+        if abs(motion[name]) >= TURNING
+    ]
+    return f"a {number(told['activation']['final'])}, kept {kept}; {', '.join(moves)}"
 
 
 def _legend(sheet: Sheet, y: float) -> None:

@@ -15,7 +15,6 @@ from fvis.report.figure_sheet import (
     TITLE,
     WIDTH,
     Sheet,
-    fitted,
     line_height,
     number,
     wrapped,
@@ -61,7 +60,7 @@ def outputs(runs: Sequence[Run]) -> Sheet:
     rows = math.ceil(most / OUTPUT_COLUMNS)
     columns = math.ceil(most / rows)
     side = (WIDTH - 2 * MARGIN + GAP) / columns - GAP
-    step = side + 3 * UNDER + GAP
+    step = side + _lines(runs) * UNDER + GAP
     caption = _caption("Pictures that excite units most.", runs)
     tall = sum(ABOVE + step * math.ceil(len(run.units) / columns) for run in runs)
     sheet = Sheet(MARGIN + tall + _height(caption))
@@ -82,19 +81,21 @@ def layers(runs: Sequence[Run]) -> Sheet:
     columns = max(len(own) for own in networks.values())
     side = (WIDTH - 2 * MARGIN - GUTTER + GAP) / columns - GAP
     side = min(side, WIDEST)
-    step = side + 2 * UNDER + GAP
+    step = side + _lines(runs) * UNDER + GAP
     tall = [min(LAYER_ROWS, max(len(run.units) for run in own)) for own in networks.values()]
     caption = _caption("Pictures that excite units of successive layers most.", runs)
     sheet = Sheet(MARGIN + sum(ABOVE + step * rows for rows in tall) + _height(caption))
     wide = (WIDTH - 2 * MARGIN - GUTTER + GAP) / columns
     y = MARGIN
     for (name, own), rows in zip(networks.items(), tall, strict=True):
-        middle = y + ABOVE + (step * rows - GAP) / 2
-        sheet.text(MARGIN + GUTTER / 2 - 0.03, middle, name, TITLE, bold=True, upright=True)
+        band = step * rows - GAP
+        middle = y + ABOVE + band / 2
+        left = MARGIN + GUTTER / 2 - 0.03
+        sheet.text(left, middle, name, TITLE, bold=True, upright=True, within=band)
         for column, run in enumerate(own):
             x = MARGIN + GUTTER + column * wide + (wide - GAP - side) / 2
-            label = fitted(run.layer, wide, TITLE)
-            sheet.text(x + side / 2, y, label, TITLE, bold=True, centred=True)
+            middle = x + side / 2
+            sheet.text(middle, y, run.layer, TITLE, bold=True, centred=True, within=wide - GAP)
             for row, unit in enumerate(run.units[:rows]):
                 _unit(sheet, x, y + ABOVE + row * step, side, unit)
         y += ABOVE + step * rows
@@ -109,18 +110,18 @@ def comparison(runs: Sequence[Run]) -> Sheet:
         raise RequestError(f"a comparison is of two networks, not of {len(networks)}")
     half = (WIDTH - 2 * MARGIN - GUTTER) / 2
     side = (half - GUTTER + GAP) / SIDE_COLUMNS - GAP
-    step = side + 3 * UNDER + GAP
+    step = side + _lines(runs) * UNDER + GAP
     rows = max(len(own) for own in networks.values())
     caption = _caption("From the first layers (above) to the output (below).", runs)
     sheet = Sheet(MARGIN + ABOVE + step * rows + _height(caption))
-    for place, (name, own) in enumerate(networks.items()):
-        left = MARGIN + place * (half + GUTTER)
+    for network, (name, own) in enumerate(networks.items()):
+        left = MARGIN + network * (half + GUTTER)
         middle = left + GUTTER + (half - GUTTER) / 2
-        sheet.text(middle, MARGIN, name, TITLE, bold=True, centred=True)
+        sheet.text(middle, MARGIN, name, TITLE, bold=True, centred=True, within=half - GUTTER)
         for row, run in enumerate(own):
             y = MARGIN + ABOVE + row * step
-            label = fitted(run.layer, side, TEXT)
-            sheet.text(left + GUTTER / 2, y + side / 2, label, TEXT, bold=True, upright=True)
+            place, middle = left + GUTTER / 2, y + side / 2
+            sheet.text(place, middle, run.layer, TEXT, bold=True, upright=True, within=side)
             for column, unit in enumerate(run.units[:SIDE_COLUMNS]):
                 _unit(sheet, left + GUTTER + column * (side + GAP), y, side, unit)
     sheet.caption(MARGIN + ABOVE + step * rows + BEFORE_CAPTION, caption)
@@ -175,6 +176,11 @@ def _attack_lines(unit: Unit) -> dict[str, list[str]]:
 
 def _named(label: int | str) -> str:
     return f"unit {label}" if isinstance(label, int) else label
+
+
+def _lines(runs: Sequence[Run]) -> int:
+    """The most lines that a unit has under its picture."""
+    return max(len(unit_lines(unit)) for run in runs for unit in run.units)
 
 
 def _unit(sheet: Sheet, x: float, y: float, side: float, unit: Unit) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fvis import schema
 from fvis.artifacts import safe_name
@@ -19,6 +18,7 @@ from fvis.cli import HYDRA_BASE, config_directory
 from fvis.errors import RequestError
 
 PROGRAM = "from fvis.cli import main; main()"
+HUBS = ("timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """What one `fvis run` is asked: an experiment, and where it sweeps, its choice."""
+    """What one `fvis run` is asked: an experiment, its choice of a sweep, and whose weights."""
 
     experiment: str
     choice: Sequence[str]
+    weights: Sequence[str]
     config: schema.Config
 
     @property
@@ -68,6 +69,10 @@ class Job:
         """The folder of its run, below that of all runs: `experiment[/choice]`."""
         chosen = (safe_name(word.partition("=")[2]) for word in self.choice)
         return "/".join([self.experiment, *filter(None, ["-".join(chosen)])])
+
+
+class MissingFileError(RequestError):
+    """A file of weights or code that an experiment's model names is not there."""
 
 
 def read_run(folder: Path) -> Run:
@@ -87,17 +92,24 @@ def read_run(folder: Path) -> Run:
     return Run(folder, record, units)
 
 
-def jobs_of(experiment: str) -> list[Job]:
-    """The runs of an experiment: one, or where it sweeps, one for each choice."""
+def jobs_of(experiment: str, weights: Path | None = None) -> list[Job]:
+    """The runs of an experiment: one, or where it sweeps, one for each choice.
+
+    With `weights`, a folder, models that would come from the hub are read from it. Raises
+    `MissingFileError` where a file that the model is made from is not there.
+    """
     with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
         asked = [f"experiment={experiment}"]
         whole = hydra.compose("config", asked, return_hydra_config=True)
+        local = _local_weights(whole.model, weights) if weights else []
         swept = OmegaConf.select(whole, "hydra.sweeper.params") or {}
         axes = [[f"{key}={value}" for value in str(swept[key]).split(",")] for key in swept]
-        return [
-            Job(experiment, choice, schema.parse(hydra.compose("config", [*asked, *choice])))
-            for choice in itertools.product(*axes)
-        ]
+        jobs = []
+        for choice in itertools.product(*axes):
+            composed = hydra.compose("config", [*asked, *choice, *local])
+            jobs.append(Job(experiment, choice, local, schema.parse(composed)))
+    _require_files(jobs[0].config.model)
+    return jobs
 
 
 def carry_out(job: Job, runs: Path) -> Run:
@@ -107,22 +119,31 @@ def carry_out(job: Job, runs: Path) -> Run:
     """
     folder = runs / job.name
     if not _is_done(job, folder):
-        asked = [f"experiment={job.experiment}", *job.choice]
+        asked = [f"experiment={job.experiment}", *job.choice, *job.weights]
         place = ["hydra.mode=RUN", f"hydra.run.dir={folder}"]
         command = [sys.executable, "-c", PROGRAM, "run", *asked, *place]
-        ran = subprocess.run(command, stdout=subprocess.DEVNULL, env=os.environ, check=False)
+        ran = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if ran.returncode:
-            raise RequestError(f"experiment {' '.join([job.experiment, *job.choice])} failed")
+            raise RequestError(f"fvis run {' '.join(asked)} failed")
     return read_run(folder)
 
 
-def missing_files(job: Job) -> list[str]:
-    """The files of weights and code that the job's model names and that are not there."""
-    model = job.config.model
+def _local_weights(model: DictConfig, weights: Path) -> list[str]:
+    """The settings that read a hub's model from a folder instead."""
+    if model.source not in HUBS or model.checkpoint:
+        return []
+    files = [weights / f"{model.name}{suffix}" for suffix in (".safetensors", ".pth")]
+    file = next((file for file in files if file.is_file()), files[0])
+    return ["model.pretrained=false", f"model.checkpoint={file}"]
+
+
+def _require_files(model: schema.ModelConfig) -> None:
     named = [model.checkpoint, model.kwargs.get("checkpoint")]
     if model.factory and ".py:" in model.factory:
         named.append(model.factory.rpartition(":")[0])
-    return [str(name) for name in named if name and not Path(name).expanduser().is_file()]
+    for name in filter(None, named):
+        if not Path(name).expanduser().is_file():
+            raise MissingFileError(f"no file {name}")
 
 
 def _record(folder: Path) -> dict[str, Any] | None:

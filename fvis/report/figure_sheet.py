@@ -50,6 +50,7 @@ class Sheet:
         text: str,
         size: float = SMALL,
         *,
+        within: float | None = None,
         bold: bool = False,
         colour: str = INK,
         centred: bool = False,
@@ -57,10 +58,12 @@ class Sheet:
     ) -> None:
         """A line whose upper left corner is (x, y), or its upper middle where it is centred.
 
-        One that stands `upright` reads upwards and is centred about (x, y).
+        One that stands `upright` reads upwards and is centred about (x, y). What is longer than
+        `within`, or than the page is wide, is cut.
         """
+        shown = fitted(text, within or WIDTH - 2 * MARGIN, size, bold=bold)
         self.figure.text(
-            x / WIDTH, 1 - y / self.height, text,
+            x / WIDTH, 1 - y / self.height, shown,
             fontsize=size, fontweight="bold" if bold else "normal", color=colour,
             ha="center" if centred or upright else "left", va="center" if upright else "top",
             rotation=90 if upright else 0, parse_math=False,
@@ -71,7 +74,7 @@ class Sheet:
         for i, line in enumerate(lines):
             colour = PALE if i else INK
             place = y + i * line_height(SMALL)
-            self.text(x + width / 2, place, fitted(line, width), colour=colour, centred=True)
+            self.text(x + width / 2, place, line, within=width, colour=colour, centred=True)
 
     def caption(self, y: float, lines: Sequence[str]) -> None:
         """Lines at the left margin."""
@@ -107,10 +110,10 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
     return float(width) / POINTS
 
 
-def fitted(text: str, width: float, size: float = SMALL) -> str:
+def fitted(text: str, width: float, size: float = SMALL, *, bold: bool = False) -> str:
     """The line, cut where it would be wider than `width` inches."""
     shown = text
-    while shown and text_width(shown + "…" * (shown != text), size) > width:
+    while shown and text_width(shown + "…" * (shown != text), size, bold=bold) > width:
         shown = shown[:-1].rstrip()
     return shown if shown == text else shown + "…"
 

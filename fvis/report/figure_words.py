@@ -45,6 +45,9 @@ def _about(name: str, runs: Sequence[Run]) -> str:
     seeds, steps = ({str(told[key]) for told in units} for key in ("seed", "steps"))
     weights: Mapping[str, str] = runs[0].record["model"]["weights"]
     made = f"seed {_several(seeds)}, {_several(steps)} steps"
+    method = runs[0].record["config"]["method"]
+    if method.get("solver") == "factored":
+        made += f", then {method['steps']} for texture and motion"
     return f"{name} (weights {weights['sha256'][:8]}): {made}"
 
 
