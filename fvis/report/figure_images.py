@@ -19,7 +19,7 @@ from fvis.report.figure_sheet import (
     number,
     wrapped,
 )
-from fvis.report.figure_words import about, by_model, unit_lines
+from fvis.report.figure_words import about, by_model, short, unit_lines
 
 OUTPUT_COLUMNS = 6
 SIDE_COLUMNS = 3  # pictures of a layer in each half of a comparison
@@ -161,21 +161,17 @@ def _attack_lines(unit: Unit) -> dict[str, list[str]]:
     clean, after = told["clean"][0], told["adversarial"][0]
     initial, final = (number(told["activation"][key]) for key in ("initial", "final"))
     levels = number(255 * told["linf"])
-    aim = told.get("class") or ""
+    aim = short(told.get("class") or "")
     verdict = [] if told["success"] else ["not the target"]
     return {
-        "clean": [_named(clean[0]), f"{100 * clean[1]:.0f} %", f"a {initial}"],
+        "clean": [short(clean[0]), f"{100 * clean[1]:.0f} %", f"a {initial}"],
         "perturbation": [
             f"\N{MULTIPLICATION SIGN} {number(told['amplification'])}, at most {levels}/255",
             f"SSIM {number(told['ssim'])}",
             f"target: {told['unit']} {aim}",
         ],
-        "adversarial": [_named(after[0]), f"{100 * after[1]:.0f} %", f"a {final}", *verdict],
+        "adversarial": [short(after[0]), f"{100 * after[1]:.0f} %", f"a {final}", *verdict],
     }
-
-
-def _named(label: int | str) -> str:
-    return f"unit {label}" if isinstance(label, int) else label
 
 
 def _lines(runs: Sequence[Run]) -> int:

@@ -14,6 +14,15 @@ def by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return networks
 
 
+def short(label: int | str) -> str:
+    """The first of a class's names; of a class without one `unit` and its number.
+
+    >>> short("cello, violoncello"), short(486)
+    ('cello', 'unit 486')
+    """
+    return f"unit {label}" if isinstance(label, int) else label.partition(",")[0]
+
+
 def unit_name(unit: Unit) -> str:
     """`unit 3`, of a class with its name, of a dead unit with that word.
 
@@ -22,7 +31,7 @@ def unit_name(unit: Unit) -> str:
     'unit 3 striped ring'
     """
     told = unit.metadata
-    words = [f"unit {told['unit']}", told.get("class") or ""]
+    words = [f"unit {told['unit']}", short(told.get("class") or "")]
     words.append("(dead)" if told.get("status") == "dead" else "")
     return " ".join(filter(None, words))
 
@@ -31,7 +40,7 @@ def unit_lines(unit: Unit) -> list[str]:
     """A unit's number, its class where it has one, and its activation."""
     told = unit.metadata
     name = f"unit {told['unit']}" + (" (dead)" if told.get("status") == "dead" else "")
-    label = [str(told["class"])] if told.get("class") else []
+    label = [short(told["class"])] if told.get("class") else []
     return [name, *label, f"a {number(told['activation']['final'])}"]
 
 

@@ -57,7 +57,7 @@ def definitions(mode: str, names: Sequence[str] = ()) -> list[Definition]:
     figures = {**modes["hub"], **modes["local"]} if mode == "local" else modes[mode]
     for name in names:
         if name not in figures:
-            raise unknown("figure", name, figures)
+            raise unknown("figure", name, map(str, figures))
     return [Definition(name, **figures[name]) for name in names or figures]
 
 
