@@ -53,7 +53,7 @@ def definitions(mode: str, names: Sequence[str] = ()) -> list[Definition]:
     modes = OmegaConf.to_container(OmegaConf.load(DEFINITIONS))
     assert isinstance(modes, dict)
     if mode not in modes:
-        raise unknown("mode", mode, modes)
+        raise unknown("mode", mode, map(str, modes))
     figures = {**modes["hub"], **modes["local"]} if mode == "local" else modes[mode]
     for name in names:
         if name not in figures:
