@@ -34,11 +34,10 @@ bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare lim
 		$(PEERS)/bin/python -m tests.benchmarks.attacks $(FVIS_SHARED) --json outputs/bench_attacks.json; \
 	else echo "attacks: no FVIS_SHARED=folder of weights and images, left out"; fi
 
-figures: $(INSTALLED)  ## the experiments of configs/experiment, each into outputs/figures
-	@for file in configs/experiment/*.yaml; do \
-		name=$$(basename $$file .yaml); \
-		$(BIN)/fvis run experiment=$$name hydra.run.dir=outputs/figures/$$name || exit 1; \
-	done
+# Those of the papers' networks; OFFLINE=1: of the embedded ones; WEIGHTS=dir: of checkpoints in dir.
+figures: $(INSTALLED)  ## the papers' figures into outputs/figures, as PDF, PNG and GIF
+	FVIS_WEIGHTS=$(abspath $(WEIGHTS)) $(BIN)/python -m fvis.report.figures \
+		$(if $(OFFLINE),offline,$(if $(WEIGHTS),local,hub)) $(FIGURES)
 
 lock: $(INSTALLED)  ## pin what a fresh resolution gives; CUDA's own packages exist for Linux alone
 	$(BIN)/pip install --quiet --dry-run --ignore-installed --report - '.[dev]' \
