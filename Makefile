@@ -30,6 +30,7 @@ bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare lim
 	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)
 	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
 	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
+	$(BIN)/python -m tests.benchmarks.gallery
 	@if [ -n "$(FVIS_SHARED)" ]; then \
 		$(PEERS)/bin/python -m tests.benchmarks.attacks $(FVIS_SHARED) --json outputs/bench_attacks.json; \
 	else echo "attacks: no FVIS_SHARED=folder of weights and images, left out"; fi
