@@ -1,7 +1,6 @@
 """Perturbations that stay within their bounds, 8 bits and all."""
 
 import math
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -55,9 +54,10 @@ def radius(spec: object, norm: str) -> float:
     """
     if norm == "none":
         return math.inf
+    numerator, _, denominator = str(spec).partition("/")
     try:
-        epsilon = float(Fraction(str(spec).replace(" ", "")))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        epsilon = float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError):
         raise RequestError(
             f"method.epsilon is {spec!r}; it takes a number such as 8/255 or 0.03"
         ) from None
@@ -66,6 +66,6 @@ def radius(spec: object, norm: str) -> float:
             f"method.epsilon is {spec}; for linf it must be from 1/255, the least that a file of "
             "8 bits can show, to 1"
         )
-    if epsilon * LEVELS < 1:
+    if not 1 <= epsilon * LEVELS < math.inf:
         raise RequestError(f"method.epsilon is {spec}; for l2 it must be at least 1/255")
     return epsilon

@@ -59,7 +59,7 @@ def test_an_l2_ball_is_used_to_its_edge() -> None:
 @pytest.mark.parametrize(
     ("spec", "norm", "expected"),
     [("8/255", "linf", 8 / 255), (0.03, "linf", 0.03), (" 2 / 255", "l2", 2 / 255), (3, "l2", 3.0),
-     ("1", "linf", 1.0), ("anything", "none", math.inf)],
+     ("1", "linf", 1.0), ("2.5/255", "linf", 2.5 / 255), ("anything", "none", math.inf)],
 )  # fmt: skip
 def test_bounds_are_read(spec: object, norm: str, expected: float) -> None:
     assert radius(spec, norm) == pytest.approx(expected)
