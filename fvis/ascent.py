@@ -50,7 +50,7 @@ class Trace:
 
 def ascend(
     picture: Parametrization,
-    score: Callable[[Tensor, int], Tensor],
+    score: Callable[[Tensor], Tensor],
     views: Views,
     penalties: Sequence[Penalty],
     engine: EngineConfig,
@@ -58,7 +58,7 @@ def ascend(
 ) -> Trace:
     """Move `picture`'s numbers up the scores of its views for `engine.steps` Adam steps.
 
-    `score(views, step)` gives one number per view (B * views,), from that view alone. Every row's
+    `score(views)` gives one number per view (B * views,), from that view alone. Every row's
     score gradient to its picture is scaled to length 1 and each penalty's to its `weight`, so
     settings mean the same on every network, and at every step whatever the view. The loop never
     waits for the device, except where `on_step` reads the trace.
@@ -82,7 +82,7 @@ def ascend(
         optimizer.zero_grad(set_to_none=True)
         rgb = picture.render()
         leaf = rgb.detach().requires_grad_(True)
-        by_view = score(views(leaf, step), step)
+        by_view = score(views(leaf, step))
         scores = by_view.view(len(leaf), views.views).mean(1)
         (uphill,) = torch.autograd.grad(scores.sum(), leaf)
         uphill = uphill / _lengths(uphill).clamp_min(TINY)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from timm.layers import GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -17,9 +18,13 @@ from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, pick
 
-RECTIFIERS = (
-    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU,
-    nn.Mish, nn.Softplus, nn.Threshold,
+# Functions that go to zero, however far their input sinks, and grow without it.
+RESTING_AT_ZERO: tuple[type[nn.Module], ...] = (
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish,
+    GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations.GELU, activations.Mish,
+)  # fmt: skip
+RECTIFIERS: tuple[type[nn.Module], ...] = (
+    *RESTING_AT_ZERO, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Threshold,
 )  # fmt: skip
 
 
@@ -51,7 +56,7 @@ class Network:
         self._trainable: list[nn.Parameter] = []
         self._calls: list[int] = []
         self._captured: dict[int, Tensor] = {}
-        self._nearest: list[nn.Module] | None = None
+        self._nearest: list[tuple[nn.Module, bool]] | None = None
 
     def __enter__(self) -> "Network":
         module = self._model.module
@@ -99,46 +104,63 @@ class Network:
         return [captured[index].float() for index in range(len(self._layers))]
 
     @contextlib.contextmanager
-    def straight_through(self) -> Iterator[None]:
-        """A context in which the activation function nearest to what is read passes all gradients.
+    def leaking(self) -> Iterator[None]:
+        """A context in which the activation function nearest to what is read leaks gradient.
 
-        It returns what it always does, but to the gradient it is the identity. A unit behind a
-        ReLU's zero or a GELU's flat side, whose true gradient vanishes, can then be climbed out of
-        it. Earlier activations keep their gradients: through many at once the sum leads nowhere.
+        It returns what it always does, but where that is zero or below, its gradient is
+        1 / (2 + 2|x|). A unit behind a ReLU's zero or on a GELU's flat side, whose true gradient
+        vanishes or leads further down, can then be climbed out of it, and in a mean over positions
+        those nearest to waking wake first. Earlier activations keep their gradients: through many
+        at once the sum leads nowhere.
         """
         nearest = self._nearest_activation()
         if nearest is None:
             yield
             return
-        in_place = getattr(nearest, "inplace", False)
-        handle = nearest.register_forward_hook(_pass_gradient, prepend=True)
+        activation, _ = nearest
+        in_place = getattr(activation, "inplace", False)
+        handle = activation.register_forward_hook(_leak, prepend=True)
         try:
             if in_place:
                 # The hook needs the input as it was. (Modules' attributes are typed as tensors.)
-                setattr(nearest, "inplace", False)  # noqa: B010
+                setattr(activation, "inplace", False)  # noqa: B010
             yield
         finally:
             if in_place:
-                setattr(nearest, "inplace", True)  # noqa: B010
+                setattr(activation, "inplace", True)  # noqa: B010
             handle.remove()
 
-    def _nearest_activation(self) -> nn.Module | None:
-        """The last activation function that a forward pass runs before it stops."""
+    def rests_at_zero(self) -> bool:
+        """Whether what is read is the very output of ReLU, GELU, SiLU or one of their kind.
+
+        Such a unit is silent at and below zero, and where the function dips below zero its
+        gradient points away from what the unit responds to.
+        """
+        nearest = self._nearest_activation()
+        return nearest is not None and nearest[1] and isinstance(nearest[0], RESTING_AT_ZERO)
+
+    def _nearest_activation(self) -> tuple[nn.Module, bool] | None:
+        """The last activation function that a forward pass runs, and whether it makes the output.
+
+        None where a pass runs none before it stops.
+        """
         if self._nearest is None:
-            ran: list[nn.Module] = []
+            ran: list[tuple[nn.Module, Tensor]] = []
             active = [m for m in self._model.module.modules() if isinstance(m, RECTIFIERS)]
             # Before the hook that stops the pass, which may be on the very same module.
             handles = [
-                m.register_forward_hook(lambda m, *_: ran.append(m), prepend=True) for m in active
+                m.register_forward_hook(lambda m, _, out: ran.append((m, out)), prepend=True)
+                for m in active
             ]
             device = next((p.device for p in self._model.module.parameters()), None)
             try:
                 with torch.no_grad():
-                    self(torch.full((1, *self._model.preprocessing.shape), 0.5, device=device))
+                    grey = torch.full((1, *self._model.preprocessing.shape), 0.5, device=device)
+                    *_, read = self(grey)
             finally:
                 for handle in handles:
                     handle.remove()
-            self._nearest = ran[-1:]
+            self._nearest = [(m, torch.equal(out.float(), read)) for m, out in ran[-1:]]
         return self._nearest[0] if self._nearest else None
 
     def _hook(self, index: int, layer: Layer) -> Any:
@@ -158,6 +180,8 @@ class Network:
         return capture
 
 
-def _pass_gradient(module: nn.Module, args: tuple[Any, ...], value: Tensor) -> Tensor:
+def _leak(module: nn.Module, args: tuple[Any, ...], value: Tensor) -> Tensor:
     source: Tensor = args[0]
-    return source + (value - source).detach()
+    still = source.detach()
+    leaked = value.detach() + (source - still) / (2 + 2 * still.abs())
+    return torch.where(value > 0, value, leaked)

@@ -1,6 +1,7 @@
 """The ascent finds optima known in closed form, each row for itself."""
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -35,7 +36,7 @@ def kernels(rows: int) -> Tensor:
     return smooth - smooth.mean((1, 2, 3), keepdim=True)
 
 
-def linear(weights: Tensor, views: Tensor, step: int) -> Tensor:
+def linear(weights: Tensor, views: Tensor) -> Tensor:
     return (weights * views).flatten(1).sum(1)
 
 
@@ -115,8 +116,8 @@ def test_views_are_averaged_per_row() -> None:
     views = Transforms(config, [stream(1), stream(2)], 5, SHAPE, CPU)
     seen: list[Tensor] = []
 
-    def score(rgb: Tensor, step: int) -> Tensor:
-        seen.append(linear(weights.repeat_interleave(3, 0), rgb, step))
+    def score(rgb: Tensor) -> Tensor:
+        seen.append(linear(weights.repeat_interleave(3, 0), rgb))
         return seen[-1]
 
     trace = ascend(picture, score, views, [], EngineConfig(steps=5, log_every=1))
@@ -136,7 +137,7 @@ SLOPE = torch.tensor([1.0, 0.1, 0.0])  # of a score of three numbers, one of whi
 def paced(
     start: Tensor,
     pace: Pace,
-    score: Callable[[Tensor, int], Tensor],
+    score: Callable[[Tensor], Tensor],
     steps: int,
     gains: tuple[float, ...] = (50.0,),
 ) -> Tensor:
@@ -163,8 +164,8 @@ def paced(
     return torch.stack(seen)
 
 
-def along(slopes: Tensor) -> Callable[[Tensor, int], Tensor]:
-    return lambda rgb, step: (rgb.flatten(1) * slopes).sum(1)
+def along(slopes: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda rgb: (rgb.flatten(1) * slopes).sum(1)
 
 
 def test_numbers_that_move_as_one_follow_the_gradient_in_steps_of_the_learning_rate() -> None:
@@ -190,8 +191,10 @@ def test_a_picture_may_have_nothing_but_numbers_that_move_as_one() -> None:
 def test_a_turn_of_the_gradient_makes_no_jump_of_the_numbers() -> None:
     turn = torch.tensor([0.0, 0.0, -1.0])
 
-    def score(rgb: Tensor, step: int) -> Tensor:
-        return along(SLOPE if step % 7 else turn)(rgb, step)
+    steps = itertools.count()
+
+    def score(rgb: Tensor) -> Tensor:
+        return along(SLOPE if next(steps) % 7 else turn)(rgb)
 
     seen = paced(torch.zeros(1, 3), Pace(as_one=True), score, 40)
     assert seen.diff(dim=0).norm(dim=2).max() < 0.1 * 1.05

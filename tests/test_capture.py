@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from timm.layers import QuickGELU
 from torch import nn
 
 from fvis.capture import Network
@@ -118,7 +119,7 @@ def test_the_model_leaves_as_it_came(fails: bool) -> None:
     network = open_network(module, "relu")
     x = torch.rand(1, 1 if fails else 3, 32, 32, requires_grad=True)
     try:
-        with network, network.straight_through():
+        with network, network.leaking():
             network(x)[0].sum().backward()
     except RuntimeError:
         assert fails
@@ -157,16 +158,33 @@ def test_batch_normalisation_neither_learns_nor_mixes_rows() -> None:
 @pytest.mark.parametrize(
     "activation", [nn.ReLU(), nn.ReLU(inplace=True), nn.GELU(), nn.Hardswish(inplace=True)]
 )
-def test_straight_through_keeps_the_value_and_passes_the_gradient(activation: nn.Module) -> None:
+def test_leaking_keeps_the_value_and_passes_gradient_where_none_is(activation: nn.Module) -> None:
     module = nn.Sequential(nn.Identity(), activation)
     x = (-torch.rand(1, 3, 32, 32) - 4).requires_grad_(True)
     with open_network(module, "1") as network:
         plain = network(x)[0].detach()
-        with network.straight_through():
+        with network.leaking():
             (value,) = network(x)
     torch.testing.assert_close(value, plain)
     (gradient,) = torch.autograd.grad(value.sum(), x)
-    torch.testing.assert_close(gradient, torch.ones_like(x))
+    torch.testing.assert_close(gradient, 0.5 / (1 + x.abs()))
+
+
+@pytest.mark.parametrize(
+    ("tail", "resting"),
+    [
+        ([nn.GELU()], True),
+        ([QuickGELU()], True),
+        ([nn.ReLU(inplace=True), nn.Dropout()], True),
+        ([nn.ELU()], False),
+        ([nn.SiLU(), nn.BatchNorm2d(4)], False),
+        ([], False),
+    ],
+)
+def test_what_rests_at_zero_is_known(tail: list[nn.Module], resting: bool) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), *tail).eval()
+    with open_network(module, str(len(module) - 1)) as network:
+        assert network.rests_at_zero() == resting
 
 
 def test_timm_vit_at_224_px_is_read_as_tokens() -> None:

@@ -41,6 +41,14 @@ def test_a_unit_on_gelus_flat_side_is_rescued(shared: Path, tmp_path: Path) -> N
     assert units[17]["activation"]["final"] > 3
 
 
+def test_a_unit_left_of_gelus_dip_is_not_shown_by_what_silences_it(
+    shared: Path, tmp_path: Path
+) -> None:
+    units = run(shared, tmp_path, "target.layer=blocks.7.mlp.act", "target.units=2")
+    assert units[2]["status"] == "rescued"
+    assert units[2]["activation"]["final"] > 3, "the strongest of 200 photographs gives 0.87"
+
+
 def test_a_unit_alone_and_in_a_batch_of_four_agree(shared: Path, tmp_path: Path) -> None:
     settings = [HIDDEN, "engine.steps=24"]
     together = run(shared, tmp_path / "4", *settings, "target.units=[5,40,100,200]")

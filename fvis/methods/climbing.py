@@ -21,9 +21,9 @@ from fvis.targets import Target, resolve
 from fvis.transforms import Transforms
 
 # In units of the layer's own spread. A healthy unit rises by many spreads, or at least goes on
-# moving; one on GELU's flat side creeps up from -0.1 to 0 and stays there.
+# moving; one on GELU's flat side creeps up from -0.1 to 0 and stays there: its picture is of what
+# silences it, since left of GELU's dip the way up leads away from what the unit responds to.
 LOW, FLAT = 1.0, 0.01
-RESCUE_SHARE = 0.25  # of the steps with gradients let through, before the true ones take over
 
 Points = list[tuple[int, float]]
 
@@ -32,7 +32,8 @@ Points = list[tuple[int, float]]
 class Attempt:
     """One ascent of a batch: pictures as saved (8 bits), their scores, and the way there.
 
-    `stuck` rows have a score that is not finite, or that has hardly risen and no longer moves.
+    `stuck` rows have a score that is not finite, or that has hardly risen and no longer moves, or
+    that is a rectifier's and no more than its silence.
     """
 
     pictures: Tensor
@@ -95,8 +96,8 @@ class Climber:
     ) -> Attempt:
         """One ascent of `picture`, a row per job, as `engine` (the config's) paces it.
 
-        `purpose` names the stream of the views' random numbers; `rescue` lets gradients through
-        the nearest activation function at first.
+        `purpose` names the stream of the views' random numbers; `rescue` lets gradients leak
+        through the nearest activation function.
         """
         context, config = self._context, self._context.config
         engine = engine or config.engine
@@ -109,22 +110,25 @@ class Climber:
 
         with self.network() as network:
 
-            def score(rgb: Tensor, step: int) -> Tensor:
-                climbing_out = rescue and step < RESCUE_SHARE * engine.steps
-                with network.straight_through() if climbing_out else contextlib.nullcontext():
-                    return objective.scores(network(rgb), per_view)
+            def score(rgb: Tensor) -> Tensor:
+                return objective.scores(network(rgb), per_view)
 
             with torch.no_grad():
                 start = network(picture.render())
             penalties = self._penalties(jobs, network)
-            trace = ascend(picture, score, views, penalties, engine, on_step)
+            with network.leaking() if rescue else contextlib.nullcontext():
+                trace = ascend(picture, score, views, penalties, engine, on_step)
+            resting = network.rests_at_zero() and len(objective.layers) == 1
             with torch.no_grad():
                 pictures = (picture.render() * 255).round() / 255
                 final = objective.scores(network(pictures), weights)
         initial = objective.scores(start, weights)
         spread = objective.spread(start, weights)
-        stuck = is_stuck(initial, final, trace, spread).tolist()
-        return Attempt(pictures, initial, final, trace.rows(), stuck)
+        stuck = is_stuck(initial, final, trace, spread)
+        if resting:
+            positive = (weights[0] >= 0).all(1)
+            stuck |= positive & (final <= FLAT * spread)
+        return Attempt(pictures, initial, final, trace.rows(), stuck.tolist())
 
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""

@@ -46,7 +46,7 @@ FRAME_DPI, FPS = 120, 8  # of the animation
 ONE_WAY = 0.3  # of the mean speed, left when all directions are averaged
 TURNING = 0.03  # 1/frame; less divergence or curl is not told
 UNDER = line_height(SMALL)
-ABOVE = 2 * UNDER + 0.03
+ABOVE = 3 * UNDER + 0.03
 
 STILL = (
     "Each kernel: above, its optimal clip (first, middle and last frame); below, texture, motion "
@@ -161,9 +161,10 @@ def animated(rows: Sequence[tuple[Run, Sequence[Clip]]]) -> Tensor:
 def _kernel(
     sheet: Sheet, x: float, y: float, side: float, wide: float, clip: Clip, moving: bool
 ) -> list[tuple[AxesImage, Rgb]]:
-    """One kernel's block: two lines of text over two rows of pictures, each with its label."""
+    """One kernel's block: three lines of text over two rows of pictures, each with its label."""
     sheet.text(x, y, unit_name(clip.unit), TEXT, within=wide)
-    sheet.text(x, y + UNDER + 0.01, _numbers(clip.unit), colour=PALE, within=wide)
+    for line, words in enumerate(_numbers(clip.unit), start=1):
+        sheet.text(x, y + line * UNDER + 0.01, words, colour=PALE, within=wide)
     optimal, moved = clip.optimal, clip.reconstruction
     t = optimal.shape[1]
     scale = f"≤ {clip.scale:g} px/fr"
@@ -187,8 +188,8 @@ def _kernel(
     return [(shown[label], frames) for label, frames in clips.items()]
 
 
-def _numbers(unit: Unit) -> str:
-    """Activation, the share kept, and how it moves: one way, or growing or turning."""
+def _numbers(unit: Unit) -> list[str]:
+    """Activation and the share kept; how it moves: one way, or growing or turning."""
     told = unit.metadata
     motion = told["motion"]
     kept = number(told["activations"]["reconstruction"])
@@ -203,7 +204,7 @@ def _numbers(unit: Unit) -> str:
         for short, name in (("div", "divergence"), ("curl", "curl"))
         if abs(motion[name]) >= TURNING
     ]
-    return f"a {number(told['activation']['final'])}, kept {kept}; {', '.join(moves)}"
+    return [f"a {number(told['activation']['final'])}, kept {kept}", ", ".join(moves)]
 
 
 def _legend(sheet: Sheet, y: float) -> None:

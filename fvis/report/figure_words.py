@@ -1,6 +1,6 @@
 """What figures say of runs and units, in words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fvis.report.figure_runs import Run, Unit
 from fvis.report.figure_sheet import number
@@ -50,15 +50,19 @@ def about(runs: Sequence[Run]) -> str:
 
 
 def _about(name: str, runs: Sequence[Run]) -> str:
-    units = [unit.metadata for run in runs for unit in run.units]
-    seeds, steps = ({str(told[key]) for told in units} for key in ("seed", "steps"))
+    seeds = sorted({unit.metadata["seed"] for run in runs for unit in run.units})
     weights: Mapping[str, str] = runs[0].record["model"]["weights"]
-    made = f"seed {_several(seeds)}, {_several(steps)} steps"
+    made = f"seed {' and '.join(map(str, seeds))}, {_steps(runs)}"
     method = runs[0].record["config"]["method"]
     if method.get("solver") == "factored":
         made += f", then {method['steps']} for texture and motion"
     return f"{name} (weights {weights['sha256'][:8]}): {made}"
 
 
-def _several(values: Iterable[str]) -> str:
-    return " and ".join(sorted(values))
+def _steps(runs: Sequence[Run]) -> str:
+    """The steps of the first layer and of those that took others: `160 steps, logits 480`."""
+    layers: dict[int, list[str]] = {}
+    for run in runs:
+        layers.setdefault(run.units[0].metadata["steps"], []).append(run.layer)
+    first, *others = layers
+    return ", ".join([f"{first} steps", *(f"{', '.join(layers[n])} {n}" for n in others)])

@@ -130,6 +130,25 @@ def test_a_sleeping_unit_is_rescued_and_a_dead_one_reported() -> None:
     assert plain.metadata["status"] == "ok"
 
 
+def test_a_unit_left_of_gelus_dip_is_climbed_to_what_it_responds_to() -> None:
+    given = context(layer="relu", units=[2, 3], steps=80)
+    given.config.transforms = TransformsConfig()
+    net = given.model.module
+    net.relu = nn.GELU()
+    with torch.no_grad():
+        net.conv.weight[2] -= net.conv.weight[2].mean()  # mid-grey gives the bias alone
+        net.conv.bias[2] = -1.5  # the dip is at -0.75: from here the way up leads to -infinity
+    given.config.method.rescue = False
+    silenced = solve(given)[0].metadata
+    assert silenced["status"] == "dead"
+    assert silenced["activation"]["initial"] < silenced["activation"]["final"] <= 0
+    given.config.method.rescue = True
+    rescued, plain = (result.metadata for result in solve(given))
+    assert rescued["status"] == "rescued"
+    assert rescued["activation"]["final"] > 0.1
+    assert plain["status"] == "ok"
+
+
 def test_repeats_of_a_unit_differ_more_with_the_diversity_term(tmp_path: Path) -> None:
     def similarity(diversity: float) -> float:
         given = context(layer="relu", units=2, repeats=3, diversity=diversity, steps=60)

@@ -181,6 +181,11 @@ def test_an_attack_that_failed_says_so(fake: Make) -> None:
     )
 
 
+def test_layers_that_took_other_steps_are_named(fake: Make) -> None:
+    runs = [read_run(fake(layer="logits" if n == 99 else "layer1", steps=n)) for n in (41, 99)]
+    assert "seed 7, 41 steps, logits 99." in " ".join(texts(layers(runs)))
+
+
 def test_a_dead_unit_is_called_dead(fake: Make) -> None:
     assert "unit 3 (dead)" in texts(outputs([read_run(fake(status="dead"))]))
 
