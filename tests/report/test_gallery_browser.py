@@ -83,6 +83,19 @@ def test_pictures_are_loaded_only_as_they_come_near(tmp_path: Path, browser: Bro
     browser.wait("document.querySelector('.card:last-child img').naturalWidth > 0")
 
 
+def test_small_pictures_are_shown_in_their_own_pixels(tmp_path: Path, browser: Browser) -> None:
+    run = write_run(tmp_path / "run", [image_unit(0), image_unit(1), clip_unit(2)])
+    (wide,) = run.glob("units/*-00001/image.png")
+    Image.open(wide).resize((224, 224)).save(wide)
+    browser.open(write_index([run], tmp_path / "index.html"))
+    browser.wait("document.querySelector('.card canvas')")
+    browser.wait("[...document.images].every(i => i.complete)")
+    drawn = "[...document.querySelectorAll('.card :is(img, canvas)')]"
+    told = "[i.naturalWidth ?? i.width, getComputedStyle(i).imageRendering]"
+    seen = sorted(browser.js(f"{drawn}.map(i => {told})"))
+    assert seen == [[32, "pixelated"]] * 3 + [[224, "auto"]]
+
+
 def test_clips_are_still_till_hovered_or_focused(clips: Path, browser: Browser) -> None:
     browser.open(clips)
     browser.wait("document.querySelector('.card:nth-child(3) canvas')")

@@ -158,5 +158,5 @@ if (tools) {
 history.scrollRestoration = "manual";
 window.addEventListener("hashchange", route);
 document.addEventListener("keydown", onKey);
-keepClipsStill();
+settlePictures();
 route();
