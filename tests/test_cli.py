@@ -80,7 +80,7 @@ def timm_run(fvis: Call, tmp_path_factory: pytest.TempPathFactory) -> Made:
     save_file(timm.create_model("test_vit").state_dict(), cwd / "W.safetensors")
     ran = fvis(
         "run", "model.source=timm", "model.name=test_vit", "model.pretrained=false",
-        "model.checkpoint=W.safetensors", "target.layer=blocks.1.mlp.act", "target.units=[5,17]",
+        "model.checkpoint=W.safetensors", "target.layer=blocks.1.mlp.act", "target.units=[5,16]",
         "method=activation_maximization", "engine.steps=20", "engine.seed=3",
         "hydra.run.dir=results/here", cwd=cwd,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def test_stdout_holds_the_folder_and_stderr_the_progress(timm_run: Made) -> None
 
 
 def test_every_path_of_the_contract_is_there_and_no_other(timm_run: Made) -> None:
-    units = ("blocks.1.mlp.act-00005", "blocks.1.mlp.act-00017")
+    units = ("blocks.1.mlp.act-00005", "blocks.1.mlp.act-00016")
     assert files(timm_run.folder) == {
         "index.html", "run.json", "fvis.log",
         ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml",
@@ -112,9 +112,9 @@ def test_the_picture_has_the_networks_size(timm_run: Made) -> None:
 
 
 def test_metadata_says_what_was_asked_and_reached(timm_run: Made) -> None:
-    unit = read(timm_run.folder / "units" / "blocks.1.mlp.act-00017" / "metadata.json")
+    unit = read(timm_run.folder / "units" / "blocks.1.mlp.act-00016" / "metadata.json")
     assert unit.keys() >= UNIT_KEYS
-    assert (unit["layer"], unit["unit"], unit["position"]) == ("blocks.1.mlp.act", 17, "mean")
+    assert (unit["layer"], unit["unit"], unit["position"]) == ("blocks.1.mlp.act", 16, "mean")
     assert (unit["method"], unit["seed"], unit["steps"]) == ("activation_maximization", 3, 20)
     assert unit["model"] == "test_vit"
     assert unit["status"] in ("ok", "rescued")
@@ -134,7 +134,7 @@ def test_the_final_activation_is_that_of_the_picture_on_disk(timm_run: Made) -> 
     seen: list[torch.Tensor] = []
     act = model.module.get_submodule("blocks.1.mlp.act")
     act.register_forward_hook(lambda *a: seen.append(a[2]))
-    for unit in (5, 17):
+    for unit in (5, 16):
         folder = timm_run.folder / "units" / f"blocks.1.mlp.act-{unit:05d}"
         rgb = torch.from_numpy(read_png(folder / "image.png"))[None]
         with torch.no_grad():
@@ -148,18 +148,18 @@ def test_the_run_records_config_versions_weights_and_device(timm_run: Made) -> N
     run = read(timm_run.folder / "run.json")
     assert run["status"] == "done"
     assert run["model"]["weights"]["sha256"] == sha256_of_file(timm_run.weights)
-    assert run["config"]["target"]["units"] == [5, 17]
+    assert run["config"]["target"]["units"] == [5, 16]
     assert run["config"]["engine"]["steps"] == 20
     assert run["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert run["versions"]["timm"] == timm.__version__
     assert run["timings"]["seconds"] > 0
     assert "cpu" in run["device"] or "cuda" in run["device"]
-    assert run["units"] == ["blocks.1.mlp.act-00005", "blocks.1.mlp.act-00017"]
+    assert run["units"] == ["blocks.1.mlp.act-00005", "blocks.1.mlp.act-00016"]
 
 
 def test_the_gallery_shows_every_unit(timm_run: Made) -> None:
     page = (timm_run.folder / "index.html").read_text()
-    for unit in ("00005", "00017"):
+    for unit in ("00005", "00016"):
         assert f'src="units/blocks.1.mlp.act-{unit}/image.png"' in page
 
 
@@ -173,11 +173,11 @@ def test_the_same_request_makes_the_same_pictures(timm_run: Made, forked_fvis: C
     overrides = [
         "model.source=timm", "model.name=test_vit", "model.pretrained=false",
         "model.checkpoint=W.safetensors", "target.layer=blocks.1.mlp.act", "engine.steps=20",
-        "engine.seed=3", "target.units=[17]", "hydra.run.dir=again",
+        "engine.seed=3", "target.units=[16]", "hydra.run.dir=again",
     ]  # fmt: skip
     ran = forked_fvis("run", *overrides, cwd=timm_run.cwd)
     assert ran.returncode == 0, ran.stderr
-    name = "units/blocks.1.mlp.act-00017/image.png"
+    name = "units/blocks.1.mlp.act-00016/image.png"
     with (
         Image.open(timm_run.folder / name) as one,
         Image.open(timm_run.cwd / "again" / name) as two,
