@@ -45,8 +45,10 @@ WHEEL = 0.62  # inches
 FRAME_DPI, FPS = 120, 8  # of the animation
 ONE_WAY = 0.3  # of the mean speed, left when all directions are averaged
 TURNING = 0.03  # 1/frame; less divergence or curl is not told
+MOVED = 0.1  # motion index; a unit that loses less when its clip stands prefers no direction
 UNDER = line_height(SMALL)
-ABOVE = 3 * UNDER + 0.03
+ABOVE = 3 * UNDER + 0.03  # a kernel's three lines
+SHARES = {"kept": "reconstruction", "still": "static", "reversed": "reversed"}
 
 STILL = (
     "Each kernel: above, its optimal clip (first, middle and last frame); below, texture, motion "
@@ -58,9 +60,10 @@ MOVING = (
     "below, texture and motion (brightest from the speed stated, in px/frame)."
 )
 LETTERS = (
-    "a: the activation of the optimal clip; kept: the share of it that the reconstruction has; "
-    "direction (0° right, 90° up) and speed along the clip's gradients where it moves one way, "
-    "else its mean speed; per frame, div: growth, curl: turn, above 0 clockwise."
+    "a: the activation of the optimal clip; kept: the share of it that the reconstruction has, and "
+    "what is left of it standing still and reversed; direction (0° right, 90° up) and speed along "
+    "the clip's gradients where it moves one way and the unit answers to that, else mean speed; "
+    "per frame, div: growth, curl: turn, above 0 clockwise."
 )
 
 
@@ -162,7 +165,8 @@ def _kernel(
     sheet: Sheet, x: float, y: float, side: float, wide: float, clip: Clip, moving: bool
 ) -> list[tuple[AxesImage, Rgb]]:
     """One kernel's block: three lines of text over two rows of pictures, each with its label."""
-    sheet.text(x, y, unit_name(clip.unit), TEXT, within=wide)
+    title = f"{unit_name(clip.unit)}: a {number(clip.unit.metadata['activation']['final'])}"
+    sheet.text(x, y, title, TEXT, within=wide)
     for line, words in enumerate(_numbers(clip.unit), start=1):
         sheet.text(x, y + line * UNDER + 0.01, words, colour=PALE, within=wide)
     optimal, moved = clip.optimal, clip.reconstruction
@@ -189,12 +193,14 @@ def _kernel(
 
 
 def _numbers(unit: Unit) -> list[str]:
-    """Activation and the share kept; how it moves: one way, or growing or turning."""
+    """The shares of the activation kept; how it moves: one way, or growing or turning."""
     told = unit.metadata
     motion = told["motion"]
-    kept = number(told["activations"]["reconstruction"])
+    shares = told["activations"]
+    kept = ", ".join(f"{word} {_share(shares[name])}" for word, name in SHARES.items())
     speed = float(np.hypot(*motion["normal_velocity"]))
     one_way = speed >= max(SMALLEST_SCALE, ONE_WAY * motion["speed"])
+    one_way &= (told["motion_index"] or 0) >= MOVED
     if motion["direction_deg"] is not None and one_way:
         moves = [f"{round(motion['direction_deg']) % 360}°", f"{speed:.2f} px/fr"]
     else:
@@ -204,7 +210,11 @@ def _numbers(unit: Unit) -> list[str]:
         for short, name in (("div", "divergence"), ("curl", "curl"))
         if abs(motion[name]) >= TURNING
     ]
-    return [f"a {number(told['activation']['final'])}, kept {kept}", ", ".join(moves)]
+    return [kept, ", ".join(moves)]
+
+
+def _share(value: float | None) -> str:
+    return number(value if value is None else round(value, 2))
 
 
 def _legend(sheet: Sheet, y: float) -> None:

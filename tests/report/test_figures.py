@@ -17,7 +17,7 @@ from fvis.errors import RequestError
 from fvis.report import figure_runs, figures
 from fvis.report.figure_clips import grid, read_clip, write_motion
 from fvis.report.figure_images import adversarial, comparison, layers, outputs
-from fvis.report.figure_runs import Run, carry_out, jobs_of, read_run
+from fvis.report.figure_runs import Run, Unit, carry_out, jobs_of, read_run
 from fvis.report.figure_sheet import DPI, SMALL, WIDTH, Sheet
 from tests.conftest import ROOT
 
@@ -86,8 +86,9 @@ def clips(fake: Make) -> Run:
         "velocity": [1.0, 0.0], "normal_velocity": [1.0, 0.0], "speed": 1.0,
         "direction_deg": 359.9, "divergence": 0.0, "curl": 0.125,
     }  # fmt: skip
-    activations = {"optimal": 1.0, "reconstruction": 0.875}
-    return read_run(fake("video", files=flow, motion=motion, activations=activations))
+    shares = {"optimal": 1.0, "reconstruction": 0.875, "static": -0.01, "reversed": 0.125}
+    told = {"motion": motion, "activations": shares, "motion_index": 1.0}
+    return read_run(fake("video", files=flow, **told))
 
 
 def texts(sheet: Sheet) -> list[str]:
@@ -193,11 +194,20 @@ def test_a_dead_unit_is_called_dead(fake: Make) -> None:
 def test_a_figure_of_clips_states_the_motion(clips: Run) -> None:
     sheet, _ = grid([(clips, [read_clip(unit) for unit in clips.units])])
     said = " ".join(texts(sheet))
-    for words in ("video", "layer1", "unit 3", "kept 0.875", "0°, 1.00 px/fr", "curl 0.12",
+    for words in ("video", "layer1", "unit 3: a 12.2", "0°, 1.00 px/fr", "curl 0.12",
+                  "kept 0.88, still \N{MINUS SIGN}0.01, reversed 0.12",
                   "seed 7", "41 steps", "frame 1", "frame 3", "frame 5", "≤ 1 px/fr"):  # fmt: skip
         assert words in said
     assert len(sheet.figure.axes) == 2 * 6 + 1
     assert_legible(sheet)
+
+
+def test_a_unit_that_a_standing_clip_excites_as_well_has_no_direction(clips: Run) -> None:
+    told = {**clips.units[0].metadata, "motion_index": 0.05}
+    still = Unit(clips.units[0].folder, told)
+    said = texts(grid([(clips, [read_clip(still)])])[0])
+    assert "1.00 px/fr, curl 0.12" in said
+    assert not any("°, 1.00 px/fr" in text for text in said)
 
 
 def test_the_reconstruction_is_the_texture_moved(clips: Run) -> None:
