@@ -50,6 +50,7 @@ class ModelConfig:
     checkpoint: str | None = None
     factory: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    classes: Any = None
     input: InputConfig = field(default_factory=InputConfig)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from fvis.errors import RequestError, unknown
 from fvis.models import checkpoints
 from fvis.models.base import Model, Preprocessing
+from fvis.models.layers import LOGITS, survey
 from fvis.models.sources.base import SOURCES, Network
 from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
 from fvis.schema import InputConfig, ModelConfig
@@ -39,7 +40,27 @@ def _model(
     config: ModelConfig, network: Network, module: nn.Module, sha256: str, hashed: str
 ) -> Model:
     preprocessing = override(network.preprocessing, config.input)
-    return Model(module, shown_name(config), preprocessing, network.classes, sha256, hashed)
+    model = Model(module, shown_name(config), preprocessing, network.classes, sha256, hashed)
+    if config.classes is None:
+        return model
+    lines = config.classes if isinstance(config.classes, list) else _lines(str(config.classes))
+    return _named(model, lines)
+
+
+def _named(model: Model, classes: Sequence[Any]) -> Model:
+    """`model` with names of its outputs, one for each; raises `RequestError` for more or fewer."""
+    outputs = survey(model)[LOGITS].units
+    if outputs not in (None, len(classes)):
+        raise RequestError(f"{model.name} has {outputs} outputs; {len(classes)} names are given")
+    return dataclasses.replace(model, classes=tuple(map(str, classes)))
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise RequestError(f"model.classes: {file!r} cannot be read: {reason}") from None
 
 
 def wrap(
@@ -62,14 +83,15 @@ def wrap(
     else:
         size = (config.height, config.width, config.frames)
         preprocessing = Preprocessing(*size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return Model(
+    model = Model(
         module=module,
         name=type(module).__name__,
         preprocessing=override(preprocessing, config),
-        classes=None if classes is None else tuple(classes),
+        classes=None,
         sha256=checkpoints.sha256_of_state(module),
         hashed="state_dict",
     )
+    return model if classes is None else _named(model, classes)
 
 
 def shown_name(config: ModelConfig) -> str:

@@ -1,5 +1,6 @@
 """Networks come from four sources, are fed as their libraries say, and get their weights."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,31 @@ def test_a_users_file_builds_with_its_arguments(factory: str) -> None:
     assert model.preprocessing.shape == (3, 20, 24)
     assert model.preprocessing.mean == (0.0, 0.0, 0.0)
     assert model.preprocessing.std == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_outputs_are_called_as_the_user_says(factory: str, tmp_path: Path, from_file: bool) -> None:
+    names = ["café, coffee house", "dog", "7"]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    given = made(factory)
+    given.classes = str(tmp_path / "names.txt") if from_file else names
+    assert load(given).classes == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (["one", "two"], "net.py:build has 3 outputs; 2 names are given"),
+        ("nowhere.txt", "model.classes: 'nowhere.txt' cannot be read: No such file or directory"),
+    ],
+)
+def test_names_that_are_not_one_for_each_output_are_refused(
+    factory: str, classes: object, said: str
+) -> None:
+    given = made(factory)
+    given.classes = classes
+    with pytest.raises(RequestError, match=re.escape(said)):
+        load(given)
 
 
 def test_a_factory_may_load_its_own_weights(factory: str, tmp_path: Path) -> None:
