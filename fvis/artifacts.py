@@ -139,8 +139,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8 text."""
-    write_bytes(path, text.encode())
+    """UTF-8 text; what of a file's name is none is escaped, in JSON so that it reads back."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -60,8 +60,9 @@ def ascend(
 
     `score(views)` gives one number per view (B * views,), from that view alone. Every row's
     score gradient to its picture is scaled to length 1 and each penalty's to its `weight`, so
-    settings mean the same on every network, and at every step whatever the view. The loop never
-    waits for the device, except where `on_step` reads the trace.
+    settings mean the same on every network, and at every step whatever the view; one that is not
+    finite moves nothing. The loop never waits for the device, except where `on_step` reads the
+    trace.
     """
     # Rows' gradients have length 1 below, so Adam's epsilon can be out of the way.
     b0, b1 = engine.betas
@@ -85,7 +86,8 @@ def ascend(
         by_view = score(views(leaf, step))
         scores = by_view.view(len(leaf), views.views).mean(1)
         (uphill,) = torch.autograd.grad(scores.sum(), leaf)
-        uphill = uphill / _lengths(uphill).clamp_min(TINY)
+        lengths = _lengths(uphill)
+        uphill = torch.where(lengths.isfinite(), uphill / lengths.clamp_min(TINY), 0)
         downhill = [_balanced(penalty, leaf) for penalty in penalties]
         rgb.backward(sum(downhill, start=-uphill))
         optimizer.step()

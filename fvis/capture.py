@@ -5,9 +5,10 @@ this module's own hooks; hooks of others are never touched.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations
@@ -17,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, pick
+from fvis.streams import stream
 
 # Functions that go to zero, however far their input sinks, and grow without it.
 RESTING_AT_ZERO: tuple[type[nn.Module], ...] = (
@@ -30,6 +32,14 @@ RECTIFIERS: tuple[type[nn.Module], ...] = (
 
 class _Reached(Exception):  # noqa: N818  # no error: how a forward pass is cut short
     """Every layer that is read has been computed."""
+
+
+class _Nearest(NamedTuple):
+    """The last activation function of a pass, how often it runs, and whether its output is read."""
+
+    module: nn.Module
+    calls: int
+    is_read: bool
 
 
 class Network:
@@ -56,7 +66,7 @@ class Network:
         self._trainable: list[nn.Parameter] = []
         self._calls: list[int] = []
         self._captured: dict[int, Tensor] = {}
-        self._nearest: list[tuple[nn.Module, bool]] | None = None
+        self._nearest: list[_Nearest] | None = None
 
     def __enter__(self) -> "Network":
         module = self._model.module
@@ -117,9 +127,9 @@ class Network:
         if nearest is None:
             yield
             return
-        activation, _ = nearest
+        activation, calls, _ = nearest
         in_place = getattr(activation, "inplace", False)
-        handle = activation.register_forward_hook(_leak, prepend=True)
+        handle = activation.register_forward_hook(_leak(calls), prepend=True)
         try:
             if in_place:
                 # The hook needs the input as it was. (Modules' attributes are typed as tensors.)
@@ -137,30 +147,36 @@ class Network:
         gradient points away from what the unit responds to.
         """
         nearest = self._nearest_activation()
-        return nearest is not None and nearest[1] and isinstance(nearest[0], RESTING_AT_ZERO)
+        return (
+            nearest is not None and nearest.is_read and isinstance(nearest.module, RESTING_AT_ZERO)
+        )
 
-    def _nearest_activation(self) -> tuple[nn.Module, bool] | None:
-        """The last activation function that a forward pass runs, and whether it makes the output.
-
-        None where a pass runs none before it stops.
-        """
+    def _nearest_activation(self) -> _Nearest | None:
+        """The last activation function that a forward pass runs; None where it runs none."""
         if self._nearest is None:
-            ran: list[tuple[nn.Module, Tensor]] = []
+            ran: list[nn.Module] = []
+            last: list[Tensor] = []
+
+            def note(module: nn.Module, args: Any, value: Tensor) -> None:
+                ran.append(module)
+                last[:] = [value.detach().clone()]  # what runs on may change it in place
+
             active = [m for m in self._model.module.modules() if isinstance(m, RECTIFIERS)]
             # Before the hook that stops the pass, which may be on the very same module.
-            handles = [
-                m.register_forward_hook(lambda m, _, out: ran.append((m, out)), prepend=True)
-                for m in active
-            ]
+            handles = [m.register_forward_hook(note, prepend=True) for m in active]
             device = next((p.device for p in self._model.module.parameters()), None)
+            noise = torch.rand(1, *self._model.preprocessing.shape, generator=stream("nearest"))
             try:
                 with torch.no_grad():
-                    grey = torch.full((1, *self._model.preprocessing.shape), 0.5, device=device)
-                    *_, read = self(grey)
+                    *_, read = self(noise.to(device))
             finally:
                 for handle in handles:
                     handle.remove()
-            self._nearest = [(m, torch.equal(out.float(), read)) for m, out in ran[-1:]]
+            if last:
+                same = torch.equal(last[0].float(), read) and bool(read.any())
+                self._nearest = [_Nearest(ran[-1], ran.count(ran[-1]), same)]
+            else:
+                self._nearest = []
         return self._nearest[0] if self._nearest else None
 
     def _hook(self, index: int, layer: Layer) -> Any:
@@ -180,8 +196,16 @@ class Network:
         return capture
 
 
-def _leak(module: nn.Module, args: tuple[Any, ...], value: Tensor) -> Tensor:
-    source: Tensor = args[0]
-    still = source.detach()
-    leaked = value.detach() + (source - still) / (2 + 2 * still.abs())
-    return torch.where(value > 0, value, leaked)
+def _leak(calls: int) -> Any:
+    """A hook for a module that a pass runs so often: its last call leaks."""
+    call = itertools.count(1)
+
+    def leak(module: nn.Module, args: tuple[Any, ...], value: Tensor) -> Tensor | None:
+        if next(call) % calls:
+            return None
+        source: Tensor = args[0]
+        still = source.detach()
+        leaked = value.detach() + (source - still) / (2 + 2 * still.abs())
+        return torch.where(value > 0, value, leaked)
+
+    return leak

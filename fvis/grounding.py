@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.schema import GroundingConfig
+from fvis.streams import stream
 from fvis.targets import Objective, maps, token_grid
 
 BATCH = 16  # photographs at once
@@ -61,7 +63,7 @@ class Patch:
 def survey(
     config: GroundingConfig, model: Model, objective: Objective, network: Network
 ) -> Natural:
-    """What the config's photographs excite, computed once per model, layer, position and folder.
+    """What the config's photographs excite, computed once per network, layer, position and folder.
 
     `network` is entered here. Raises `RequestError` for no photograph, a network of clips, and a
     target that is no unit of a layer.
@@ -71,20 +73,27 @@ def survey(
     if any(not isinstance(target.unit, int) for target in objective.targets):
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
-    place = _directory(config) / f"{_key(model, objective, files)}.npz"
-    if place.is_file():
-        return _load(place, objective, model)
+    place = _directory(config) / f"{_key(model, objective, network, files)}.npz"
+    try:
+        return _load(place, files, _grid(objective, model))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        logger.warning("grounding: the cache's %s is not read: %s", place, error)
     natural = _measure(model, objective, network, files)
     arrays = {key: getattr(natural, key).numpy() for key in ("scores", "peaks", "places")}
-    arrays["files"] = np.array([str(file) for file in natural.files])
-    write_npz(place, arrays)
+    arrays["read"] = np.array([file in natural.files for file in files])
+    try:
+        write_npz(place, arrays)
+    except OSError as error:
+        logger.warning("grounding: %s is not written: %s", place, error)
     return natural
 
 
 def _measure(
     model: Model, objective: Objective, network: Network, files: Sequence[Path]
 ) -> Natural:
-    device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
+    device = _device(model)
     readable: list[Path] = []
     scores, peaks, places = [], [], []
     with network, torch.no_grad():
@@ -94,9 +103,11 @@ def _measure(
                 continue
             readable += some
             (output,) = network(torch.stack(list(some.values())).to(device))
-            values = maps(objective.layers[0], output)
-            peak, place = values.view(*values.shape[:2], -1).max(2)
-            scores.append(objective.values([output])[0].cpu())
+            score = objective.values([output])[0]
+            nowhere = objective.position == "cls"
+            values = score if nowhere else maps(objective.layers[0], output)
+            peak, place = values.reshape(*values.shape[:2], -1).max(2)
+            scores.append(score.cpu())
             peaks.append(peak.cpu())
             places.append(place.int().cpu())
     if not readable:
@@ -118,6 +129,8 @@ def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:
 
 def _grid(objective: Objective, model: Model) -> tuple[int, int]:
     layer = objective.layers[0]
+    if objective.position == "cls":
+        return 1, 1
     sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
     if "N" in layer.axes:
         sizes = token_grid(layer, sizes[0] - layer.prefix, model)
@@ -174,16 +187,17 @@ def told(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) ->
 def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:
     """A picture (3, H, W), and at its right the patches in a square grid as high as it is."""
     h, w = rgb.shape[1:]
-    across = math.ceil(math.sqrt(len(patches)))
-    height, width = ((side - (across - 1) * GAP) // across for side in (h, w))
+    across = min(math.ceil(math.sqrt(len(patches))), h, w)
+    gap = GAP if min(h, w) > 2 * across * GAP else 0
+    height, width = ((side - (across - 1) * gap) // across for side in (h, w))
     sheet = torch.ones(3, h, 2 * w + 2 * GAP)
     sheet[:, :, :w] = rgb.cpu()
-    for place, patch in enumerate(patches):
+    for place, patch in enumerate(patches[: across**2]):
         x, y, wide, high = patch.box
         cut = photographs.load(patch.file, model.preprocessing)[None, :, y : y + high, x : x + wide]
         tile = functional.interpolate(cut, (height, width), mode="bicubic", antialias=True)[0]
-        top = place // across * (height + GAP)
-        left = w + 2 * GAP + place % across * (width + GAP)
+        top = place // across * (height + gap)
+        left = w + 2 * GAP + place % across * (width + gap)
         sheet[:, top : top + height, left : left + width] = tile.clamp(0, 1)
     return sheet
 
@@ -195,16 +209,32 @@ def _directory(config: GroundingConfig) -> Path:
     return Path(base).expanduser() / "fvis" / "grounding"
 
 
-def _key(model: Model, objective: Objective, files: Sequence[Path]) -> str:
-    """Of all that the numbers depend on: weights, input, layer, position, and the files' state."""
+def _key(model: Model, objective: Objective, network: Network, files: Sequence[Path]) -> str:
+    """Of all that the numbers depend on: input, layer, position, the files' state, the network.
+
+    Which is known by what the layer makes of a fixed picture: the same weights may be run
+    differently, by another code, precision or hook.
+    """
     states = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     layer, where = objective.layers[0], (objective.position, objective.indices)
-    parts = (model.name, model.sha256, model.preprocessing, layer, where, states)
+    noise = torch.rand(1, *model.preprocessing.shape, generator=stream("grounding"))
+    with network, torch.no_grad():
+        (made,) = network(noise.to(_device(model)))
+    fingerprint = hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
+    parts = (model.name, model.sha256, model.preprocessing, layer, where, fingerprint, states)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _load(place: Path, objective: Objective, model: Model) -> Natural:
+def _device(model: Model) -> torch.device:
+    return next((p.device for p in model.module.parameters()), torch.device("cpu"))
+
+
+def _load(place: Path, files: Sequence[Path], grid: tuple[int, int]) -> Natural:
     with np.load(place, allow_pickle=False) as content:
         arrays = {key: torch.from_numpy(content[key]) for key in ("scores", "peaks", "places")}
-        files = tuple(map(Path, content["files"]))
-    return Natural(files=files, grid=_grid(objective, model), **arrays)
+        read = content["read"].tolist()
+    for file, was_read in zip(files, read, strict=True):
+        if not was_read:
+            logger.warning("left out, as before: %s", file)
+    readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
+    return Natural(readable, grid=grid, **arrays)

@@ -214,7 +214,7 @@ def _describe_device(device: torch.device) -> str:
 @contextlib.contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """A context in which the package's messages also go to `path`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("fvis")
     package.addHandler(handler)

@@ -65,13 +65,18 @@ class Objective:
     def scores(self, outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         """One score per row (B,): the layers' outputs weighed by `weights()`."""
         pairs = zip(self.values(outputs), weights, strict=True)
-        return torch.stack([(values * weight).sum(1) for values, weight in pairs]).sum(0)
+        terms = [(values.masked_fill(weight == 0, 0) * weight).sum(1) for values, weight in pairs]
+        return torch.stack(terms).sum(0)
 
     def spread(self, outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-        """How far a score (B,) may be expected to vary: the units' spread in each row, weighed."""
+        """How far a score (B,) may be expected to vary: the units' spread in each row, weighed.
+
+        Units without a finite value, such as masked classes, do not count.
+        """
         pairs = zip(self.values(outputs), weights, strict=True)
-        spreads = [values.std(1, correction=0) * weight.norm(dim=1) for values, weight in pairs]
-        return torch.stack(spreads).sum(0)
+        return torch.stack([_spread(values) * weight.norm(dim=1) for values, weight in pairs]).sum(
+            0
+        )
 
 
 def resolve(config: TargetConfig, model: Model, seed: int) -> Objective:
@@ -121,6 +126,14 @@ def read(layer: Layer, output: Tensor, position: str, index: Index | None = None
             values = values.select(2, place)
         return values
     return values.flatten(2).mean(2)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """The standard deviation (B,) of the finite ones of values (B, C)."""
+    finite = values.isfinite()
+    count = finite.sum(1, keepdim=True).clamp_min(1)
+    mean = values.masked_fill(~finite, 0).sum(1, keepdim=True) / count
+    return ((values - mean).masked_fill(~finite, 0).square().sum(1) / count[:, 0]).sqrt()
 
 
 def maps(layer: Layer, output: Tensor) -> Tensor:

@@ -236,6 +236,12 @@ def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_name_that_is_no_text_reads_back_from_json(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    artifacts.write_json(tmp_path / "a.json", {"file": name})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"file": name}
+
+
 def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
     artifacts.write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(TypeError):

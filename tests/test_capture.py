@@ -187,6 +187,40 @@ def test_what_rests_at_zero_is_known(tail: list[nn.Module], resting: bool) -> No
         assert network.rests_at_zero() == resting
 
 
+class Twice(nn.Module):
+    """An activation function that runs twice; what it makes last is changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.GELU()
+        self.shift = 0.0
+        self.end = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.act(self.act(x) - 2)
+        y += self.shift
+        return self.end(y)
+
+
+def test_only_the_last_call_of_an_activation_leaks() -> None:
+    x = torch.full((1, 3, 8, 8), -4.0).requires_grad_(True)
+    with open_network(Twice(), "end") as network, network.leaking():
+        for _ in range(2):  # passes
+            (value,) = network(x)
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+            (true,) = torch.autograd.grad(nn.functional.gelu(x).sum(), x)
+            last = 0.5 / (1 - (nn.functional.gelu(x) - 2))
+            torch.testing.assert_close(gradient, (last * true).detach())
+
+
+def test_what_is_changed_in_place_after_an_activation_does_not_rest_at_zero() -> None:
+    module = Twice()
+    for shift in (0.0, 1.0):
+        module.shift = shift
+        with open_network(module, "end") as network:
+            assert network.rests_at_zero() == (shift == 0)
+
+
 def test_timm_vit_at_224_px_is_read_as_tokens() -> None:
     module = timm.create_model("vit_tiny_patch16_224", depth=2)
     model = model_of(module, Preprocessing(224, 224, None, (0.5,) * 3, (0.5,) * 3))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -108,6 +109,78 @@ def test_what_was_measured_once_is_read_back(
     (images / "green.png").unlink()
     changed = surveyed(images, tmp_path / "cache", layer="pool")
     assert len(changed.files) == 3
+
+
+def test_the_same_weights_run_differently_are_measured_anew(tmp_path: Path) -> None:
+    images, cache = folder_of_spots(tmp_path / "spots"), tmp_path / "cache"
+    first = surveyed(images, cache, layer="pool")
+    given = model()
+    given.module.pool = nn.Sequential(given.module.pool, nn.Hardtanh(-0.5, 0.5))
+    given.module.pool.register_forward_hook(lambda module, args, value: value / 2)
+    objective = objective_of(given, layer="logits")
+    config = GroundingConfig(images=str(images), cache=str(cache))
+    hooked = grounding.survey(config, given, objective, Network(given, objective.layers))
+    again = surveyed(images, cache, layer="logits")
+    assert hooked.scores.max() < 0.6 * again.scores.max()
+    assert first.files == again.files
+
+
+def test_the_cache_serves_a_folder_however_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = folder_of_spots(tmp_path / "spots")
+    monkeypatch.chdir(tmp_path)
+    surveyed(Path("spots"), tmp_path / "cache", layer="pool")
+    monkeypatch.chdir("/")
+    again = surveyed(images, tmp_path / "cache", layer="pool")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert all(file.is_file() for file in again.files)
+
+
+def test_a_cache_that_cannot_be_used_is_only_slower(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, cache = folder_of_spots(tmp_path / "spots"), tmp_path / "cache"
+    first = surveyed(images, cache, layer="pool")
+    (file,) = cache.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(surveyed(images, cache, layer="pool").scores, first.scores)
+    (tmp_path / "file").touch()
+    assert torch.equal(surveyed(images, tmp_path / "file", layer="pool").scores, first.scores)
+    assert "is not read" in caplog.text
+    assert "is not written" in caplog.text
+
+
+def test_what_was_left_out_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = folder_of_spots(tmp_path / "spots")
+    (images / "a-text.png").write_text("no picture")
+    first = surveyed(images, tmp_path / "cache", layer="pool")
+    caplog.clear()
+    assert surveyed(images, tmp_path / "cache", layer="pool").files == first.files
+    assert "a-text.png" in caplog.text
+
+
+def test_a_class_token_is_nowhere_in_a_photograph(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = timm.create_model("test_vit", img_size=SIDE).eval()
+    plain = Preprocessing(SIDE, SIDE, None, (0.0,) * 3, (1.0,) * 3)
+    given = Model(module, "vit", plain, None, "hash", "")
+    objective = objective_of(given, layer="blocks.1", position="cls", units=3)
+    config = GroundingConfig(
+        images=str(folder_of_spots(tmp_path / "spots")), cache=str(tmp_path / "cache")
+    )
+    natural = grounding.survey(config, given, objective, Network(given, objective.layers))
+    (first,) = grounding.strongest(natural, 3, 1, (SIDE, SIDE))
+    assert first.box == (0, 0, SIDE, SIDE)
+    assert first.activation == natural.scores[:, 3].max()
+
+
+def test_a_hundred_patches_fit_beside_a_picture_of_any_size(tmp_path: Path) -> None:
+    images = folder_of_spots(tmp_path / "spots")
+    patches = [grounding.Patch(images / "green.png", 1.0, (0, 0, 8, 8))] * 100
+    for side in (4, 16, 32):
+        sheet = grounding.beside(torch.zeros(3, side, side), patches, model())
+        assert sheet.shape == (3, side, 2 * side + 2 * grounding.GAP)
 
 
 def test_bad_photographs_are_left_out_and_none_is_an_error(tmp_path: Path) -> None:

@@ -70,6 +70,18 @@ def test_each_row_is_scored_by_its_own_unit() -> None:
     assert objective.scores([output], weights).tolist() == [output[0, 3], output[1, 1]]
 
 
+def test_a_masked_unit_leaves_the_others_their_scores() -> None:
+    objective = resolve(TargetConfig(layer="logits", units=[3, 1]), net(), 0)
+    output = torch.tensor([[-torch.inf, 1.0, 3.0, 5.0]]).repeat(2, 1).requires_grad_(True)
+    weights = objective.weights(objective.targets, torch.device("cpu"))
+    scores = objective.scores([output], weights)
+    assert scores.tolist() == [5, 1]
+    (gradient,) = torch.autograd.grad(scores.sum(), output)
+    assert gradient.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
+    expected = torch.tensor([1.0, 3.0, 5.0]).std(correction=0)
+    torch.testing.assert_close(objective.spread([output], weights), expected.repeat(2))
+
+
 def test_a_joint_target_is_the_weighted_sum_over_layers() -> None:
     joint = [{"unit": 2, "weight": 2.0}, {"layer": "0", "unit": 5, "weight": -0.5}]
     objective = resolve(TargetConfig(layer="logits", joint=joint), net(), 0)

@@ -148,7 +148,7 @@ class TextureMotion:
             )
             for b in range(len(jobs))
         ]
-        return responses, gradient.abs().sum(1)
+        return responses, gradient.nan_to_num(0, 0, 0).abs().sum(1)
 
     def _result(self, job: Target, found: Finding) -> Result:
         activations = found.responses.activations

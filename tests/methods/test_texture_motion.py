@@ -150,6 +150,17 @@ def test_fractions_of_a_response_that_is_none_are_no_numbers() -> None:
     assert math.isfinite(result.metadata["motion"]["speed"])
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_unit_that_is_never_finite_is_dead_and_ends_nothing(solver: str) -> None:
+    given = context(solver, units=[0, 3])
+    with torch.no_grad():
+        given.model.module.head.bias[0] = -torch.inf
+    masked, plain = (result.metadata for result in solve(given))
+    assert masked["status"] == "dead"
+    assert plain["status"] == "ok"
+    assert math.isfinite(plain["motion"]["speed"])
+
+
 def test_what_it_becomes_is_told_of_logits_alone() -> None:
     (hidden,) = solve(context(layer="conv", units=4))
     assert "becomes" not in hidden.metadata
