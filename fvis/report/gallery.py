@@ -67,24 +67,25 @@ def read_units(run: Path, base: Path) -> list[dict[str, Any]]:
     again or None, and `outcome`: its status and, of an attack, success or failed.
     """
     origin = read_origin(run)
-    config = _mapping(_read_json(run / "run.json").get("config"))
+    content = _read_json(run / "run.json")
+    config = _mapping(content.get("config"))
     units = []
-    for file in sorted((run / "units").glob("*/metadata.json")):
-        metadata = _read_json(file)
-        files = _files(metadata, file.parent)
+    for place in _unit_folders(run, content):
+        metadata = _read_json(place / "metadata.json")
+        files = _files(metadata, place)
         pictures = sorted((f for f in files if f.lower().endswith(PICTURES)), key=_place)
-        folder = _link(file.parent, base)
+        folder = _link(place, base)
         shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
         compared = shown == "adversarial.png" and "clean.png" in pictures
         activation = _mapping(metadata.get("activation"))
         unit = {
-            "name": _text(file.parent.name),
+            "name": _text(place.name),
             "folder": folder,
             "picture": shown and f"{folder}/{_quote(shown)}",
             "alternate": f"{folder}/clean.png" if compared else None,
             "moves": bool(shown and shown.lower().endswith(".gif")),
             "label": _label(metadata),
-            "alt": _alt(metadata, file.parent.name, shown or ""),
+            "alt": _alt(metadata, place.name, shown or ""),
             "pictures": [_file(f) for f in pictures],
             "files": [_file(f) for f in files if f not in pictures] + [_file("metadata.json")],
             "command": origin and command(origin, config, metadata),
@@ -103,6 +104,18 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not finite"
     return f"{value:.4g}"
+
+
+def _unit_folders(run: Path, content: Mapping[str, Any]) -> list[Path]:
+    """The units' folders, by name: those of `run.json` if the run is done, else all there are.
+
+    A run that is done may have been carried out in an earlier one's folder.
+    """
+    folders = sorted(file.parent for file in (run / "units").glob("[!.]*/metadata.json"))
+    listed = content.get("units")
+    if content.get("status") != "done" or not isinstance(listed, list):
+        return folders
+    return [folder for folder in folders if folder.name in listed]
 
 
 def _run_names(runs: Sequence[Path], base: Path) -> list[str]:

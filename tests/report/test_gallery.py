@@ -141,6 +141,21 @@ def test_a_file_outside_the_units_folder_is_not_linked(tmp_path: Path) -> None:
     assert [file["name"] for file in unit["files"]] == ["metadata.json"]
 
 
+def test_a_run_that_is_done_shows_no_units_of_an_earlier_one_in_its_folder(tmp_path: Path) -> None:
+    units = [image_unit(1), image_unit(2)]
+    run = write_run(tmp_path / "a", units, units=["layer2-00001"])
+    assert [unit["name"] for unit in read_units(run, tmp_path)] == ["layer2-00001"]
+    for status in ("running", "interrupted"):
+        (run / "run.json").write_text(json.dumps({"status": status, "units": []}))
+        assert len(read_units(run, tmp_path)) == 2
+
+
+def test_a_unit_that_is_being_written_is_not_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [image_unit(1)], status="running")
+    write_unit(run / "units" / ".tmpx", image_unit(2))
+    assert [unit["name"] for unit in read_units(run, tmp_path)] == ["layer2-00001"]
+
+
 def test_a_run_says_what_it_was(tmp_path: Path) -> None:
     text = page_of(write_run(tmp_path / "the run", [image_unit(0)], status="interrupted")).text
     for part in ("the run", "interrupted", "resnet50", "abababababab", "12.5 s", "not a picture"):
