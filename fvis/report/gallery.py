@@ -158,7 +158,8 @@ def _choices(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, Counter[str]] = {key: Counter() for key in ("run", "model", "layer", "status")}
     for unit in units:
         for key in ("model", "layer"):
-            found[key][str(unit["metadata"].get(key, ""))] += 1
+            if unit["metadata"].get(key):
+                found[key][str(unit["metadata"][key])] += 1
         found["run"][unit["run"]] += 1
         found["status"].update(unit["outcome"])
     return [
@@ -212,11 +213,12 @@ def _outcome(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _files(metadata: Mapping[str, Any], folder: Path) -> list[str]:
-    """The names of a unit's files; those that lie there where the metadata does not say."""
+    """The names of a unit's files that lie there; all of them where the metadata names none."""
+    there = {file.name for file in folder.iterdir() if file.is_file()} - {"metadata.json"}
     named = metadata.get("files")
     if not isinstance(named, list):
-        named = [f.name for f in folder.iterdir() if f.is_file() and f.name != "metadata.json"]
-    return sorted(f for f in named if isinstance(f, str) and Path(f).name == f)
+        return sorted(there)
+    return sorted(there.intersection(name for name in named if isinstance(name, str)))
 
 
 def _place(name: str) -> tuple[bool, int, str]:
