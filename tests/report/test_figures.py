@@ -13,11 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from omegaconf import OmegaConf
 from PIL import Image, ImageSequence
 
+from fvis import models
 from fvis.errors import RequestError
+from fvis.models.checkpoints import sha256_of_file
 from fvis.report import figure_runs, figures
 from fvis.report.figure_clips import grid, read_clip, write_motion
 from fvis.report.figure_images import adversarial, comparison, layers, outputs
-from fvis.report.figure_runs import Run, Unit, carry_out, jobs_of, read_run
+from fvis.report.figure_runs import Job, Run, Unit, carry_out, jobs_of, read_run
 from fvis.report.figure_sheet import DPI, SMALL, WIDTH, Sheet
 from tests.conftest import ROOT
 
@@ -286,31 +288,68 @@ def test_every_figure_is_of_a_known_kind_and_of_experiments_that_are_there() -> 
     assert set(EXPERIMENTS.glob("*/*.yaml")) <= used
 
 
-def test_a_finished_run_is_used_again_unless_the_experiment_changed(
-    fake: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = jobs_of("glyph_cnn_classes")[0]
-    folder = tmp_path / "runs" / job.name
-    folder.parent.mkdir()
-    fake("glyph_cnn", "logits").rename(folder)
-    record = json.loads((folder / "run.json").read_text())
-    config = asdict(job.config)
-    config["transforms"]["crop"] = [0.2, 1.0]  # left open in the experiment
-    (folder / "run.json").write_text(json.dumps(record | {"config": config}))
-    asked: list[list[str]] = []
+Finish = Callable[[Job, str, Mapping[str, Any]], None]
+
+
+@pytest.fixture
+def finish(fake: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
+    """Puts a job's finished run in place: its weights' SHA-256 and config; none other is made."""
+
+    def write(job: Job, sha256: str, config: Mapping[str, Any]) -> None:
+        folder = tmp_path / "runs" / job.name
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            fake().rename(folder)
+        record = json.loads((folder / "run.json").read_text())
+        record |= {"config": config, "model": {"name": "net", "weights": {"sha256": sha256}}}
+        (folder / "run.json").write_text(json.dumps(record))
 
     def refuse(command: list[str], **_: object) -> Any:
-        asked.append(command)
-        raise RequestError("ran")
+        raise RequestError(" ".join(command))
 
     monkeypatch.setattr(figure_runs.subprocess, "run", refuse)
+    return write
+
+
+def test_a_finished_run_is_used_again_unless_the_experiment_changed(
+    finish: Finish, tmp_path: Path
+) -> None:
+    job = jobs_of("glyph_cnn_classes")[0]
+    sha256 = models.load(job.config.model).sha256
+    config = asdict(job.config)
+    config["transforms"]["crop"] = [0.2, 1.0]  # left open in the experiment
+    finish(job, sha256, config)
     assert len(carry_out(job, tmp_path / "runs").units) == 2
-    assert not asked
-    config["engine"]["steps"] += 1
-    (folder / "run.json").write_text(json.dumps(record | {"config": config}))
-    with pytest.raises(RequestError, match="ran"):
+    for section, key, value in (
+        ("engine", "steps", config["engine"]["steps"] + 1),
+        ("target", "direction", "d.npy"),  # None in the experiment, and not left open
+        ("model", "kwargs", {"width": 2}),
+    ):
+        finish(job, sha256, {**config, section: {**config[section], key: value}})
+        with pytest.raises(RequestError, match="run experiment=glyph_cnn_classes"):
+            carry_out(job, tmp_path / "runs")
+
+
+def test_a_finished_run_is_not_used_again_after_its_checkpoint_was_replaced(
+    finish: Finish, weights: Path, tmp_path: Path
+) -> None:
+    file = weights / "r3d_18.pth"
+    file.write_bytes(b"old")
+    job = jobs_of("papers/li2025_r3d_18", weights)[0]
+    finish(job, sha256_of_file(file), asdict(job.config))
+    assert carry_out(job, tmp_path / "runs").units
+    file.write_bytes(b"new")
+    with pytest.raises(RequestError, match="run experiment=papers/li2025_r3d_18"):
         carry_out(job, tmp_path / "runs")
-    assert "experiment=glyph_cnn_classes" in asked[0]
+
+
+def test_a_finished_run_is_not_used_again_after_its_network_was_trained_anew(
+    finish: Finish, tmp_path: Path
+) -> None:
+    job = jobs_of("glyph_cnn_classes")[0]
+    finish(job, "0123456789abcdef", asdict(job.config))
+    with pytest.raises(RequestError, match="run experiment=glyph_cnn_classes"):
+        carry_out(job, tmp_path / "runs")
 
 
 def test_a_hubs_network_is_read_from_the_folder_of_weights(weights: Path) -> None:
