@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -184,6 +185,17 @@ def test_an_attack_that_failed_says_so(fake: Make) -> None:
     )
 
 
+def test_an_attack_whose_numbers_are_not_finite_says_so(fake: Make) -> None:
+    told = {
+        "clean": [["cat", None]], "adversarial": [["cat", None]], "success": False,
+        "linf": None, "ssim": None, "amplification": None,
+        "activation": {"initial": None, "final": None},
+    }  # fmt: skip
+    sheet = adversarial([read_run(fake(**told))])
+    assert {"n/a", "a n/a", "SSIM n/a", "\N{MULTIPLICATION SIGN} n/a"} <= set(texts(sheet))
+    assert_legible(sheet)
+
+
 def test_layers_that_took_other_steps_are_named(fake: Make) -> None:
     runs = [read_run(fake(layer="logits" if n == 99 else "layer1", steps=n)) for n in (41, 99)]
     assert "seed 7, 41 steps, logits 99." in " ".join(texts(layers(runs)))
@@ -210,6 +222,24 @@ def test_a_unit_that_a_standing_clip_excites_as_well_has_no_direction(clips: Run
     said = texts(grid([(clips, [read_clip(still)])])[0])
     assert "1.00 px/fr, curl 0.12" in said
     assert not any("°, 1.00 px/fr" in text for text in said)
+
+
+def test_a_motion_whose_numbers_are_not_finite_is_not_available(clips: Run) -> None:
+    told = dict(clips.units[0].metadata)
+    told["motion"] = dict.fromkeys(told["motion"]) | {"normal_velocity": [None, None]}
+    told |= {"activations": dict.fromkeys(told["activations"]), "motion_index": None}
+    sheet, _ = grid([(clips, [read_clip(Unit(clips.units[0].folder, told))])])
+    assert {"speed n/a", "kept n/a, still n/a, reversed n/a"} <= set(texts(sheet))
+    assert_legible(sheet)
+
+
+@pytest.mark.parametrize("name", ["speed", "divergence", "curl", "normal_velocity"])
+def test_one_number_that_is_not_finite_leaves_the_others(clips: Run, name: str) -> None:
+    told = clips.units[0].metadata
+    told = {**told, "motion": {**told["motion"], name: None}}
+    said = texts(grid([(clips, [read_clip(Unit(clips.units[0].folder, told))])])[0])
+    shown = {"curl": "0°, 1.00 px/fr", "normal_velocity": "1.00 px/fr, curl 0.12"}
+    assert shown.get(name, "0°, 1.00 px/fr, curl 0.12") in said
 
 
 def test_the_reconstruction_is_the_texture_moved(clips: Run) -> None:
@@ -370,3 +400,29 @@ def test_figures_whose_weights_are_absent_are_left_out_in_one_line(
     monkeypatch.delenv("FVIS_WEIGHTS")
     assert figures.main(["local"]) == 2
     assert "FVIS_WEIGHTS" in capsys.readouterr().err
+
+
+def test_a_figure_that_fails_is_left_out_in_one_line_and_the_next_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    faults = iter([None, KeyError("motion"), RequestError("two\nlines")])
+
+    def carry_out(job: Job, runs: Path) -> Run:
+        asked.append(job.name)
+        if fault := next(faults):
+            raise fault
+        return figure_runs.carry_out(job, runs)
+
+    def fail(command: list[str], **_: object) -> Any:
+        return subprocess.CompletedProcess(command, 2)
+
+    monkeypatch.setattr(figure_runs.subprocess, "run", fail)
+    monkeypatch.setattr(figures, "carry_out", carry_out)
+    names = ["zhu2025_fig_output_glyph_cnn", "zhu2025_fig_output_glyph_vit", "zhu2025_fig_layers"]
+    assert figures.main(["offline", *names, "--out", str(tmp_path)]) == 1
+    assert len(asked) == 3
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == f"figures: {names[0]} left out: fvis run experiment=glyph_cnn_classes failed"
+    assert second == f"figures: {names[1]} left out: KeyError: 'motion'"
+    assert third == f"figures: {names[2]} left out: two lines"
