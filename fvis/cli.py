@@ -126,14 +126,17 @@ def models(arguments: Sequence[str]) -> int:
 
 
 def report(arguments: Sequence[str]) -> int:
-    """`fvis report`: index.html over the runs given, in the run or in their common parent."""
+    """`fvis report`: index.html over the runs given, in the run or in a folder around them all."""
     from fvis.report.gallery import write_index
 
     if not arguments:
         raise RequestError("usage: fvis report OUTPUT_DIR...")
-    runs = [Path(argument) for argument in arguments]
-    parent = runs[0] if len(runs) == 1 else Path(os.path.commonpath([r.resolve() for r in runs]))
-    _print_path(write_index(runs, parent / "index.html"))
+    runs = {path.resolve(): path for path in map(Path, arguments)}
+    if len(runs) == 1:
+        place = next(iter(runs.values()))
+    else:
+        place = Path(os.path.commonpath([run.parent for run in runs]))
+    _print_path(write_index(list(runs.values()), place / "index.html"))
     return 0
 
 

@@ -195,18 +195,19 @@ def _kernel(
 def _numbers(unit: Unit) -> list[str]:
     """The shares of the activation kept; how it moves: one way, or growing or turning."""
     told = unit.metadata
-    motion = told["motion"]
+    # JSON's null becomes NaN, which is neither above nor below anything
+    motion = {name: np.array(value, float) for name, value in told["motion"].items()}
     shares = told["activations"]
     kept = ", ".join(f"{word} {_share(shares[name])}" for word, name in SHARES.items())
-    speed = float(np.hypot(*motion["normal_velocity"]))
-    one_way = speed >= max(SMALLEST_SCALE, ONE_WAY * motion["speed"])
+    speed, mean_speed = float(np.linalg.norm(motion["normal_velocity"])), float(motion["speed"])
+    one_way = speed >= max(SMALLEST_SCALE, ONE_WAY * mean_speed)
     one_way &= (told["motion_index"] or 0) >= MOVED
-    if motion["direction_deg"] is not None and one_way:
-        moves = [f"{round(motion['direction_deg']) % 360}°", f"{speed:.2f} px/fr"]
+    if one_way and np.isfinite(motion["direction_deg"]):
+        moves = [f"{round(float(motion['direction_deg'])) % 360}°", f"{speed:.2f} px/fr"]
     else:
-        moves = [f"{motion['speed']:.2f} px/fr"]
+        moves = [f"{mean_speed:.2f} px/fr" if np.isfinite(mean_speed) else "speed n/a"]
     moves += [
-        f"{short} {number(round(motion[name], 2))}"
+        f"{short} {number(round(float(motion[name]), 2))}"
         for short, name in (("div", "divergence"), ("curl", "curl"))
         if abs(motion[name]) >= TURNING
     ]

@@ -160,18 +160,23 @@ def _attack_lines(unit: Unit) -> dict[str, list[str]]:
     told = unit.metadata
     clean, after = told["clean"][0], told["adversarial"][0]
     initial, final = (number(told["activation"][key]) for key in ("initial", "final"))
-    levels = number(255 * told["linf"])
+    linf = told["linf"]
+    reach = "" if linf is None else f", at most {number(255 * linf)}/255"
     aim = short(told.get("class") or "")
     verdict = [] if told["success"] else ["not the target"]
     return {
-        "clean": [short(clean[0]), f"{100 * clean[1]:.0f} %", f"a {initial}"],
+        "clean": [short(clean[0]), _percent(clean[1]), f"a {initial}"],
         "perturbation": [
-            f"\N{MULTIPLICATION SIGN} {number(told['amplification'])}, at most {levels}/255",
+            f"\N{MULTIPLICATION SIGN} {number(told['amplification'])}{reach}",
             f"SSIM {number(told['ssim'])}",
             f"target: {told['unit']} {aim}",
         ],
-        "adversarial": [short(after[0]), f"{100 * after[1]:.0f} %", f"a {final}", *verdict],
+        "adversarial": [short(after[0]), _percent(after[1]), f"a {final}", *verdict],
     }
+
+
+def _percent(chance: float | None) -> str:
+    return "n/a" if chance is None else f"{100 * chance:.0f} %"
 
 
 def _lines(runs: Sequence[Run]) -> int:

@@ -5,20 +5,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from fvis import schema
+from fvis import models, schema
 from fvis.artifacts import safe_name
 from fvis.cli import HYDRA_BASE, config_directory
 from fvis.errors import RequestError
+from fvis.models.checkpoints import sha256_of_file
+from fvis.recipe import Recipe
 
 PROGRAM = "from fvis.cli import main; main()"
 HUBS = ("timm", "torchvision")
+SETTLED = {entry.name for entry in fields(Recipe)}  # settings that a run fills in where open
 
 
 @dataclass(frozen=True)
@@ -158,11 +161,27 @@ def _is_done(job: Job, folder: Path) -> bool:
     record = _record(folder)
     if record is None or record["status"] != "done":
         return False
-    return _agrees(json.loads(json.dumps(asdict(job.config))), record["config"])
+    asked = json.loads(json.dumps(asdict(job.config)))
+    return _agrees(asked, record["config"]) and _has_its_weights(job.config, record["model"])
 
 
 def _agrees(asked: Any, done: Any) -> bool:
-    """Whether a run was made with these settings; what was left open is settled by the run."""
-    if isinstance(asked, dict) and isinstance(done, dict):
-        return all(_agrees(value, done.get(key)) for key, value in asked.items())
-    return asked is None or bool(asked == done)
+    """Whether a run was made with these settings; what a recipe knows may have been left open."""
+    if not isinstance(asked, dict) or not isinstance(done, dict):
+        return bool(asked == done)
+    return all(
+        (key in SETTLED and asked.get(key) is None) or _agrees(asked.get(key), done.get(key))
+        for key in asked.keys() | done.keys()
+    )
+
+
+def _has_its_weights(config: schema.Config, used: Mapping[str, Any]) -> bool:
+    """Whether the weights that a run used are those that are there now; a hub's stay the same."""
+    model = config.model
+    if model.checkpoint:
+        present = sha256_of_file(Path(model.checkpoint).expanduser())
+    elif model.source in HUBS:
+        return True
+    else:
+        present = models.load(model, config.engine.seed).sha256
+    return bool(used["weights"]["sha256"] == present)

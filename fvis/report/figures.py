@@ -7,6 +7,7 @@ used again.
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,14 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for definition in asked:
         try:
             paths = make(definition, given.out / given.mode, weights)
-        except RequestError as error:
+        except Exception as error:  # whatever it is, the other figures are made
             failed += not isinstance(error, MissingFileError)
-            sys.stderr.write(f"figures: {definition.name} left out: {error}\n")
+            sys.stderr.write(f"figures: {definition.name} left out: {_one_line(error)}\n")
             continue
         made += 1
         sys.stdout.writelines(f"{path}\n" for path in paths)
         sys.stdout.flush()
     return 1 if failed or not made else 0
+
+
+def _one_line(error: Exception) -> str:
+    if os.environ.get("FVIS_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    kind = "" if isinstance(error, RequestError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())
 
 
 def _weights() -> Path:

@@ -67,24 +67,25 @@ def read_units(run: Path, base: Path) -> list[dict[str, Any]]:
     again or None, and `outcome`: its status and, of an attack, success or failed.
     """
     origin = read_origin(run)
-    config = _mapping(_read_json(run / "run.json").get("config"))
+    content = _read_json(run / "run.json")
+    config = _mapping(content.get("config"))
     units = []
-    for file in sorted((run / "units").glob("*/metadata.json")):
-        metadata = _read_json(file)
-        files = _files(metadata, file.parent)
+    for place in _unit_folders(run, content):
+        metadata = _read_json(place / "metadata.json")
+        files = _files(metadata, place)
         pictures = sorted((f for f in files if f.lower().endswith(PICTURES)), key=_place)
-        folder = _link(file.parent, base)
+        folder = _link(place, base)
         shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
         compared = shown == "adversarial.png" and "clean.png" in pictures
         activation = _mapping(metadata.get("activation"))
         unit = {
-            "name": _text(file.parent.name),
+            "name": _text(place.name),
             "folder": folder,
             "picture": shown and f"{folder}/{_quote(shown)}",
             "alternate": f"{folder}/clean.png" if compared else None,
             "moves": bool(shown and shown.lower().endswith(".gif")),
             "label": _label(metadata),
-            "alt": _alt(metadata, file.parent.name, shown or ""),
+            "alt": _alt(metadata, place.name, shown or ""),
             "pictures": [_file(f) for f in pictures],
             "files": [_file(f) for f in files if f not in pictures] + [_file("metadata.json")],
             "command": origin and command(origin, config, metadata),
@@ -103,6 +104,18 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not finite"
     return f"{value:.4g}"
+
+
+def _unit_folders(run: Path, content: Mapping[str, Any]) -> list[Path]:
+    """The units' folders, by name: those of `run.json` if the run is done, else all there are.
+
+    A run that is done may have been carried out in an earlier one's folder.
+    """
+    folders = sorted(file.parent for file in (run / "units").glob("[!.]*/metadata.json"))
+    listed = content.get("units")
+    if content.get("status") != "done" or not isinstance(listed, list):
+        return folders
+    return [folder for folder in folders if folder.name in listed]
 
 
 def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
@@ -145,7 +158,8 @@ def _choices(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, Counter[str]] = {key: Counter() for key in ("run", "model", "layer", "status")}
     for unit in units:
         for key in ("model", "layer"):
-            found[key][str(unit["metadata"].get(key, ""))] += 1
+            if unit["metadata"].get(key):
+                found[key][str(unit["metadata"][key])] += 1
         found["run"][unit["run"]] += 1
         found["status"].update(unit["outcome"])
     return [
@@ -199,11 +213,12 @@ def _outcome(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _files(metadata: Mapping[str, Any], folder: Path) -> list[str]:
-    """The names of a unit's files; those that lie there where the metadata does not say."""
+    """The names of a unit's files that lie there; all of them where the metadata names none."""
+    there = {file.name for file in folder.iterdir() if file.is_file()} - {"metadata.json"}
     named = metadata.get("files")
     if not isinstance(named, list):
-        named = [f.name for f in folder.iterdir() if f.is_file() and f.name != "metadata.json"]
-    return sorted(f for f in named if isinstance(f, str) and Path(f).name == f)
+        return sorted(there)
+    return sorted(there.intersection(name for name in named if isinstance(name, str)))
 
 
 def _place(name: str) -> tuple[bool, int, str]:

@@ -92,7 +92,7 @@ def attack_unit(i: int) -> dict[str, Any]:
     }
 
 
-def write_run(folder: Path, units: Sequence[dict[str, Any]], **content: Any) -> Path:
+def write_run(folder: Path, units: Sequence[dict[str, Any]], /, **content: Any) -> Path:
     """A run in `folder` with these units; `content` replaces what its run.json says."""
     for unit in units:
         name = f"{'-' if '<' in unit['layer'] else unit['layer']}-{unit['unit']:05d}"

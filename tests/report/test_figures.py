@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from omegaconf import OmegaConf
 from PIL import Image, ImageSequence
 
+from fvis import models
 from fvis.errors import RequestError
+from fvis.models.checkpoints import sha256_of_file
 from fvis.report import figure_runs, figures
 from fvis.report.figure_clips import grid, read_clip, write_motion
 from fvis.report.figure_images import adversarial, comparison, layers, outputs
-from fvis.report.figure_runs import Run, Unit, carry_out, jobs_of, read_run
+from fvis.report.figure_runs import Job, Run, Unit, carry_out, jobs_of, read_run
 from fvis.report.figure_sheet import DPI, SMALL, WIDTH, Sheet
 from tests.conftest import ROOT
 
@@ -182,6 +185,17 @@ def test_an_attack_that_failed_says_so(fake: Make) -> None:
     )
 
 
+def test_an_attack_whose_numbers_are_not_finite_says_so(fake: Make) -> None:
+    told = {
+        "clean": [["cat", None]], "adversarial": [["cat", None]], "success": False,
+        "linf": None, "ssim": None, "amplification": None,
+        "activation": {"initial": None, "final": None},
+    }  # fmt: skip
+    sheet = adversarial([read_run(fake(**told))])
+    assert {"n/a", "a n/a", "SSIM n/a", "\N{MULTIPLICATION SIGN} n/a"} <= set(texts(sheet))
+    assert_legible(sheet)
+
+
 def test_layers_that_took_other_steps_are_named(fake: Make) -> None:
     runs = [read_run(fake(layer="logits" if n == 99 else "layer1", steps=n)) for n in (41, 99)]
     assert "seed 7, 41 steps, logits 99." in " ".join(texts(layers(runs)))
@@ -208,6 +222,24 @@ def test_a_unit_that_a_standing_clip_excites_as_well_has_no_direction(clips: Run
     said = texts(grid([(clips, [read_clip(still)])])[0])
     assert "1.00 px/fr, curl 0.12" in said
     assert not any("°, 1.00 px/fr" in text for text in said)
+
+
+def test_a_motion_whose_numbers_are_not_finite_is_not_available(clips: Run) -> None:
+    told = dict(clips.units[0].metadata)
+    told["motion"] = dict.fromkeys(told["motion"]) | {"normal_velocity": [None, None]}
+    told |= {"activations": dict.fromkeys(told["activations"]), "motion_index": None}
+    sheet, _ = grid([(clips, [read_clip(Unit(clips.units[0].folder, told))])])
+    assert {"speed n/a", "kept n/a, still n/a, reversed n/a"} <= set(texts(sheet))
+    assert_legible(sheet)
+
+
+@pytest.mark.parametrize("name", ["speed", "divergence", "curl", "normal_velocity"])
+def test_one_number_that_is_not_finite_leaves_the_others(clips: Run, name: str) -> None:
+    told = clips.units[0].metadata
+    told = {**told, "motion": {**told["motion"], name: None}}
+    said = texts(grid([(clips, [read_clip(Unit(clips.units[0].folder, told))])])[0])
+    shown = {"curl": "0°, 1.00 px/fr", "normal_velocity": "1.00 px/fr, curl 0.12"}
+    assert shown.get(name, "0°, 1.00 px/fr, curl 0.12") in said
 
 
 def test_the_reconstruction_is_the_texture_moved(clips: Run) -> None:
@@ -286,31 +318,68 @@ def test_every_figure_is_of_a_known_kind_and_of_experiments_that_are_there() -> 
     assert set(EXPERIMENTS.glob("*/*.yaml")) <= used
 
 
-def test_a_finished_run_is_used_again_unless_the_experiment_changed(
-    fake: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = jobs_of("glyph_cnn_classes")[0]
-    folder = tmp_path / "runs" / job.name
-    folder.parent.mkdir()
-    fake("glyph_cnn", "logits").rename(folder)
-    record = json.loads((folder / "run.json").read_text())
-    config = asdict(job.config)
-    config["transforms"]["crop"] = [0.2, 1.0]  # left open in the experiment
-    (folder / "run.json").write_text(json.dumps(record | {"config": config}))
-    asked: list[list[str]] = []
+Finish = Callable[[Job, str, Mapping[str, Any]], None]
+
+
+@pytest.fixture
+def finish(fake: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finish:
+    """Puts a job's finished run in place: its weights' SHA-256 and config; none other is made."""
+
+    def write(job: Job, sha256: str, config: Mapping[str, Any]) -> None:
+        folder = tmp_path / "runs" / job.name
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            fake().rename(folder)
+        record = json.loads((folder / "run.json").read_text())
+        record |= {"config": config, "model": {"name": "net", "weights": {"sha256": sha256}}}
+        (folder / "run.json").write_text(json.dumps(record))
 
     def refuse(command: list[str], **_: object) -> Any:
-        asked.append(command)
-        raise RequestError("ran")
+        raise RequestError(" ".join(command))
 
     monkeypatch.setattr(figure_runs.subprocess, "run", refuse)
+    return write
+
+
+def test_a_finished_run_is_used_again_unless_the_experiment_changed(
+    finish: Finish, tmp_path: Path
+) -> None:
+    job = jobs_of("glyph_cnn_classes")[0]
+    sha256 = models.load(job.config.model).sha256
+    config = asdict(job.config)
+    config["transforms"]["crop"] = [0.2, 1.0]  # left open in the experiment
+    finish(job, sha256, config)
     assert len(carry_out(job, tmp_path / "runs").units) == 2
-    assert not asked
-    config["engine"]["steps"] += 1
-    (folder / "run.json").write_text(json.dumps(record | {"config": config}))
-    with pytest.raises(RequestError, match="ran"):
+    for section, key, value in (
+        ("engine", "steps", config["engine"]["steps"] + 1),
+        ("target", "direction", "d.npy"),  # None in the experiment, and not left open
+        ("model", "kwargs", {"width": 2}),
+    ):
+        finish(job, sha256, {**config, section: {**config[section], key: value}})
+        with pytest.raises(RequestError, match="run experiment=glyph_cnn_classes"):
+            carry_out(job, tmp_path / "runs")
+
+
+def test_a_finished_run_is_not_used_again_after_its_checkpoint_was_replaced(
+    finish: Finish, weights: Path, tmp_path: Path
+) -> None:
+    file = weights / "r3d_18.pth"
+    file.write_bytes(b"old")
+    job = jobs_of("papers/li2025_r3d_18", weights)[0]
+    finish(job, sha256_of_file(file), asdict(job.config))
+    assert carry_out(job, tmp_path / "runs").units
+    file.write_bytes(b"new")
+    with pytest.raises(RequestError, match="run experiment=papers/li2025_r3d_18"):
         carry_out(job, tmp_path / "runs")
-    assert "experiment=glyph_cnn_classes" in asked[0]
+
+
+def test_a_finished_run_is_not_used_again_after_its_network_was_trained_anew(
+    finish: Finish, tmp_path: Path
+) -> None:
+    job = jobs_of("glyph_cnn_classes")[0]
+    finish(job, "0123456789abcdef", asdict(job.config))
+    with pytest.raises(RequestError, match="run experiment=glyph_cnn_classes"):
+        carry_out(job, tmp_path / "runs")
 
 
 def test_a_hubs_network_is_read_from_the_folder_of_weights(weights: Path) -> None:
@@ -331,3 +400,29 @@ def test_figures_whose_weights_are_absent_are_left_out_in_one_line(
     monkeypatch.delenv("FVIS_WEIGHTS")
     assert figures.main(["local"]) == 2
     assert "FVIS_WEIGHTS" in capsys.readouterr().err
+
+
+def test_a_figure_that_fails_is_left_out_in_one_line_and_the_next_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    faults = iter([None, KeyError("motion"), RequestError("two\nlines")])
+
+    def carry_out(job: Job, runs: Path) -> Run:
+        asked.append(job.name)
+        if fault := next(faults):
+            raise fault
+        return figure_runs.carry_out(job, runs)
+
+    def fail(command: list[str], **_: object) -> Any:
+        return subprocess.CompletedProcess(command, 2)
+
+    monkeypatch.setattr(figure_runs.subprocess, "run", fail)
+    monkeypatch.setattr(figures, "carry_out", carry_out)
+    names = ["zhu2025_fig_output_glyph_cnn", "zhu2025_fig_output_glyph_vit", "zhu2025_fig_layers"]
+    assert figures.main(["offline", *names, "--out", str(tmp_path)]) == 1
+    assert len(asked) == 3
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == f"figures: {names[0]} left out: fvis run experiment=glyph_cnn_classes failed"
+    assert second == f"figures: {names[1]} left out: KeyError: 'motion'"
+    assert third == f"figures: {names[2]} left out: two lines"

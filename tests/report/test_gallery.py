@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from fvis import cli
 from fvis.errors import RequestError
 from fvis.report.gallery import read_units, write_index
 
@@ -30,6 +31,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.pictures: list[str] = []
         self.alternatives: list[str] = []
+        self.options: list[str] = []
         self.attributes: list[str] = []
         self.text = ""
         self.scripts: list[str] = []
@@ -43,6 +45,8 @@ class Page(HTMLParser):
         self._inside = tag
         if tag == "script":
             self.scripts.append("")
+        if tag == "option":
+            self.options.append(dict(attrs)["value"] or "")
         if tag == "img":
             self.pictures.append(unquote(dict(attrs)["src"] or ""))
             self.alternatives.append(dict(attrs)["alt"] or "")
@@ -134,11 +138,49 @@ def test_files_are_found_where_the_metadata_does_not_name_them(tmp_path: Path) -
 
 def test_a_file_outside_the_units_folder_is_not_linked(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [])
-    write_unit(run / "units" / "x", {"files": []})
+    write_unit(run / "units" / "x", {"files": ["a.png"]})
     (run / "units" / "x" / "metadata.json").write_text('{"files": ["../../run.json", 3, "a.png"]}')
     (unit,) = read_units(run, tmp_path)
     assert [file["name"] for file in unit["pictures"]] == ["a.png"]
     assert [file["name"] for file in unit["files"]] == ["metadata.json"]
+
+
+def test_a_file_that_is_gone_is_not_linked(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [image_unit(1), clip_unit(2)])
+    (run / "units" / "layer2-00001" / "image.png").unlink()
+    (run / "units" / "blocks.6.mlp.act-00002" / "optimal.gif").unlink()
+    page = page_of(run)
+    assert page.pictures == ["a/units/blocks.6.mlp.act-00002/reconstruction.gif"]
+    assert "no picture" in page.text
+    for unit in page.data:
+        for file in unit["pictures"] + unit["files"]:
+            assert (tmp_path / unquote(f"{unit['folder']}/{file['link']}")).is_file()
+
+
+def test_what_a_unit_does_not_say_is_no_choice_of_a_filter(tmp_path: Path) -> None:
+    units = [image_unit(1), image_unit(2), image_unit(3) | {"model": None}]
+    del units[2]["layer"]
+    write_unit(tmp_path / "a" / "units" / "x", units.pop())
+    page = page_of(write_run(tmp_path / "a", units))
+    assert len(page.data) == 3
+    assert {"resnet50", "vit_base_patch16_224", "layer2"} <= set(page.options)
+    assert "None" not in page.options
+    assert page.options.count("") == page.tags.count("select")  # "all" alone
+
+
+def test_a_run_that_is_done_shows_no_units_of_an_earlier_one_in_its_folder(tmp_path: Path) -> None:
+    units = [image_unit(1), image_unit(2)]
+    run = write_run(tmp_path / "a", units, units=["layer2-00001"])
+    assert [unit["name"] for unit in read_units(run, tmp_path)] == ["layer2-00001"]
+    for status in ("running", "interrupted"):
+        (run / "run.json").write_text(json.dumps({"status": status, "units": []}))
+        assert len(read_units(run, tmp_path)) == 2
+
+
+def test_a_unit_that_is_being_written_is_not_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [image_unit(1)], status="running")
+    write_unit(run / "units" / ".tmpx", image_unit(2))
+    assert [unit["name"] for unit in read_units(run, tmp_path)] == ["layer2-00001"]
 
 
 def test_a_run_says_what_it_was(tmp_path: Path) -> None:
@@ -174,3 +216,26 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"no run\.json"):
         write_index([tmp_path], tmp_path / "index.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_given_twice_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "r", [image_unit(1)])
+    monkeypatch.chdir(tmp_path)
+    cli.report(["r", "r/", str(run)])
+    assert Path(capsys.readouterr().out.strip()) == Path("r/index.html")
+    assert len(Page(run / "index.html").data) == 1
+
+
+def test_runs_in_one_another_leave_each_its_own_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run(tmp_path / name, [image_unit(1)]) for name in ("a/r", "a/r/sub")]
+    for run in runs:
+        cli.report([str(run)])
+    own = [(run / "index.html").read_bytes() for run in runs]
+    cli.report([str(run) for run in runs])
+    assert capsys.readouterr().out.split()[-1] == str(tmp_path / "a" / "index.html")
+    assert [(run / "index.html").read_bytes() for run in runs] == own
+    assert len(Page(tmp_path / "a" / "index.html").data) == 2
