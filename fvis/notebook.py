@@ -134,6 +134,8 @@ class Visualizations(Sequence[Visualization]):
         return "".join(unit._repr_html_() for unit in self._units)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def visualize(
     model: nn.Module | str | Mapping[str, Any],
     layer: str = "logits",

@@ -1,9 +1,11 @@
 """`fvis.visualize`: what the command makes, for networks in memory, and shown by itself."""
 
 import base64
+import contextlib
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -73,6 +75,25 @@ def test_a_network_of_ones_own_leaves_as_it_came() -> None:
     assert len(net.conv._forward_hooks) == 1 and seen
     for key, value in net.state_dict().items():
         assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(
+    "off", [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)]
+)
+def test_gradients_may_be_off(off: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+    net = Net()
+    (expected,) = fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW)
+    with off():
+        (shown,) = fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW)
+        assert not torch.is_grad_enabled()
+    assert shown.metadata["activation"] == expected.metadata["activation"]
+
+
+def test_a_network_that_no_gradient_can_pass_is_refused() -> None:
+    with torch.inference_mode():
+        net = Net()
+    with pytest.raises(RequestError, match="inference_mode"):
+        fvis.visualize(net, input=INPUT)
 
 
 def test_a_running_hydra_app_keeps_its_hydra() -> None:

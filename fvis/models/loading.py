@@ -69,8 +69,14 @@ def wrap(
     """A user's own network as a `Model`, named after its class.
 
     `given` are `InputConfig`'s settings; what a timm model says of itself need not be. Raises
-    `RequestError` for one that the config would refuse, and where the input's size is unknown.
+    `RequestError` for one that the config would refuse, where the input's size is unknown, and for
+    weights that no gradient can pass.
     """
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):
+        raise RequestError(
+            "the network was made in torch.inference_mode(): no gradient can pass it"
+        )
     config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):
         preprocessing = timm_preprocessing(module)
