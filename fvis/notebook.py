@@ -172,7 +172,8 @@ def visualize(
     if not isinstance(model, nn.Module):
         return _solve(config)
     given = wrap(model, _plain(_mapping({} if input is None else input, "input")), classes)
-    return _solve(config, given)
+    with _left_in_place(model):
+        return _solve(config, given)
 
 
 def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
@@ -180,6 +181,28 @@ def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
     solver = METHODS[config.method.name](context)
     results = runner.solve(solver, context.config, context.device)
     return Visualizations([Visualization(result) for result in results])
+
+
+@contextlib.contextmanager
+def _left_in_place(module: nn.Module) -> Iterator[None]:
+    """A context after which the network's tensors are on their devices and laid out as before.
+
+    They are the same tensors in the same memory: `Module.to` puts others in their place.
+    """
+    stores: list[dict[str, Any]] = [
+        store for part in module.modules() for store in (part._parameters, part._buffers)
+    ]
+    entries = [(store, dict(store)) for store in stores]
+    tensors = [*module.parameters(), *module.buffers()]
+    tensors += [p.grad for p in module.parameters() if p.grad is not None]
+    memory = [(tensor, tensor.data) for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, data in memory:
+            tensor.data = data
+        for store, content in entries:
+            store.update(content)
 
 
 def _compose(sections: Mapping[str, Any]) -> schema.Config:

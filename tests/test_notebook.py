@@ -26,6 +26,7 @@ from fvis.errors import RequestError
 from .methods.test_adversarial import run
 
 FEW = {"steps": 8}
+CUDA = torch.cuda.is_available()
 NOTEBOOK = Path(__file__).parent / "notebooks" / "visualize.ipynb"
 
 
@@ -75,6 +76,34 @@ def test_a_network_of_ones_own_leaves_as_it_came() -> None:
     assert len(net.conv._forward_hooks) == 1 and seen
     for key, value in net.state_dict().items():
         assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"channels_last": True},
+        pytest.param({"device": "cuda"}, marks=pytest.mark.skipif(not CUDA, reason="no GPU")),
+    ],
+)
+def test_a_network_of_ones_own_stays_where_it_was(engine: dict[str, object]) -> None:
+    net = Net()
+    net(torch.rand(2, 3, 24, 20)).sum().backward()
+    tensors = [*net.parameters(), *net.buffers(), net.conv.weight.grad]
+    places = [(tensor.data_ptr(), tensor.stride(), tensor.device) for tensor in tensors]
+    fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW | engine)
+    after = [*net.parameters(), *net.buffers(), net.conv.weight.grad]
+    assert list(map(id, after)) == list(map(id, tensors))
+    assert [(tensor.data_ptr(), tensor.stride(), tensor.device) for tensor in after] == places
+
+
+def test_a_network_of_ones_own_stays_where_it_was_when_the_run_fails() -> None:
+    net = Net()
+    tensors = [*net.parameters(), *net.buffers()]
+    with pytest.raises((RuntimeError, NotImplementedError)):  # nothing can be read from there
+        fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW | {"device": "meta"})
+    assert list(map(id, [*net.parameters(), *net.buffers()])) == list(map(id, tensors))
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    assert torch.isfinite(net(torch.rand(2, 3, 24, 20))).all()
 
 
 @pytest.mark.parametrize(
