@@ -1,28 +1,38 @@
 """The same pipeline from Python: pictures of units that show themselves in notebooks."""
 
 import base64
+import contextlib
 import functools
 import html
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import hydra
 import numpy as np
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.version import VersionBase
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import nn
 
 from fvis import runner, schema
 from fvis.cli import HYDRA_BASE, config_directory
-from fvis.errors import RequestError
+from fvis.errors import RequestError, unknown
 from fvis.methods import METHODS, Result
-from fvis.models import wrap
+from fvis.models import Model, wrap
 
 SHOWN = ("image.png", "strip.png", "side_by_side.gif", "clip.gif")  # the first that there is
 STYLE = "display:inline-block;margin:0 1em 1em 0;max-width:45em;vertical-align:top"
+CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
+HYDRA_STATE = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 
 
 class Visualization:
@@ -124,6 +134,8 @@ class Visualizations(Sequence[Visualization]):
         return "".join(unit._repr_html_() for unit in self._units)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def visualize(
     model: nn.Module | str | Mapping[str, Any],
     layer: str = "logits",
@@ -139,29 +151,58 @@ def visualize(
     `model` is a network of your own, `source/name` (`timm/resnet50`), or the settings of `model`.
     Your own is taken where it is, left as it came, and fed RGB of `input`: {height, width, mean,
     std, frames}, mean and std for pixels in 0..1; a timm model knows its own. `units` is what
-    target.units takes. `settings` are sections of the config, each a choice's name or a mapping:
-    `engine={"steps": 64}`, `transforms="maximal"`, `target={"position": "center"}`; a method with
-    settings of its own is a mapping too, with its name. Raises `RequestError` for what `fvis run`
-    refuses.
+    target.units takes, or a range, array or tensor of them. `settings` are sections of the config,
+    each a choice's name or a mapping: `engine={"steps": 64}`, `transforms="maximal"`,
+    `target={"position": "center"}`; a method with settings of its own is a mapping too, with its
+    name. Raises `RequestError` for what `fvis run` refuses.
 
     >>> first, *_ = visualize("zoo/glyph_cnn", units=[3], engine={"steps": 8})  # doctest: +SKIP
     """
     target = {"layer": layer, "units": units, **_mapping(settings.pop("target", {}), "target")}
-    sections = {"target": target, **settings}
+    sections = {"method": method, "target": target, **settings}
     if isinstance(model, nn.Module):
         device = next((str(p.device) for p in model.parameters()), "cpu")
         sections["engine"] = {"device": device, **_mapping(sections.get("engine", {}), "engine")}
     elif input is not None or classes is not None:
         raise RequestError("visualize() takes input and classes for a network of your own")
     else:
-        (found,) = schema.parse_models([model], "model")
+        (found,) = schema.parse_models([_plain(model)], "model")
         sections["model"] = vars(found) | {"input": vars(found.input)}
-    config = _compose({"method": method, **sections})
-    given = wrap(model, input or {}, classes) if isinstance(model, nn.Module) else None
-    context = runner.prepare(config, given)
+    config = _compose(_plain(sections))
+    if not isinstance(model, nn.Module):
+        return _solve(config)
+    given = wrap(model, _plain(_mapping({} if input is None else input, "input")), classes)
+    with _left_in_place(model):
+        return _solve(config, given)
+
+
+def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
+    context = runner.prepare(config, model)
     solver = METHODS[config.method.name](context)
     results = runner.solve(solver, context.config, context.device)
     return Visualizations([Visualization(result) for result in results])
+
+
+@contextlib.contextmanager
+def _left_in_place(module: nn.Module) -> Iterator[None]:
+    """A context after which the network's tensors are on their devices and laid out as before.
+
+    They are the same tensors in the same memory: `Module.to` puts others in their place.
+    """
+    stores: list[dict[str, Any]] = [
+        store for part in module.modules() for store in (part._parameters, part._buffers)
+    ]
+    entries = [(store, dict(store)) for store in stores]
+    tensors = [*module.parameters(), *module.buffers()]
+    tensors += [p.grad for p in module.parameters() if p.grad is not None]
+    memory = [(tensor, tensor.data) for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, data in memory:
+            tensor.data = data
+        for store, content in entries:
+            store.update(content)
 
 
 def _compose(sections: Mapping[str, Any]) -> schema.Config:
@@ -169,17 +210,62 @@ def _compose(sections: Mapping[str, Any]) -> schema.Config:
     named = {key: value for key, value in sections.items() if isinstance(value, str)}
     for key in schema.CHOICES:
         if isinstance(sections.get(key), Mapping) and "name" in sections[key]:
-            named[key] = sections[key]["name"]
-    choices = [f"{key}={value}" for key, value in named.items()]
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
+            named[key] = str(sections[key]["name"])
+    choices = [_choice(key, name) for key, name in named.items()]
+    with _hydra_of_our_own():
         composed = hydra.compose("config", choices)
     for key, value in sections.items():
         if not isinstance(value, str):
-            OmegaConf.update(composed, key, dict(_mapping(value, key)), force_add=True)
+            try:
+                OmegaConf.update(composed, key, dict(_mapping(value, key)), force_add=True)
+            except OmegaConfBaseException as error:
+                reason = str(error).splitlines()[0]
+                raise RequestError(f"visualize() cannot take {key}: {reason}") from None
     return schema.parse(composed)
+
+
+def _choice(section: str, name: str) -> str:
+    """Hydra's word for a section's choice; raises `RequestError` where there is none."""
+    if section not in CHOSEN_BY_NAME:
+        raise unknown("config section", section, CHOSEN_BY_NAME)
+    folder = config_directory() / section
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
+    if name not in names:
+        raise unknown(section, name, names)
+    return f"{section}={name}"
+
+
+@contextlib.contextmanager
+def _hydra_of_our_own() -> Iterator[None]:
+    """A context to compose in; the Hydra of an app that we are called from stays as it was."""
+    instances = Singleton._instances
+    theirs: dict[type, Singleton] = {
+        kind: instances.pop(kind) for kind in HYDRA_STATE if kind in instances
+    }
+    try:
+        with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
+            yield
+    finally:
+        for kind in HYDRA_STATE:
+            instances.pop(kind, None)
+        instances.update(theirs)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as configs hold it: arrays, ranges and sets as lists, paths and devices as text."""
+    if hasattr(value, "tolist"):  # NumPy's and PyTorch's numbers and arrays
+        return value.tolist()
+    if isinstance(value, os.PathLike | torch.device):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | type):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise RequestError(f"visualize() takes {name} as a mapping of settings, not {value!r}")
+        kind = type(value).__name__
+        raise RequestError(f"visualize() takes {name} as a mapping of settings, not {kind}")
     return value

@@ -27,14 +27,14 @@ class UnreadableError(ValueError):
     """A file that no photograph can be read from; one line says why."""
 
 
-def find(specs: str | Sequence[str]) -> list[Path]:
+def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files that paths, folders, globs and `zoo:NAME` name, each once, in the order given.
 
     A folder gives its image files, sorted. Raises `RequestError` for one that names no file.
     """
-    specs = [specs] if isinstance(specs, str) else list(map(str, specs))
+    several = specs if isinstance(specs, list | tuple) else [specs]
     found: dict[Path, None] = {}
-    for spec in specs:
+    for spec in map(str, several):
         files = _files(spec)
         if not files:
             raise RequestError(f"no image file at {spec!r}")
@@ -96,7 +96,8 @@ def read(path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 frames = getattr(image, "n_frames", 1)
-                if frames > 1 and getattr(image, "is_animated", True):
+                animated = image.format != "MPO" and getattr(image, "is_animated", True)
+                if frames > 1 and animated:  # a phone's MPO is a JPEG with extras behind it
                     raise UnreadableError(f"{path} has {frames} frames; give one as a still")
                 if image.mode == "F":
                     raise UnreadableError(f"{path} holds floating-point numbers of unknown range")

@@ -283,13 +283,13 @@ def parse(composed: DictConfig) -> Config:
     if stray:
         raise unknown("config section", min(stray), [*SECTIONS, *CHOICES])
     sections: dict[str, Any] = {
-        key: _section(composed, key, kind) for key, kind in SECTIONS.items()
+        key: section(OmegaConf.select(composed, key), key, kind) for key, kind in SECTIONS.items()
     }
     for key, kinds in CHOICES.items():
         name = str(OmegaConf.select(composed, f"{key}.name"))
         if name not in kinds:
             raise unknown(key, name, kinds)
-        sections[key] = _section(composed, key, kinds[name])
+        sections[key] = section(OmegaConf.select(composed, key), key, kinds[name])
     config = Config(**sections)
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
@@ -313,27 +313,28 @@ def parse_models(specs: Sequence[Any], setting: str) -> list[ModelConfig]:
             settings = {"source": source, "name": name}
         if not isinstance(settings, Mapping):
             raise RequestError(f"{setting} has {spec!r}; it takes source/name, or settings")
-        composed = OmegaConf.create({})
-        OmegaConf.update(composed, setting, {"name": None, **settings})
-        found.append(_section(composed, setting, ModelConfig))
+        found.append(section({"name": None, **settings}, setting, ModelConfig))
     return found
 
 
-def _section(composed: DictConfig, key: str, kind: type[T]) -> T:
-    given = OmegaConf.select(composed, key)
+def section(given: Any, key: str, kind: type[T]) -> T:
+    """The settings `given` of one section, typed and checked; `key` is its name in errors.
+
+    Raises `RequestError` for a setting there isn't, or of a wrong type, or out of its range.
+    """
     try:
         typed = OmegaConf.merge(OmegaConf.structured(kind), given or {})
-        section = OmegaConf.to_object(typed)
+        found = OmegaConf.to_object(typed)
     except OmegaConfBaseException as error:
         name = getattr(error, "full_key", None) or ""
         text = re.sub(r"\s+", " ", str(error.msg or error)).partition(" full_key:")[0].strip()
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
         raise RequestError(f"{key}.{name}: {text}") from None
-    assert isinstance(section, kind)
-    for path, value, limits in _walk(section, key):
+    assert isinstance(found, kind)
+    for path, value, limits in _walk(found, key):
         _check(path, value, limits)
-    return section
+    return found
 
 
 def setting_names(prefix: str, kind: type) -> Iterator[str]:

@@ -1,15 +1,21 @@
 """`fvis.visualize`: what the command makes, for networks in memory, and shown by itself."""
 
 import base64
+import contextlib
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import nbformat
 import numpy as np
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobRuntime
+from hydra.version import VersionBase
 from nbclient import NotebookClient
 from PIL import Image
 from torch import nn
@@ -20,6 +26,7 @@ from fvis.errors import RequestError
 from .methods.test_adversarial import run
 
 FEW = {"steps": 8}
+CUDA = torch.cuda.is_available()
 NOTEBOOK = Path(__file__).parent / "notebooks" / "visualize.ipynb"
 
 
@@ -69,6 +76,88 @@ def test_a_network_of_ones_own_leaves_as_it_came() -> None:
     assert len(net.conv._forward_hooks) == 1 and seen
     for key, value in net.state_dict().items():
         assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"channels_last": True},
+        pytest.param({"device": "cuda"}, marks=pytest.mark.skipif(not CUDA, reason="no GPU")),
+    ],
+)
+def test_a_network_of_ones_own_stays_where_it_was(engine: dict[str, object]) -> None:
+    net = Net()
+    net(torch.rand(2, 3, 24, 20)).sum().backward()
+    tensors = [*net.parameters(), *net.buffers(), net.conv.weight.grad]
+    places = [(tensor.data_ptr(), tensor.stride(), tensor.device) for tensor in tensors]
+    fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW | engine)
+    after = [*net.parameters(), *net.buffers(), net.conv.weight.grad]
+    assert list(map(id, after)) == list(map(id, tensors))
+    assert [(tensor.data_ptr(), tensor.stride(), tensor.device) for tensor in after] == places
+
+
+def test_a_network_of_ones_own_stays_where_it_was_when_the_run_fails() -> None:
+    net = Net()
+    tensors = [*net.parameters(), *net.buffers()]
+    with pytest.raises((RuntimeError, NotImplementedError)):  # nothing can be read from there
+        fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW | {"device": "meta"})
+    assert list(map(id, [*net.parameters(), *net.buffers()])) == list(map(id, tensors))
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    assert torch.isfinite(net(torch.rand(2, 3, 24, 20))).all()
+
+
+@pytest.mark.parametrize(
+    "off", [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)]
+)
+def test_gradients_may_be_off(off: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+    net = Net()
+    (expected,) = fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW)
+    with off():
+        (shown,) = fvis.visualize(net, "conv", [0], input=INPUT, engine=FEW)
+        assert not torch.is_grad_enabled()
+    assert shown.metadata["activation"] == expected.metadata["activation"]
+
+
+def test_a_network_that_no_gradient_can_pass_is_refused() -> None:
+    with torch.inference_mode():
+        net = Net()
+    with pytest.raises(RequestError, match="inference_mode"):
+        fvis.visualize(net, input=INPUT)
+
+
+def test_a_running_hydra_app_keeps_its_hydra() -> None:
+    with hydra.initialize_config_dir(str(Path(__file__).parent), "mine", version_base="1.2"):
+        users = GlobalHydra.instance()
+        running, version = users.hydra, VersionBase.instance().getbase()
+        assert len(fvis.visualize("zoo/glyph_cnn", units=3, engine=FEW)) == 1
+        with pytest.raises(RequestError):
+            fvis.visualize("zoo/glyph_cnn", transforms="maxmal")
+        assert GlobalHydra.instance() is users
+        assert users.hydra is running
+        assert JobRuntime.instance().get("name") == "mine"
+        assert VersionBase.instance().getbase() == version
+    assert not GlobalHydra.instance().is_initialized()
+
+
+@pytest.mark.parametrize(
+    "units",
+    [range(1, 3), (1, 2), {1, 2}, np.array([1, 2]), torch.tensor([1, 2]),
+     [np.int64(1), torch.tensor(2)], {1: "a", 2: "b"}.keys()],
+)  # fmt: skip
+def test_units_are_any_whole_numbers(units: object) -> None:
+    shown = fvis.visualize("zoo/glyph_cnn", units=units, engine={"steps": np.int64(1)})
+    assert [unit.metadata["unit"] for unit in shown] == [1, 2]
+
+
+def test_settings_are_any_numbers_and_paths(tmp_path: Path) -> None:
+    statistics = {"mean": np.full(3, 0.5), "std": torch.full((3,), 0.25), "height": np.int64(24)}
+    folder = Path(fvis.__file__).parent / "zoo" / "pictures" / "glyphs"
+    (shown,) = fvis.visualize(
+        Net(), "conv", np.int64(1), input=INPUT | statistics,
+        engine={"steps": 1, "lr": np.float32(0.5), "device": torch.device("cpu")},
+        grounding={"images": folder, "cache": tmp_path},
+    )  # fmt: skip
+    assert "natural.png" in shown.files
 
 
 def test_classes_name_a_networks_outputs() -> None:
@@ -123,12 +212,36 @@ def test_a_method_takes_its_settings() -> None:
         ({"model": "zoo/glyph_cnn", "engine": 3}, "mapping"),
         ({"model": "zoo/glyph_cnn", "input": INPUT}, "network of your own"),
         ({"model": Net()}, "height and width"),
-        ({"model": Net(), "input": {"hight": 3}}, "nearest: height"),
+        ({"model": Net(), "input": {"hight": 3}}, "nearest: input.height"),
+        ({"model": Net(), "input": 24}, "input as a mapping"),
+        ({"model": Net(), "input": INPUT | {"std": [0, 0, 0]}}, "input.std .* must be above 0"),
+        ({"model": Net(), "input": INPUT | {"mean": [123, 117, 104]}}, "input.mean .* at most 1"),
+        ({"model": Net(), "input": INPUT | {"mean": 0.5}}, "input.mean"),
+        ({"model": Net(), "input": INPUT | {"mean": [0.5]}}, "input.mean .* takes .R, G, B."),
+        ({"model": Net(), "input": INPUT | {"height": "tall"}}, "input.height"),
+        ({"model": Net(), "input": INPUT | {"height": -1}}, "input.height .* at least 1"),
+        ({"model": "zoo/glyph_cnn", "transforms": "maxmal"}, "nearest: maximal"),
+        ({"model": "zoo/glyph_cnn", "method": "activaton"}, "nearest: activation_maximization"),
+        ({"model": "zoo/glyph_cnn", "method": {"name": "activaton"}}, "nearest: activation_max"),
+        ({"model": "zoo/glyph_cnn", "foo": "bar"}, "no config section 'foo'"),
+        ({"model": "zoo/glyph_cnn", "foo": {"bar": 1}}, "no config section 'foo'"),
+        ({"model": "zoo/glyph_cnn", "experiment": "glyph_cnn_class"}, "nearest: glyph_cnn_class"),
+        ({"model": "zoo/glyph_cnn", "units": object()}, "target.*object"),
+        ({"model": "zoo/glyph_cnn", "units": range(0)}, "target.units is empty"),
+        ({"model": "zoo/glyph_cnn", "engine": {"lr": "${"}}, "engine"),
+        ({"model": "zoo/glyph_cnn", "grounding": {"images": 3}}, "no image file at '3'"),
+        ({"model": {"source": "zoo", "kwargs": {"width": object()}}}, "model.kwargs.width"),
     ],
 )
 def test_requests_are_refused_as_the_command_does(arguments: dict[str, object], says: str) -> None:
-    with pytest.raises(RequestError, match=says):
+    with pytest.raises(RequestError, match=says) as caught:
         fvis.visualize(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_size_may_be_text_as_on_the_command_line() -> None:
+    (shown,) = fvis.visualize(Net(), units=1, input=INPUT | {"height": "32"}, engine=FEW)
+    assert shown.image.shape == (32, 20, 3)
 
 
 def test_an_unknown_file_is_named() -> None:

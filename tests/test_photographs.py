@@ -63,6 +63,12 @@ def test_a_rotated_file_stands_upright(tmp_path: Path) -> None:
     torch.testing.assert_close(rgb, loaded(scene(), tmp_path / "b.png"))
 
 
+def test_a_phones_picture_is_the_first_of_its_file(tmp_path: Path) -> None:
+    turned = scene().rotate(180)
+    rgb = loaded(scene(), tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[turned])
+    torch.testing.assert_close(rgb, loaded(scene(), tmp_path / "b.jpg"))
+
+
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     clear = scene().convert("RGBA")
     clear.putalpha(0)
@@ -129,6 +135,7 @@ def test_files_folders_and_globs_are_found_once(tmp_path: Path) -> None:
     names = [p.name for p in photographs.find([str(tmp_path / "c.webp"), str(tmp_path)])]
     assert names == ["c.webp", "a.JPG", "b.png"]
     assert [p.name for p in photographs.find([f"{tmp_path}/?.png"])] == ["b.png"]
+    assert photographs.find(tmp_path / "b.png") == [tmp_path / "b.png"]
 
 
 @pytest.mark.parametrize("spec", ["missing.jpg", "*.png", "."])

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from fvis.errors import RequestError, unknown
+from fvis.errors import RequestError
 from fvis.models import checkpoints
 from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
 from fvis.models.sources.base import SOURCES, Network
 from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
-from fvis.schema import InputConfig, ModelConfig
+from fvis.schema import InputConfig, ModelConfig, section
 
 
 def load(config: ModelConfig, seed: int = 0) -> Model:
@@ -69,13 +69,15 @@ def wrap(
     """A user's own network as a `Model`, named after its class.
 
     `given` are `InputConfig`'s settings; what a timm model says of itself need not be. Raises
-    `RequestError` for a setting there isn't and where the input's size is unknown.
+    `RequestError` for one that the config would refuse, where the input's size is unknown, and for
+    weights that no gradient can pass.
     """
-    known = {entry.name for entry in dataclasses.fields(InputConfig)}
-    for name in given:
-        if name not in known:
-            raise unknown("setting of input", name, known)
-    config = InputConfig(**given)
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):
+        raise RequestError(
+            "the network was made in torch.inference_mode(): no gradient can pass it"
+        )
+    config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):
         preprocessing = timm_preprocessing(module)
     elif config.height is None or config.width is None:
