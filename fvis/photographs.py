@@ -1,6 +1,7 @@
 """Photographs from the user's files, as a network is shown them."""
 
 import itertools
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ EXAMPLES = Path(__file__).parent / "zoo" / "pictures"
 PREFIX = "zoo:"  # pictures that come with the package
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 GLOB = "*?["
+STRIP = 8  # times the input's side: of what is longer the middle is resized
 WHITE = (255, 255, 255)
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -130,6 +132,12 @@ def fitted(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     whole = [round(side / preprocessing.crop) for side in size]
     if not preprocessing.squash:
         scale = max(whole[0] / image.height, whole[1] / image.width)
+        # A strip's ends are cropped anyway, and resized they would take gigabytes.
+        room = [math.ceil(STRIP * side / scale) for side in whole]
+        if image.height > room[0] or image.width > room[1]:
+            image = transforms.center_crop(
+                image, [min(room[0], image.height), min(room[1], image.width)]
+            )
         whole = [
             max(side, int(scale * own))
             for side, own in zip(whole, (image.height, image.width), strict=True)

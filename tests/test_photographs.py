@@ -90,6 +90,25 @@ def test_resize_and_crop_are_torchvisions(size: tuple[int, int], tmp_path: Path)
     torch.testing.assert_close(photographs.load(tmp_path / "a.png", square), expected)
 
 
+@pytest.mark.parametrize("size", [(2, 60000), (60000, 2)])
+def test_of_a_strip_the_middle_is_seen(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.new("RGB", size, (255, 0, 0))
+    middle = (0, 29_990, 2, 30_010) if size[0] == 2 else (29_990, 0, 30_010, 2)
+    image.paste((0, 0, 255), middle)
+    resize, sizes = transforms.resize, []
+
+    def noting(image: Image.Image, size: list[int], *options: object) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *options)
+
+    monkeypatch.setattr(photographs.transforms, "resize", noting)
+    seen = loaded(image, tmp_path / "strip.png")
+    assert max(sizes[0]) <= 9 * 32
+    torch.testing.assert_close(seen, torch.tensor([0.0, 0, 1]).view(3, 1, 1).expand(3, 24, 32))
+
+
 def test_squashed_pictures_keep_all_of_their_length(tmp_path: Path) -> None:
     squash = Preprocessing(24, 24, None, (0.0,) * 3, (1.0,) * 3, squash=True)
     scene(96, 24).save(tmp_path / "a.png")
