@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from fvis import photographs
 from fvis.artifacts import write_npz
+from fvis.batching import in_batches
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.base import Model
@@ -93,27 +94,25 @@ def survey(
 def _measure(
     model: Model, objective: Objective, network: Network, files: Sequence[Path]
 ) -> Natural:
-    device = _device(model)
-    readable: list[Path] = []
-    scores, peaks, places = [], [], []
+    def see(batch: list[Path]) -> list[tuple[Path, Tensor, Tensor, Tensor]]:
+        some = _pictures(batch, model)
+        if not some:
+            return []
+        (output,) = network(torch.stack(list(some.values())).to(_device(model)))
+        score = objective.values([output])[0]
+        nowhere = objective.position == "cls"
+        values = score if nowhere else maps(objective.layers[0], output)
+        peak, place = values.reshape(*values.shape[:2], -1).max(2)
+        return list(zip(some, score.cpu(), peak.cpu(), place.int().cpu(), strict=True))
+
     with network, torch.no_grad():
-        for start in range(0, len(files), BATCH):
-            some = _pictures(files[start : start + BATCH], model)
-            if not some:
-                continue
-            readable += some
-            (output,) = network(torch.stack(list(some.values())).to(device))
-            score = objective.values([output])[0]
-            nowhere = objective.position == "cls"
-            values = score if nowhere else maps(objective.layers[0], output)
-            peak, place = values.reshape(*values.shape[:2], -1).max(2)
-            scores.append(score.cpu())
-            peaks.append(peak.cpu())
-            places.append(place.int().cpu())
-    if not readable:
+        batches = in_batches([[file] for file in files], BATCH, see)
+        rows = [row for batch in batches for row in batch]
+    if not rows:
         raise RequestError("grounding.images has no photograph that can be read")
-    found = (torch.cat(scores), torch.cat(peaks), torch.cat(places))
-    return Natural(tuple(readable), *found, _grid(objective, model))
+    readable, *found = zip(*rows, strict=True)
+    scores, peaks, places = map(torch.stack, found)
+    return Natural(readable, scores, peaks, places, _grid(objective, model))
 
 
 def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:

@@ -183,6 +183,23 @@ def test_a_hundred_patches_fit_beside_a_picture_of_any_size(tmp_path: Path) -> N
         assert sheet.shape == (3, side, 2 * side + 2 * grounding.GAP)
 
 
+def test_where_memory_runs_out_fewer_are_seen_at_once(tmp_path: Path) -> None:
+    images = folder_of_spots(tmp_path / "spots")
+    expected = surveyed(images, tmp_path / "cache", layer="pool")
+    given = model()
+
+    def no_more_than_two(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if len(args[0]) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+
+    given.module.register_forward_pre_hook(no_more_than_two)
+    objective = objective_of(given, layer="pool")
+    config = GroundingConfig(images=str(images), cache=str(tmp_path / "another"))
+    natural = grounding.survey(config, given, objective, Network(given, objective.layers))
+    assert natural.files == expected.files
+    torch.testing.assert_close(natural.scores, expected.scores)
+
+
 def test_bad_photographs_are_left_out_and_none_is_an_error(tmp_path: Path) -> None:
     images = folder_of_spots(tmp_path / "spots")
     (images / "text.png").write_text("no picture")
