@@ -131,11 +131,11 @@ def wrapped(text: str, width: float, size: float = TEXT) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """A number in three digits, with a true minus; n/a for none.
+    """A number in three digits, with a true minus, which zero never has; n/a for none.
 
-    >>> number(12.345), number(None)
-    ('12.3', 'n/a')
+    >>> number(12.345), number(None), number(-0.0)
+    ('12.3', 'n/a', '0')
     """
     if value is None or not np.isfinite(value):
         return "n/a"
-    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+    return f"{value + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
