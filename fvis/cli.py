@@ -126,12 +126,17 @@ def models(arguments: Sequence[str]) -> int:
 
 
 def report(arguments: Sequence[str]) -> int:
-    """`fvis report`: index.html over the runs given, in the run or in a folder around them all."""
+    """`fvis report`: index.html over the runs given, in the run or in a folder around them all.
+
+    Files among them, as a shell's * gives them, are passed over where there are folders too.
+    """
     from fvis.report.gallery import write_index
 
     if not arguments:
         raise RequestError("usage: fvis report OUTPUT_DIR...")
-    runs = {path.resolve(): path for path in map(Path, arguments)}
+    paths = list(map(Path, arguments))
+    folders = [path for path in paths if not path.is_file()]
+    runs = {path.resolve(): path for path in folders or paths}
     if len(runs) == 1:
         place = next(iter(runs.values()))
     else:

@@ -187,7 +187,10 @@ def test_a_report_over_runs_shows_every_picture_from_their_common_folder(
 ) -> None:
     ran, cwd = sweep
     runs = ran.stdout.splitlines()
-    shown = forked_fvis("report", *runs, cwd=cwd)
+    assert forked_fvis("report", *runs, cwd=cwd).returncode == 0
+    everything = sorted(str(path) for path in (cwd / runs[0]).parent.iterdir())
+    assert len(everything) > len(runs), "the index and what Hydra leaves of a sweep lie there too"
+    shown = forked_fvis("report", *everything, cwd=cwd)
     assert shown.returncode == 0, shown.stderr
     index = cwd / shown.stdout.strip()
     assert index == (cwd / runs[0]).parent / "index.html"
