@@ -164,11 +164,10 @@ class Network:
             active = [m for m in self._model.module.modules() if isinstance(m, RECTIFIERS)]
             # Before the hook that stops the pass, which may be on the very same module.
             handles = [m.register_forward_hook(note, prepend=True) for m in active]
-            device = next((p.device for p in self._model.module.parameters()), None)
             noise = torch.rand(1, *self._model.preprocessing.shape, generator=stream("nearest"))
             try:
                 with torch.no_grad():
-                    *_, read = self(noise.to(device))
+                    *_, read = self(noise.to(self._model.device))
             finally:
                 for handle in handles:
                     handle.remove()

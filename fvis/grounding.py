@@ -98,7 +98,7 @@ def _measure(
         some = _pictures(batch, model)
         if not some:
             return []
-        (output,) = network(torch.stack(list(some.values())).to(_device(model)))
+        (output,) = network(torch.stack(list(some.values())).to(model.device))
         score = objective.values([output])[0]
         nowhere = objective.position == "cls"
         values = score if nowhere else maps(objective.layers[0], output)
@@ -218,14 +218,10 @@ def _key(model: Model, objective: Objective, network: Network, files: Sequence[P
     layer, where = objective.layers[0], (objective.position, objective.indices)
     noise = torch.rand(1, *model.preprocessing.shape, generator=stream("grounding"))
     with network, torch.no_grad():
-        (made,) = network(noise.to(_device(model)))
+        (made,) = network(noise.to(model.device))
     fingerprint = hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
     parts = (model.name, model.sha256, model.preprocessing, layer, where, fingerprint, states)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _device(model: Model) -> torch.device:
-    return next((p.device for p in model.module.parameters()), torch.device("cpu"))
 
 
 def _load(place: Path, files: Sequence[Path], grid: tuple[int, int]) -> Natural:

@@ -56,6 +56,11 @@ class Model:
     hashed: str
 
     @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are; the CPU where it has none."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
     def attends(self) -> bool:
         """Whether the network is a transformer: whether any of its modules is self-attention."""
         kinds = (type(module).__name__ for module in self.module.modules())

@@ -94,8 +94,7 @@ def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
 
 def run_once(model: Model) -> None:
     """One forward pass on mid-grey, so that hooks see it."""
-    device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
-    grey = torch.full((1, *model.preprocessing.shape), 0.5, device=device)
+    grey = torch.full((1, *model.preprocessing.shape), 0.5, device=model.device)
     training = [module for module in model.module.modules() if module.training]
     model.module.eval()
     try:

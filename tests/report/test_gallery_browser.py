@@ -15,7 +15,15 @@ from .fake_runs import attack_unit, awkward_runs, clip_unit, image_unit, write_r
 
 NAMES = "[...document.querySelectorAll('.card:not([hidden]) h2 a')].map(a => a.textContent)"
 FOCUSED = "document.activeElement.textContent"
-ESCAPE, LEFT, RIGHT, DOWN, ENTER, TAB = "\ue00c", "\ue012", "\ue014", "\ue015", "\ue007", "\ue004"
+CONTROL, ESCAPE, LEFT, RIGHT, DOWN, ENTER, TAB = (
+    "\ue009",
+    "\ue00c",
+    "\ue012",
+    "\ue014",
+    "\ue015",
+    "\ue007",
+    "\ue004",
+)
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +255,11 @@ def test_the_command_is_copied(images: Path, browser: Browser) -> None:
     browser.open(images, address("run", "layer2-00001"))
     browser.driver.find_element("css selector", ".command + button").click()
     browser.wait("document.querySelector('.command + button').textContent == 'Copied'")
+    command = browser.js("document.querySelector('.command').textContent")
+    browser.js("document.body.append(document.createElement('textarea'))")
+    browser.driver.find_element("css selector", "body > textarea").send_keys(CONTROL, "v")
+    assert browser.js("document.querySelector('body > textarea').value") == command
+    assert command.startswith("fvis run ")
 
 
 CONTRAST = """(() => {
