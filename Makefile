@@ -37,7 +37,7 @@ bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare lim
 
 # Those of the papers' networks; OFFLINE=1: of the embedded ones; WEIGHTS=dir: of checkpoints in dir.
 figures: $(INSTALLED)  ## the papers' figures into outputs/figures, as PDF, PNG and GIF
-	FVIS_WEIGHTS=$(abspath $(WEIGHTS)) $(BIN)/python -m fvis.report.figures \
+	FVIS_WEIGHTS=$(abspath $(WEIGHTS)) $(BIN)/python -m fvis.figures.make \
 		$(if $(OFFLINE),offline,$(if $(WEIGHTS),local,hub)) $(FIGURES)
 
 lock: $(INSTALLED)  ## pin what a fresh resolution gives; CUDA's own packages exist for Linux alone

@@ -1,4 +1,4 @@
-"""Files of a run: PNG, GIF, MP4, NPZ and JSON, each written whole or not at all."""
+"""Writes the files of a run (PNG, GIF, MP4, NPZ, JSON), each of them whole or not at all."""
 
 import contextlib
 import functools
@@ -23,23 +23,26 @@ from fvis.schema import OutputConfig
 
 Writer = Callable[[Path], None]
 
-PALETTE_SAMPLES = 2_000_000  # pixels a clip's palette is chosen from
+PALETTE_SAMPLES = 2_000_000  # about how many of a clip's pixels its GIF palette is computed from
 
 
 def to_bytes(rgb: Tensor) -> NDArray[np.uint8]:
-    """RGB (3, H, W) or (3, T, H, W) in [0, 1] as 8 bits, channels last: (H, W, 3), (T, H, W, 3)."""
+    """RGB (3, H, W) or (3, T, H, W) in [0, 1] as uint8 (H, W, 3) or (T, H, W, 3)."""
     pixels = (rgb.detach().float().clamp(0, 1) * 255).round().byte()
     return pixels.movedim(0, -1).contiguous().cpu().numpy()
 
 
 def from_bytes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """8-bit (..., 3) as float RGB in [0, 1], channels first."""
+    """RGB uint8 (..., 3) as float32 (3, ...) in [0, 1]."""
     return np.moveaxis(pixels, -1, 0).astype(np.float32) / np.float32(255)
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write `path`'s content: moved there when the block ends well, else deleted."""
+    """A temporary file to write the content of `path` to.
+
+    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     os.close(handle)
@@ -47,14 +50,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield place
         place.chmod(0o666 & ~_umask())
-        os.replace(place, path)  # noqa: PTH105  # Path.replace, on the name the caller may hold
+        os.replace(place, path)  # noqa: PTH105  # same as Path.replace
     finally:
         place.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
-    """A directory to fill: it becomes `path`, replacing it, when the block ends well."""
+    """A temporary directory to fill with the content of `path`.
+
+    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(dir=path.parent, prefix="."))
     place.chmod(0o777 & ~_umask())
@@ -72,25 +78,28 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def png_bytes(rgb: Tensor) -> bytes:
-    """An RGB picture (3, H, W) in [0, 1] as a lossless 8-bit PNG."""
+    """The content of an 8-bit PNG file of RGB (3, H, W) in [0, 1]."""
     content = io.BytesIO()
     Image.fromarray(to_bytes(rgb)).save(content, format="PNG", optimize=True)
     return content.getvalue()
 
 
 def write_png(path: Path, rgb: Tensor) -> None:
-    """`png_bytes` as a file."""
+    """Write RGB (3, H, W) in [0, 1] as an 8-bit PNG file."""
     write_bytes(path, png_bytes(rgb))
 
 
 def read_png(file: Path | IO[bytes]) -> NDArray[np.float32]:
-    """The RGB picture (3, H, W) in [0, 1] of an 8-bit PNG."""
+    """Read an 8-bit PNG file as RGB float32 (3, H, W) in [0, 1]."""
     with Image.open(file) as image:
         return from_bytes(np.asarray(image.convert("RGB")))
 
 
 def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
-    """A clip (3, T, H, W) in [0, 1] as an endless GIF under one palette for all its frames."""
+    """Write a clip (3, T, H, W) in [0, 1] as a GIF that loops endlessly.
+
+    All frames share one palette of 256 colours.
+    """
     frames = to_bytes(rgb)
     t, h, w, _ = frames.shape
     stride = max(1, t * h * w // PALETTE_SAMPLES)
@@ -99,14 +108,14 @@ def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
     indexed = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     duration = round(1000 / fps)
     header, _ = getheader(indexed[0], info={"loop": 0, "duration": duration, "version": b"89a"})
-    # Image.save() would merge equal frames; a still moment is frames too.
+    # Image.save() would merge equal frames, and the GIF would have fewer frames than the clip.
     blocks = [block for frame in indexed for block in getdata(frame, duration=duration)]
     with whole_file(path) as place:
         place.write_bytes(b"".join([*header, *blocks, b";"]))
 
 
 def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:
-    """A clip (3, T, H, W) in [0, 1] as H.264 MP4; odd sides are padded by repeating the edge."""
+    """Write a clip (3, T, H, W) in [0, 1] as H.264 MP4; odd sides repeat their last pixels."""
     frames = to_bytes(rgb)
     _, h, w, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
@@ -117,7 +126,10 @@ def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:
 
 
 def clip_writers(name: str, rgb: Tensor, output: OutputConfig) -> dict[str, Writer]:
-    """What writes a clip (3, T, H, W) as `name`.gif and, where wanted, `name`.mp4."""
+    """Functions that write a clip (3, T, H, W) in [0, 1], by file name.
+
+    The files are `name`.gif and, if `output.mp4` is true, `name`.mp4.
+    """
     writers: dict[str, Writer] = {
         f"{name}.gif": functools.partial(write_gif, rgb=rgb, fps=output.fps)
     }
@@ -127,30 +139,33 @@ def clip_writers(name: str, rgb: Tensor, output: OutputConfig) -> dict[str, Writ
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Named arrays as a compressed NPZ."""
+    """Write named arrays as a compressed NPZ file."""
     with whole_file(path) as place, place.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are its keywords
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are passed as keywords
 
 
 def write_json(path: Path, content: Any) -> None:
-    """`content` as indented JSON; numbers that are not finite become null."""
+    """Write `content` as indented JSON; numbers that are not finite become null."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8 text; what of a file's name is none is escaped, in JSON so that it reads back."""
+    """Write text as UTF-8.
+
+    Undecodable bytes in file names are backslash-escaped, in a form that JSON readers understand.
+    """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """`content` as it is."""
+    """Write bytes unchanged."""
     with whole_file(path) as place:
         place.write_bytes(content)
 
 
 def safe_name(text: str) -> str:
-    """`text` as a part of a file's name: letters, digits, dots and dashes, the rest as `_`.
+    """`text` as part of a file name: all but letters, digits, `.`, `_` and `-` become `_`.
 
     >>> safe_name("my photo/1")
     'my_photo_1'

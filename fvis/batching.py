@@ -23,32 +23,39 @@ def auto_size(device: torch.device) -> int:
 
 
 def in_batches(
-    groups: Sequence[Sequence[J]], size: int, solve: Callable[[list[J]], list[R]]
-) -> Iterator[list[R]]:
+    groups: Sequence[Sequence[J]],
+    size: int,
+    solve: Callable[[list[J]], R],
+    *,
+    sizes: Sequence[int] = (),
+    on_resize: Callable[[int], None] = lambda size: None,
+) -> Iterator[R]:
     """Solve all jobs, at most `size` at once (a group is never divided), yielding batch by batch.
 
-    When `solve` runs out of memory the size is halved for it and all that follow. Raises
-    `RequestError` where a single group does not fit.
+    The first batches have the sizes in `sizes` instead, so that a resumed run composes its batches
+    as before. When `solve` runs out of memory, the size is halved for this batch and all that
+    follow, and `on_resize(size)` is called. Raises `RequestError` if a single group does not fit.
     """
-    place = 0
+    place, given = 0, list(sizes)
     while place < len(groups):
-        count = _fitting(groups[place:], size)
+        count = _fitting(groups[place:], given.pop(0) if given else size)
         batch = [job for group in groups[place : place + count] for job in group]
         try:
-            results = solve(batch)
+            results = [solve(batch)]
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             if count == 1:
                 raise RequestError(f"a batch of {len(batch)} does not fit into memory") from error
-            results = None
-        if results is None:  # outside the handler, whose traceback holds the tensors
+            results = []
+        if not results:  # outside the handler, whose traceback holds the tensors
             torch.cuda.empty_cache()
-            size = max(1, len(batch) // 2)
+            given, size = [], max(1, len(batch) // 2)
             logger.warning("out of memory with a batch of %d; going on with %d", len(batch), size)
+            on_resize(size)
             continue
         place += count
-        yield results
+        yield from results
 
 
 def is_out_of_memory(error: BaseException) -> bool:

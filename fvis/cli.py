@@ -1,29 +1,25 @@
 """The command line: parse, call, print."""
 
 import os
+import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
-import hydra
-from hydra._internal.utils import get_args_parser  # the parser that hydra.main uses
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from fvis import __version__, schema
-from fvis.errors import RequestError, unknown
+from fvis import __version__, compose, schema
+from fvis.errors import InterruptedRunError, RequestError, unknown
+from fvis.interruption import interrupt
 
 USAGE = """\
 usage: fvis COMMAND ...
 
-  fvis run [OVERRIDE...]          one run; -m for a sweep; --help lists every setting
+  fvis run [OVERRIDE...]          one run; -m for a sweep; --force; --help lists every setting
+  fvis resume OUTPUT_DIR          finish an interrupted run or sweep; --force
   fvis layers [OVERRIDE...]       the model's layers: path, type, output shape, units
   fvis models [PATTERN]           what model.name accepts, by source
   fvis report OUTPUT_DIR...       (re)build index.html over one or more runs
@@ -31,19 +27,23 @@ usage: fvis COMMAND ...
   fvis --version
   eval "$(fvis run -sc install=bash)"   tab completion
 """
-HYDRA_BASE = "1.3"
+FORCE = "--force"
 
 
 def main() -> NoReturn:
     """Entry point: exit status 0 done, 2 the request is wrong, 1 anything else."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
         sys.exit(_dispatch(sys.argv[1:]))
-    except (RequestError, HydraException, OmegaConfBaseException) as error:
+    except (RequestError, *compose.COMPOSITION_ERRORS) as error:
         _fail(error, 2)
     except _JobError as error:  # its line was written as the job ended
         sys.exit(error.status)
+    except InterruptedRunError as error:
+        shown = _relative(error.directory)
+        sys.stderr.write(f"fvis: interrupted; to go on: fvis resume {shlex.quote(str(shown))}\n")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("fvis: interrupted\n")
         sys.exit(1)
@@ -71,16 +71,57 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """`fvis run`: one run, or with -m a sweep; each prints its folder as it ends."""
-    parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]  # one line, not argparse's usage
-    parser.parse_args(arguments)
-    sys.argv = [sys.argv[0], *arguments]
-    _hydra_main()(_task)()
+    words = [word for word in arguments if word != FORCE]
+    compose.check_arguments(words)
+    force = len(words) < len(arguments)
+    compose.launch(words, lambda job: _run_job(job, force))
     return 0
 
 
-def _refuse(message: str) -> NoReturn:
-    raise RequestError(f"{message}; see `fvis run --help`")
+def _run_job(job: compose.Job, force: bool) -> None:
+    """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
+    from fvis import runner
+
+    try:
+        shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
+    except KeyboardInterrupt as interruption:
+        _remove_if_empty(job.directory)
+        if job.sweep is not None:
+            raise InterruptedRunError(job.sweep) from interruption
+        raise
+    except Exception as error:
+        status = 2 if isinstance(error, RequestError) else 1
+        if status == 2:
+            _remove_if_empty(job.directory)
+        if job.sweep is None:  # Hydra would add a line of its own
+            _fail(error, status)
+        _show(error)
+        raise _JobError(status) from None
+    _print_path(shown)
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """`fvis resume`: finish a run, a sweep, or all of them in a folder; prints what it finished."""
+    from fvis import resuming
+
+    words = [word for word in arguments if word != FORCE]
+    if len(words) != 1 or words[0].startswith("-"):
+        raise RequestError("usage: fvis resume OUTPUT_DIR [--force]")
+    status, finished = 0, 0
+    for work in resuming.unfinished(Path(words[0])):
+        try:
+            if work(force=len(words) < len(arguments)):
+                _print_path(work.directory)
+                finished += 1
+        except KeyboardInterrupt as interruption:
+            raise InterruptedRunError(Path(words[0])) from interruption
+        except Exception as error:  # the others go on
+            _show(error)
+            failed = 2 if isinstance(error, RequestError) else 1
+            status = failed if status == 0 else min(status, failed)
+    if finished == 0 and status == 0:
+        sys.stderr.write(f"fvis: {words[0]} is done: there is nothing to resume\n")
+    return status
 
 
 def layers(arguments: Sequence[str]) -> int:
@@ -88,7 +129,7 @@ def layers(arguments: Sequence[str]) -> int:
     from fvis import models
     from fvis.models.layers import survey
 
-    config = schema.parse(_compose(arguments))
+    config = schema.parse(_composed(arguments))
     found = survey(models.load(config.model, config.engine.seed), config.target.output)
     rows = [("layer", "type", "output", "units")]
     for layer in found.values():
@@ -130,7 +171,7 @@ def report(arguments: Sequence[str]) -> int:
 
     Files among them, as a shell's * gives them, are passed over where there are folders too.
     """
-    from fvis.report.gallery import write_index
+    from fvis.gallery.page import write_index
 
     if not arguments:
         raise RequestError("usage: fvis report OUTPUT_DIR...")
@@ -147,63 +188,25 @@ def report(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
+    "resume": resume,
     "layers": layers,
     "models": models,
     "report": report,
 }
 
 
-def config_directory() -> Path:
-    """The folder of configs: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
-def _task(composed: DictConfig) -> None:
-    """What Hydra calls for each job."""
-    from fvis import runner
-
-    settings = HydraConfig.get()
-    single = settings.mode is RunMode.RUN
-    directory = Path(settings.runtime.output_dir)
-    records = {
-        ".hydra/config.yaml": OmegaConf.to_yaml(composed),
-        ".hydra/hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
-        ".hydra/overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
-    }
-    try:
-        shown = runner.run(schema.parse(composed), directory, records)
-    except Exception as error:
-        status = 2 if isinstance(error, RequestError) else 1
-        if status == 2:
-            _remove_if_empty(directory)
-        if single:  # Hydra would add a line of its own
-            _fail(error, status)
-        _show(error)
-        raise _JobError(status) from None
-    _print_path(shown)
-
-
-def _hydra_main() -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    return hydra.main(
-        version_base=HYDRA_BASE, config_path=str(config_directory()), config_name="config"
-    )
-
-
-def _compose(arguments: Sequence[str]) -> DictConfig:
+def _composed(arguments: Sequence[str]) -> DictConfig:
     """The config that `fvis run` would use with these arguments."""
-    overrides = []
+    overrides, directory = [], None
     words = iter(arguments)
     for word in words:
         if word == "--config-dir":
-            overrides.append(f"hydra.searchpath=[file://{Path(next(words, '')).resolve()}]")
+            directory = Path(next(words, ""))
         elif word.startswith("-"):
             raise RequestError(f"no option {word!r}; there is: --config-dir")
         else:
             overrides.append(word)
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        return hydra.compose("config", overrides)
+    return compose.compose(overrides, directory=directory)
 
 
 def _complete(arguments: Sequence[str]) -> int:
@@ -228,31 +231,15 @@ class _JobError(Exception):
         self.status = status
 
 
-def _fail(error: BaseException | None, status: int) -> NoReturn:
+def _fail(error: BaseException, status: int) -> NoReturn:
     _show(error)
     sys.exit(status)
 
 
-def _show(error: BaseException | None) -> None:
+def _show(error: BaseException) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(error)
-    sys.stderr.write(f"fvis: error: {_one_line(error)}\n")
-
-
-def _one_line(error: BaseException | None) -> str:
-    if isinstance(error, HydraException) and str(error).startswith("Could not override"):
-        name = str(error).split("'")[1]
-        return str(unknown("setting", name, _setting_names()))
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
-
-
-def _setting_names() -> Iterable[str]:
-    for section, kind in schema.SECTIONS.items():
-        yield from schema.setting_names(section, kind)
-    for section, kinds in schema.CHOICES.items():
-        for kind in kinds.values():
-            yield from schema.setting_names(section, kind)
+    sys.stderr.write(f"fvis: error: {compose.one_line(error)}\n")
 
 
 def _remove_if_empty(directory: Path) -> None:
@@ -268,10 +255,15 @@ def _remove_if_empty(directory: Path) -> None:
 
 
 def _print_path(path: Path) -> None:
-    """A result's path on stdout, relative where it lies below the current directory."""
-    base = Path.cwd()
-    sys.stdout.write(f"{path.relative_to(base) if path.is_relative_to(base) else path}\n")
+    """A result's path on stdout."""
+    sys.stdout.write(f"{_relative(path)}\n")
     sys.stdout.flush()
+
+
+def _relative(path: Path) -> Path:
+    """The path from the current directory, where it lies below."""
+    base = Path.cwd()
+    return path.relative_to(base) if path.is_relative_to(base) else path
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -279,7 +271,3 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -1,15 +1,19 @@
-"""The one error a user's request can raise, and the nearest valid names it offers."""
+"""The errors that the command line reports in one line, without a traceback."""
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RequestError(ValueError):
-    """A request that cannot be carried out as written: one line, shown with exit status 2."""
+    """The user asked for something impossible. The one-line message is shown, exit status 2."""
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
-    """A `RequestError` for a name that does not exist, with up to three names close to it."""
+    """A `RequestError` for a name that does not exist.
+
+    It suggests up to three similar names. If there are none, it lists all names if they are few.
+    """
     names = sorted(set(valid))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     near = near or [other for other in names if name and name.lower() in other.lower()][:3]
@@ -18,3 +22,11 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
     if len(names) <= 12:
         return RequestError(f"no {kind} {name!r}; there are: {', '.join(names)}")
     return RequestError(f"no {kind} {name!r}")
+
+
+class InterruptedRunError(KeyboardInterrupt):
+    """A run was interrupted; `fvis resume` can finish it from what is saved in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory))
+        self.directory = directory

@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,9 +24,11 @@ from fvis.batching import in_batches
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.base import Model
+from fvis.objectives import TargetSet
+from fvis.objectives.positions import maps, token_grid
+from fvis.randomness import random_generator
+from fvis.record import GroundingRecord, PatchRecord
 from fvis.schema import GroundingConfig
-from fvis.streams import stream
-from fvis.targets import Objective, maps, token_grid
 
 BATCH = 16  # photographs at once
 CELLS = 4  # a patch's side in cells of the layer's grid
@@ -61,8 +62,8 @@ class Patch:
     box: tuple[int, int, int, int]
 
 
-def survey(
-    config: GroundingConfig, model: Model, objective: Objective, network: Network
+def natural_responses(
+    config: GroundingConfig, model: Model, targets: TargetSet, network: Network
 ) -> Natural:
     """What the config's photographs excite, computed once per network, layer, position and folder.
 
@@ -71,17 +72,17 @@ def survey(
     """
     if model.preprocessing.frames is not None:
         raise RequestError(f"grounding.images takes networks of images; {model.name} takes clips")
-    if any(not isinstance(target.unit, int) for target in objective.targets):
+    if any(not isinstance(target.unit, int) for target in targets.targets):
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
-    place = _directory(config) / f"{_key(model, objective, network, files)}.npz"
+    place = _directory(config) / f"{_key(model, targets, network, files)}.npz"
     try:
-        return _load(place, files, _grid(objective, model))
+        return _load(place, files, _grid(targets, model))
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         logger.warning("grounding: the cache's %s is not read: %s", place, error)
-    natural = _measure(model, objective, network, files)
+    natural = _measure(model, targets, network, files)
     arrays = {key: getattr(natural, key).numpy() for key in ("scores", "peaks", "places")}
     arrays["read"] = np.array([file in natural.files for file in files])
     try:
@@ -91,17 +92,15 @@ def survey(
     return natural
 
 
-def _measure(
-    model: Model, objective: Objective, network: Network, files: Sequence[Path]
-) -> Natural:
+def _measure(model: Model, targets: TargetSet, network: Network, files: Sequence[Path]) -> Natural:
     def see(batch: list[Path]) -> list[tuple[Path, Tensor, Tensor, Tensor]]:
         some = _pictures(batch, model)
         if not some:
             return []
         (output,) = network(torch.stack(list(some.values())).to(model.device))
-        score = objective.values([output])[0]
-        nowhere = objective.position == "cls"
-        values = score if nowhere else maps(objective.layers[0], output)
+        score = targets.values([output])[0]
+        nowhere = targets.readers[0].position == "cls"
+        values = score if nowhere else maps(targets.layers[0], output)
         peak, place = values.reshape(*values.shape[:2], -1).max(2)
         return list(zip(some, score.cpu(), peak.cpu(), place.int().cpu(), strict=True))
 
@@ -112,7 +111,7 @@ def _measure(
         raise RequestError("grounding.images has no photograph that can be read")
     readable, *found = zip(*rows, strict=True)
     scores, peaks, places = map(torch.stack, found)
-    return Natural(readable, scores, peaks, places, _grid(objective, model))
+    return Natural(readable, scores, peaks, places, _grid(targets, model))
 
 
 def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:
@@ -126,9 +125,9 @@ def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:
     return pictures
 
 
-def _grid(objective: Objective, model: Model) -> tuple[int, int]:
-    layer = objective.layers[0]
-    if objective.position == "cls":
+def _grid(targets: TargetSet, model: Model) -> tuple[int, int]:
+    layer = targets.layers[0]
+    if targets.readers[0].position == "cls":
         return 1, 1
     sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
     if "N" in layer.axes:
@@ -168,19 +167,17 @@ def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, in
     return x, y, width, height
 
 
-def told(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) -> dict[str, Any]:
-    """What the metadata says: how a synthetic activation stands among the photographs'."""
+def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) -> GroundingRecord:
+    """How the activation `final` of a unit's picture stands among those of the photographs."""
     scores = natural.scores[:, unit].double()
-    return {
-        "photographs": len(natural.files),
-        "percentiles": {str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
-        "below": (scores < final).double().mean().item(),
-        "times_strongest": final / scores.max().item() if scores.max() > 0 else math.nan,
-        "strongest": [
-            {"file": str(patch.file), "activation": patch.activation, "box": list(patch.box)}
-            for patch in patches
-        ],
-    }
+    highest = scores.max().item()
+    return GroundingRecord(
+        photographs=len(natural.files),
+        percentiles={str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
+        below=(scores < final).double().mean().item(),
+        times_strongest=final / highest if highest > 0 else math.nan,
+        strongest=[PatchRecord(str(p.file), p.activation, p.box) for p in patches],
+    )
 
 
 def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:
@@ -208,19 +205,19 @@ def _directory(config: GroundingConfig) -> Path:
     return Path(base).expanduser() / "fvis" / "grounding"
 
 
-def _key(model: Model, objective: Objective, network: Network, files: Sequence[Path]) -> str:
+def _key(model: Model, targets: TargetSet, network: Network, files: Sequence[Path]) -> str:
     """Of all that the numbers depend on: input, layer, position, the files' state, the network.
 
     Which is known by what the layer makes of a fixed picture: the same weights may be run
     differently, by another code, precision or hook.
     """
     states = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    layer, where = objective.layers[0], (objective.position, objective.indices)
-    noise = torch.rand(1, *model.preprocessing.shape, generator=stream("grounding"))
+    reader = targets.readers[0]
+    noise = torch.rand(1, *model.preprocessing.shape, generator=random_generator("grounding"))
     with network, torch.no_grad():
         (made,) = network(noise.to(model.device))
     fingerprint = hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
-    parts = (model.name, model.sha256, model.preprocessing, layer, where, fingerprint, states)
+    parts = (model.name, model.sha256, model.preprocessing, reader, fingerprint, states)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

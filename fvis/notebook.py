@@ -10,29 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import hydra
 import numpy as np
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobRuntime
-from hydra.version import VersionBase
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import nn
 
 from fvis import runner, schema
-from fvis.cli import HYDRA_BASE, config_directory
-from fvis.errors import RequestError, unknown
+from fvis.compose import compose_sections
+from fvis.errors import RequestError
 from fvis.methods import METHODS, Result
 from fvis.models import Model, wrap
+from fvis.record import write_unit
 
 SHOWN = ("image.png", "strip.png", "side_by_side.gif", "clip.gif")  # the first that there is
 STYLE = "display:inline-block;margin:0 1em 1em 0;max-width:45em;vertical-align:top"
-CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
-HYDRA_STATE = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 
 
 class Visualization:
@@ -80,7 +72,7 @@ class Visualization:
 
     def save(self, directory: str | Path) -> Path:
         """Write everything as `fvis run` would, into `directory`/<name>; returns that folder."""
-        runner.write_unit(Path(directory), self._result)
+        write_unit(Path(directory), self.name, self._result.record, self._result.files)
         return Path(directory) / self.name
 
     def _repr_png_(self) -> bytes | None:
@@ -168,7 +160,11 @@ def visualize(
     else:
         (found,) = schema.parse_models([_plain(model)], "model")
         sections["model"] = vars(found) | {"input": vars(found.input)}
-    config = _compose(_plain(sections))
+    plain = {
+        key: value if isinstance(value, str) else _mapping(value, key)
+        for key, value in _plain(sections).items()
+    }
+    config = schema.parse(compose_sections(plain))
     if not isinstance(model, nn.Module):
         return _solve(config)
     given = wrap(model, _plain(_mapping({} if input is None else input, "input")), classes)
@@ -203,52 +199,6 @@ def _left_in_place(module: nn.Module) -> Iterator[None]:
             tensor.data = data
         for store, content in entries:
             store.update(content)
-
-
-def _compose(sections: Mapping[str, Any]) -> schema.Config:
-    """The config with a section's choice by name, or its settings in place of the defaults."""
-    named = {key: value for key, value in sections.items() if isinstance(value, str)}
-    for key in schema.CHOICES:
-        if isinstance(sections.get(key), Mapping) and "name" in sections[key]:
-            named[key] = str(sections[key]["name"])
-    choices = [_choice(key, name) for key, name in named.items()]
-    with _hydra_of_our_own():
-        composed = hydra.compose("config", choices)
-    for key, value in sections.items():
-        if not isinstance(value, str):
-            try:
-                OmegaConf.update(composed, key, dict(_mapping(value, key)), force_add=True)
-            except OmegaConfBaseException as error:
-                reason = str(error).splitlines()[0]
-                raise RequestError(f"visualize() cannot take {key}: {reason}") from None
-    return schema.parse(composed)
-
-
-def _choice(section: str, name: str) -> str:
-    """Hydra's word for a section's choice; raises `RequestError` where there is none."""
-    if section not in CHOSEN_BY_NAME:
-        raise unknown("config section", section, CHOSEN_BY_NAME)
-    folder = config_directory() / section
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
-    if name not in names:
-        raise unknown(section, name, names)
-    return f"{section}={name}"
-
-
-@contextlib.contextmanager
-def _hydra_of_our_own() -> Iterator[None]:
-    """A context to compose in; the Hydra of an app that we are called from stays as it was."""
-    instances = Singleton._instances
-    theirs: dict[type, Singleton] = {
-        kind: instances.pop(kind) for kind in HYDRA_STATE if kind in instances
-    }
-    try:
-        with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-            yield
-    finally:
-        for kind in HYDRA_STATE:
-            instances.pop(kind, None)
-        instances.update(theirs)
 
 
 def _plain(value: Any) -> Any:

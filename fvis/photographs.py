@@ -1,4 +1,4 @@
-"""Photographs from the user's files, as a network is shown them."""
+"""Photographs from the user's files, resized and cropped as a network expects them."""
 
 import itertools
 import math
@@ -17,22 +17,23 @@ from fvis.errors import RequestError, unknown
 from fvis.models.base import Preprocessing
 
 EXAMPLES = Path(__file__).parent / "zoo" / "pictures"
-PREFIX = "zoo:"  # pictures that come with the package
+PREFIX = "zoo:"  # precedes the name of a set of pictures that comes with the package
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 GLOB = "*?["
-STRIP = 8  # times the input's side: of what is longer the middle is resized
+STRIP = 8  # a picture that would be resized to more than this many input sides is cropped first
 WHITE = (255, 255, 255)
-SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of Pillow
 
 
 class UnreadableError(ValueError):
-    """A file that no photograph can be read from; one line says why."""
+    """A file cannot be read as a photograph; the message says why, in one line."""
 
 
 def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that paths, folders, globs and `zoo:NAME` name, each once, in the order given.
+    """The files that paths, folders, globs and `zoo:NAME` refer to, each once, in the order given.
 
-    A folder gives its image files, sorted. Raises `RequestError` for one that names no file.
+    A folder stands for its image files, sorted by name. Raises `RequestError` if any of `specs`
+    refers to no image file.
     """
     several = specs if isinstance(specs, list | tuple) else [specs]
     found: dict[Path, None] = {}
@@ -66,7 +67,7 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
 
 
 def names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file: its stem, or `<stem>-<k>` where another before it has that name.
+    """A unique name for each file: its stem, or `<stem>-<k>` if an earlier file has that name.
 
     >>> names([Path("a/cat.png"), Path("b/cat.jpg"), Path("dog.png")])
     ['cat', 'cat-2', 'dog']
@@ -80,33 +81,33 @@ def names(paths: Sequence[Path]) -> list[str]:
 
 
 def load(path: Path, preprocessing: Preprocessing) -> Tensor:
-    """The photograph as the network sees it: RGB (3, H, W) in [0, 1], whole multiples of 1/255.
+    """A photograph at the network's input size: RGB (3, H, W) in [0, 1], multiples of 1/255.
 
-    It is turned as its EXIF says, resized and cropped as the model's own preprocessing does;
-    transparent parts are white. Raises `UnreadableError` for no image, a broken one, one too
-    large, and an animation.
+    It is rotated as its EXIF data says, and resized and cropped as in the model's own
+    preprocessing; transparent parts become white. Raises `UnreadableError` for a file that is
+    damaged, too large, an animation or no image.
     """
-    image = fitted(read(path), preprocessing)
+    image = resize_and_crop(read(path), preprocessing)
     rgb: Tensor = transforms.pil_to_tensor(image).float() / 255
     return rgb
 
 
 def read(path: Path) -> Image.Image:
-    """The file's one picture, upright, in 8-bit RGB; raises `UnreadableError`."""
+    """The picture in a file, upright, as 8-bit RGB; raises `UnreadableError` as `load` does."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 frames = getattr(image, "n_frames", 1)
                 animated = image.format != "MPO" and getattr(image, "is_animated", True)
-                if frames > 1 and animated:  # a phone's MPO is a JPEG with extras behind it
-                    raise UnreadableError(f"{path} has {frames} frames; give one as a still")
+                if frames > 1 and animated:  # MPO: a phone's JPEG plus extra images
+                    raise UnreadableError(f"{path} has {frames} frames; give a single picture")
                 if image.mode == "F":
-                    raise UnreadableError(f"{path} holds floating-point numbers of unknown range")
+                    raise UnreadableError(f"{path} has floating-point pixels of unknown range")
                 image.load()
                 return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise UnreadableError(f"{path} is no image that Pillow knows") from None
+        raise UnreadableError(f"{path} is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableError(f"{path} has too many pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
@@ -117,7 +118,7 @@ def read(path: Path) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN_BIT:  # convert() would cut them off at 255
+    if image.mode in SIXTEEN_BIT:  # convert() would clip values at 255
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
@@ -126,13 +127,13 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fitted(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """`image` resized and cropped to the input's size."""
+def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Resize an image and crop its centre to the network's input size."""
     size = (preprocessing.height, preprocessing.width)
     whole = [round(side / preprocessing.crop) for side in size]
     if not preprocessing.squash:
         scale = max(whole[0] / image.height, whole[1] / image.width)
-        # A strip's ends are cropped anyway, and resized they would take gigabytes.
+        # The ends of a very long strip are cropped below; resizing them could take gigabytes.
         room = [math.ceil(STRIP * side / scale) for side in whole]
         if image.height > room[0] or image.width > room[1]:
             image = transforms.center_crop(
@@ -148,5 +149,5 @@ def fitted(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def batch(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor:
-    """Photographs (B, 3, H, W); all must be readable."""
+    """Photographs as a batch (B, 3, H, W); raises `UnreadableError` as `load` does."""
     return torch.stack([load(path, preprocessing) for path in paths])

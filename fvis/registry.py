@@ -3,9 +3,10 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from fvis.errors import unknown
+from fvis.errors import RequestError, unknown
 
 T = TypeVar("T")
 
@@ -13,12 +14,14 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Named objects of one kind, each registered by the module that defines it.
 
-    Every module of `package` is imported at the first lookup, so adding a choice is adding a file.
+    At the first lookup every module of `package` is imported, and every module that an installed
+    package declares in the `entry_points` group: adding a choice is adding a file.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, entry_points: str | None = None) -> None:
         self._kind = kind
         self._package = package
+        self._group = entry_points
         self._entries: dict[str, T] = {}
         self._imported = False
 
@@ -47,7 +50,24 @@ class Registry(Generic[T]):
     def _import(self) -> None:
         if self._imported:
             return
+        self._imported = True  # first, since what is imported may look names up itself
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
-        self._imported = True
+        if self._group is not None:
+            load_entry_points(self._group)
+
+
+def load_entry_points(group: str) -> list[str]:
+    """Import what installed packages declare under `group`; returns the names of their modules.
+
+    Raises `RequestError` where a declared module cannot be imported.
+    """
+    modules = []
+    for entry in entry_points(group=group):
+        try:
+            entry.load()
+        except (ImportError, AttributeError) as error:
+            raise RequestError(f"{group} entry point {entry.name!r} fails: {error}") from error
+        modules.append(entry.module)
+    return modules

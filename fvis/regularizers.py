@@ -19,7 +19,7 @@ def l2(rgb: Tensor) -> Tensor:
     return (rgb - 0.5).square().flatten(1).mean(1)
 
 
-def similarity(features: Tensor, groups: Tensor) -> Tensor:
+def group_similarity(features: Tensor, groups: Tensor) -> Tensor:
     """Mean cosine similarity (B,) of each row's features (B, D) to the others of its group (B,)."""
     unit = functional.normalize(features.flatten(1), dim=1)
     mates = (groups[:, None] == groups[None, :]).float().fill_diagonal_(0)

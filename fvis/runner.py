@@ -1,58 +1,105 @@
-"""One config to one output folder: the only module that knows all others."""
+"""One config to one output folder, begun or resumed: the only module that knows all others."""
 
 import contextlib
 import dataclasses
-import logging
-import platform
-import statistics
+import os
+import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
-from fvis import artifacts, models
-from fvis.ascent import Trace
+from fvis import artifacts, models, provenance, schema
+from fvis.architecture_defaults import with_architecture_defaults
+from fvis.batch_state import BatchState
 from fvis.batching import auto_size, in_batches
-from fvis.errors import RequestError
-from fvis.methods import METHODS, Context, Method, Result
+from fvis.context import Context
+from fvis.errors import InterruptedRunError, RequestError
+from fvis.gallery.page import write_index
+from fvis.methods import METHODS, Method, Result
 from fvis.models import Model
-from fvis.recipe import fitted
-from fvis.report.gallery import write_index
+from fvis.optimization import Optimization
+from fvis.progress import Progress, log_file
+from fvis.record import (
+    DONE,
+    RUN_FILE,
+    UNITS,
+    RunRecord,
+    UnitRecord,
+    read_run,
+    write_unit,
+)
+from fvis.recorder import Recorder, finished_units
 from fvis.schema import Config
 
-SCHEMA = 1
-LIBRARIES = ("fvis", "torch", "torchvision", "timm", "hydra-core", "numpy")
-
-logger = logging.getLogger(__name__)
+STATE, LOCK, BATCH_FILE, INDEX = ".state", "lock", "batch.pt", "index.html"
 
 
-def run(config: Config, directory: Path, records: Mapping[str, str] | None = None) -> Path:
+def run(
+    config: Config,
+    directory: Path,
+    texts: Mapping[str, str] | None = None,
+    *,
+    force: bool = False,
+) -> Path:
     """Carry out `config`, leaving its pictures and numbers in `directory`.
 
-    Nothing is written before the request has proved right: model built, weights loaded, targets
-    found; till then `RequestError` is raised. From then on every unit's directory is whole or
-    absent, and `run.json` says running, done or interrupted. `records` are further texts to keep,
-    by path.
+    `texts` are further files to write, by path. Nothing is written before the request has proved
+    right: model built, weights loaded, targets found; till then, and where the folder already
+    holds another config's run or an unfinished one, `RequestError` is raised. With `force` such a
+    run is replaced. From then on every unit's directory is whole or absent, and `run.json` says
+    running, done or interrupted.
     """
     context = prepare(config)
-    config = context.config
-    method = METHODS[config.method.name](context)
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in (records or {}).items():
-        artifacts.write_text(directory / name, text)
-    state = _State(directory, context, method.refused)
-    with _log_file(directory / "fvis.log"), state:
-        for result in solve(method, config, context.device):
-            write_unit(directory / "units", result)
-            state.add(result)
-    write_index([directory], directory / "index.html")
+    method = METHODS[context.config.method.name](context)
+    record = _describe(context, method)
+    old = read_run(directory).record if (directory / RUN_FILE).is_file() else None
+    if old is not None and not force:
+        _refuse_to_replace(directory, old, record)
+    with _locked(directory):
+        recorder = Recorder(directory, record)
+        if old is not None:
+            _clear(directory, old)
+        for name, text in (texts or {}).items():
+            artifacts.write_text(directory / name, text)
+        _carry_out(directory, recorder, context, method)
     return directory
+
+
+def resume(directory: Path, *, force: bool = False) -> bool:
+    """Finish the run in `directory`; returns whether there was anything left to do.
+
+    Units that are whole are left as they are, and the batch that was at work goes on from its last
+    saved state. Raises `RequestError` where anything that the pictures depend on has changed since;
+    with `force` the run goes on all the same, and run.json says so.
+    """
+    directory = directory.resolve()
+    old = read_run(directory).record
+    if old.config_sha256 is None:
+        raise RequestError(f"{directory} is a run of an older fvis, which cannot be resumed")
+    units = finished_units(directory, old)
+    if old.status == DONE and len(units) == len(old.jobs):
+        if (directory / INDEX).is_file():
+            return False
+        write_index([directory], directory / INDEX)
+        return True
+    with _locked(directory), _working_directory(old):
+        context = prepare(_config_of(old))
+        method = METHODS[context.config.method.name](context)
+        now = _describe(context, method)
+        changes = [change for change in provenance.changes(old, now) if change not in old.forced]
+        if changes and not force:
+            raise RequestError(
+                f"{directory} cannot be resumed as it was begun; changed since: "
+                f"{', '.join(changes)} (--force goes on all the same)"
+            )
+        record = dataclasses.replace(old, jobs=now.jobs, forced=[*old.forced, *changes])
+        _carry_out(directory, Recorder(directory, record, units), context, method)
+    return True
 
 
 def prepare(config: Config, model: Model | None = None) -> Context:
@@ -69,7 +116,7 @@ def prepare(config: Config, model: Model | None = None) -> Context:
         video = model.preprocessing.frames is not None
         layout = torch.channels_last_3d if video else torch.channels_last
         model.module.to(memory_format=layout)
-    return Context(fitted(config, model), model, device)
+    return Context(with_architecture_defaults(config, model), model, device)
 
 
 def find_device(name: str) -> torch.device:
@@ -90,136 +137,155 @@ def find_device(name: str) -> torch.device:
 
 
 def solve(method: Method, config: Config, device: torch.device) -> Iterator[Result]:
-    """All results, batch by batch, each with the seconds that it took."""
-    groups = method.groups
-    size = auto_size(device) if config.engine.batch_size == "auto" else config.engine.batch_size
-    jobs = sum(len(group) for group in groups)
-    with _Progress(jobs, method.steps) as progress:
+    """All results, batch by batch; nothing is written."""
+    with Progress(sum(map(len, method.groups)), method.steps) as progress:
 
-        def solve(batch: list[Any]) -> list[Result]:
+        def run_stage(stage: str, optimization: Optimization) -> None:
+            optimization.run(progress.on_step)
+
+        def work(batch: list[Any]) -> list[Result]:
             progress.batch = len(batch)
-            started = time.perf_counter()
-            results = method.solve(batch, progress.on_step)
-            seconds = (time.perf_counter() - started) / len(batch)
-            for result in results:
-                result.metadata["seconds"] = round(seconds, 3)
-            return results
+            started = time.monotonic()
+            results = method.solve(batch, run_stage)
+            seconds = round((time.monotonic() - started) / len(batch), 3)
+            return [result.with_fields(seconds=seconds) for result in results]
 
-        for results in in_batches(groups, size, solve):
+        for results in in_batches(method.groups, _batch_size(config, device), work):
             yield from results
 
 
-def write_unit(directory: Path, result: Result) -> None:
-    """A result's pictures and metadata.json, in a folder of its own in `directory`."""
-    with artifacts.whole_directory(directory / result.name) as place:
-        for name, write in result.files.items():
-            write(place / name)
-        metadata = {"schema": SCHEMA, **result.metadata, "files": sorted(result.files)}
-        artifacts.write_json(place / "metadata.json", metadata)
+def _describe(context: Context, method: Method) -> RunRecord:
+    names = [job.name for group in method.groups for job in group]
+    record = provenance.describe(context, method.inputs, names)
+    size = _batch_size(context.config, context.device)
+    return dataclasses.replace(record, refused=dict(method.refused), batch_size=size)
 
 
-class _Progress:
-    """A bar on stderr, in pictures times steps, with the batch's mean activation."""
-
-    def __init__(self, jobs: int, steps: int) -> None:
-        self._total = jobs * steps
-        self.batch = 1
-
-    def __enter__(self) -> "_Progress":
-        self._bar = tqdm(total=self._total, unit="step", smoothing=0.1, mininterval=0.5)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def on_step(self, step: int, trace: Trace) -> None:
-        """Advance by one step of every picture; the activation is read only when it was logged."""
-        if self._bar.n + self.batch > self._bar.total:  # a rescue's steps come on top
-            self._bar.total = self._bar.n + self.batch
-        self._bar.update(self.batch)
-        if trace.steps[-1] == step:
-            self._bar.set_postfix_str(f"activation {trace.scores[-1].mean().item():.4g}", False)
+def _batch_size(config: Config, device: torch.device) -> int:
+    size = config.engine.batch_size
+    return auto_size(device) if size == "auto" else int(size)
 
 
-class _State:
-    """`run.json`: written when the run starts and ends, whatever ends it."""
-
-    def __init__(self, directory: Path, context: Context, refused: Mapping[str, str]) -> None:
-        self._path = directory / "run.json"
-        self._started = time.time()
-        self._units: list[str] = []
-        self._statuses: Counter[str] = Counter()
-        self._tallies: dict[str, list[float]] = {}
-        self._content = {
-            "schema": SCHEMA,
-            "status": "running",
-            "config": dataclasses.asdict(context.config),
-            "versions": _versions(),
-            "model": _describe(context.model),
-            "device": _describe_device(context.device),
-            "refused": dict(refused),
-        }
-
-    def __enter__(self) -> "_State":
-        self._write("running")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._write("done" if kind is None else "interrupted")
-
-    def add(self, result: Result) -> None:
-        """Count a unit that has been written."""
-        self._units.append(result.name)
-        self._statuses[result.metadata["status"]] += 1
-        for name, number in result.tally.items():
-            self._tallies.setdefault(name, []).append(number)
-
-    def _write(self, status: str) -> None:
-        now = time.time()
-        self._content |= {
-            "status": status,
-            "units": self._units,
-            "statuses": dict(self._statuses),
-            "summary": {
-                name: {"mean": statistics.fmean(numbers), "of": len(numbers)}
-                for name, numbers in self._tallies.items()
-            },
-            "timings": {
-                "started": datetime.fromtimestamp(self._started, UTC).isoformat(),
-                "seconds": round(now - self._started, 3),
-            },
-        }
-        artifacts.write_json(self._path, self._content)
+def _refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:
+    """Raise `RequestError` where a new run in the folder would lose what another one left."""
+    if old.status != DONE and (old.units or (directory / STATE / BATCH_FILE).is_file()):
+        raise RequestError(
+            f"{directory} holds a run that was interrupted: `fvis resume {directory}` finishes it "
+            "(--force begins anew and replaces it)"
+        )
+    if old.status == DONE and old.config_sha256 != new.config_sha256:
+        raise RequestError(
+            f"{directory} holds the finished run of another config: give another hydra.run.dir "
+            "(--force replaces it)"
+        )
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
-
-
-def _describe(model: Model) -> dict[str, Any]:
-    preprocessing = dataclasses.asdict(model.preprocessing)
-    return {
-        "name": model.name,
-        "weights": {"sha256": model.sha256, "of": model.hashed},
-        "preprocessing": preprocessing,
-    }
-
-
-def _describe_device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device}: {torch.cuda.get_device_name(device)}"
-    return f"{device}: {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+def _clear(directory: Path, old: RunRecord) -> None:
+    """Remove the units and the state of the run that a new one replaces."""
+    (directory / STATE / BATCH_FILE).unlink(missing_ok=True)
+    for unit in (directory / UNITS).glob("*/metadata.json"):
+        shutil.rmtree(unit.parent)
 
 
 @contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """A context in which the package's messages also go to `path`."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package = logging.getLogger("fvis")
-    package.addHandler(handler)
+def _locked(directory: Path) -> Iterator[None]:
+    """A context in which no other process works in the folder; raises `RequestError` if one does.
+
+    The state in `.state` is removed where the context ends well.
+    """
+    state = directory / STATE
+    state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(state / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        process = read_run(directory).record.process if (directory / RUN_FILE).is_file() else None
+        raise RequestError(f"{process or 'another process'} is at work in {directory}") from None
+    try:
+        yield
+        shutil.rmtree(state)
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _working_directory(record: RunRecord) -> Iterator[None]:
+    """The folder where the run was asked for: relative paths start there. If it is gone, ours."""
+    if record.directory is None or not Path(record.directory).is_dir():
+        yield
+        return
+    before = Path.cwd()
+    os.chdir(record.directory)
     try:
         yield
     finally:
-        package.removeHandler(handler)
-        handler.close()
+        os.chdir(before)
+
+
+def _config_of(record: RunRecord) -> Config:
+    """The config of a run as it was resolved, with the number of threads that it had."""
+    config = schema.parse(OmegaConf.create(record.config))
+    if config.engine.threads is None and record.threads is not None:
+        torch.set_num_threads(record.threads)
+    return config
+
+
+def _carry_out(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:
+    """Solve what is not done, and write it; whatever ends the run, its page is written."""
+    try:
+        with log_file(directory / "fvis.log"), recorder:
+            _solve_batches(directory, recorder, context, method)
+    except KeyboardInterrupt as interruption:
+        raise InterruptedRunError(directory) from interruption
+    finally:
+        write_index([directory], directory / INDEX)
+
+
+def _solve_batches(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:
+    """Solve and write the batches that lack units, composed as they were at the start."""
+    record, path = recorder.record, directory / STATE / BATCH_FILE
+    missing = _missing_groups(method, recorder.finished)
+    begun = len(record.batches)
+    with Progress(sum(map(len, method.groups)), method.steps) as progress:
+
+        def work(batch: list[Any]) -> tuple[int, list[Result]]:
+            names = [job.name for job in batch]
+            progress.batch = len(batch)
+            if not missing.intersection(names):
+                progress.skip(method.steps)
+                return len(batch), []
+            every = context.config.engine.checkpoint_every
+            with BatchState(path, names, every, progress) as state:
+                results = method.solve(batch, state.run)
+            seconds = round(state.seconds / len(batch), 3)
+            fields = {"seconds": seconds, "config_sha256": record.config_sha256}
+            return len(batch), [r.with_fields(**fields) for r in results if r.name in missing]
+
+        batches = in_batches(
+            method.groups,
+            record.batch_size or 1,
+            work,
+            sizes=record.batches,
+            on_resize=recorder.set_batch_size,
+        )
+        for number, (jobs, results) in enumerate(batches):
+            for result in results:
+                recorder.add(result.name, _write(directory, result))
+            if number >= begun:
+                recorder.end_batch(jobs)
+            if results:  # the state on disk is this batch's, not that of one still to come
+                path.unlink(missing_ok=True)
+
+
+def _write(directory: Path, result: Result) -> UnitRecord:
+    return write_unit(directory / UNITS, result.name, result.record, result.files)
+
+
+def _missing_groups(method: Method, finished: set[str]) -> set[str]:
+    """The names of all jobs in groups that are not finished as a whole."""
+    return {
+        job.name
+        for group in method.groups
+        if not finished.issuperset(job.name for job in group)
+        for job in group
+    }

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fvis.errors import RequestError, unknown
+from fvis.registry import load_entry_points
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class ModelConfig:
     factory: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     classes: Any = None
+    attends: bool | None = None
     input: InputConfig = field(default_factory=InputConfig)
 
 
@@ -71,7 +73,14 @@ class TargetConfig:
 
 
 @dataclass
-class PixelConfig:
+class ParametrizationConfig:
+    """What every parametrization's settings have; `name` is the one it is registered by."""
+
+    name: str = ""
+
+
+@dataclass
+class PixelConfig(ParametrizationConfig):
     """`parametrizations/pixel.py`."""
 
     name: str = "pixel"
@@ -79,7 +88,7 @@ class PixelConfig:
 
 
 @dataclass
-class FourierConfig:
+class FourierConfig(ParametrizationConfig):
     """`parametrizations/fourier.py`."""
 
     name: str = "fourier"
@@ -91,7 +100,7 @@ class FourierConfig:
 
 
 @dataclass
-class PhaseConfig:
+class PhaseConfig(ParametrizationConfig):
     """`parametrizations/phase.py`."""
 
     name: str = "phase"
@@ -100,7 +109,7 @@ class PhaseConfig:
 
 
 @dataclass
-class PyramidConfig:
+class PyramidConfig(ParametrizationConfig):
     """`parametrizations/pyramid.py`."""
 
     name: str = "pyramid"
@@ -136,16 +145,22 @@ class RegularizersConfig:
 
 
 @dataclass
-class ClimbingConfig:
-    """What all methods that climb an activation share (`methods/climbing.py`)."""
+class MethodConfig:
+    """What every method's settings have; `name` is the one it is registered by."""
 
     name: str = ""
+
+
+@dataclass
+class SynthesisConfig(MethodConfig):
+    """What all methods that synthesise optimal pictures share (`synthesis.py`)."""
+
     regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)
     rescue: bool = True
 
 
 @dataclass
-class ActivationMaximizationConfig(ClimbingConfig):
+class ActivationMaximizationConfig(SynthesisConfig):
     """`methods/activation_maximization.py`."""
 
     name: str = "activation_maximization"
@@ -158,7 +173,7 @@ class VelocityConfig:
     terms: int = setting(6, at_least=1)
     scale: float = setting(4.0, above=0)
     decay: float = setting(2.0, at_least=0)
-    shrink: float = setting(0.1, at_least=0)
+    weight_decay: float = setting(0.1, at_least=0)
 
 
 @dataclass
@@ -175,21 +190,21 @@ class FitConfig:
 
 
 @dataclass
-class TextureMotionConfig(ClimbingConfig):
+class TextureMotionConfig(SynthesisConfig):
     """`methods/texture_motion.py`."""
 
     name: str = "texture_motion"
     solver: str = setting("factored", one_of=("factored", "tracking", "joint"))
     steps: int = setting(240, at_least=1)
     pilot_steps: int = setting(40, at_least=0)
-    pace: float = setting(2.5, above=0)
+    lr_scale: float = setting(2.5, above=0)
     margin: float = setting(0.5, at_least=0, at_most=2)
     velocity: VelocityConfig = field(default_factory=VelocityConfig)
     fit: FitConfig = field(default_factory=FitConfig)
 
 
 @dataclass
-class AdversarialConfig:
+class AdversarialConfig(MethodConfig):
     """`methods/adversarial.py`."""
 
     name: str = "adversarial"
@@ -229,7 +244,7 @@ class EngineConfig:
     seed: int = setting(0, at_least=0)
     log_every: int = setting(8, at_least=1)
     channels_last: bool = False
-    checkpoint_every: int = setting(0, at_least=0)
+    checkpoint_every: int = setting(60, at_least=0)
     threads: int | None = setting(None, at_least=1)
 
 
@@ -241,10 +256,10 @@ class OutputConfig:
     mp4: bool = True
 
 
-ParametrizationConfig = PixelConfig | FourierConfig | PhaseConfig | PyramidConfig
-MethodConfig = ActivationMaximizationConfig | TextureMotionConfig | AdversarialConfig
-PARAMETRIZATIONS = {c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)}
-METHODS = {
+PARAMETRIZATIONS: dict[str, type[ParametrizationConfig]] = {
+    c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)
+}
+METHODS: dict[str, type[MethodConfig]] = {
     c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig, AdversarialConfig)
 }
 
@@ -271,10 +286,17 @@ SECTIONS: Mapping[str, type] = {
     "output": OutputConfig,
     "grounding": GroundingConfig,
 }
-CHOICES: Mapping[str, Mapping[str, type]] = {
-    "method": METHODS,
-    "parametrization": PARAMETRIZATIONS,
-}
+CHOICES: Mapping[str, dict[str, Any]] = {"method": METHODS, "parametrization": PARAMETRIZATIONS}
+ENTRY_POINTS = {"method": "fvis.methods", "parametrization": "fvis.parametrizations"}
+
+
+def register(kind: type[MethodConfig] | type[ParametrizationConfig]) -> None:
+    """Make known the settings dataclass of another package's method or parametrization.
+
+    Its `name` must have a default: the name by which the method or parametrization is registered.
+    """
+    key = "method" if issubclass(kind, MethodConfig) else "parametrization"
+    CHOICES[key][kind.name] = kind
 
 
 def parse(composed: DictConfig) -> Config:
@@ -287,6 +309,8 @@ def parse(composed: DictConfig) -> Config:
     }
     for key, kinds in CHOICES.items():
         name = str(OmegaConf.select(composed, f"{key}.name"))
+        if name not in kinds:
+            load_entry_points(ENTRY_POINTS[key])  # another package may call `register`
         if name not in kinds:
             raise unknown(key, name, kinds)
         sections[key] = section(OmegaConf.select(composed, key), key, kinds[name])
@@ -344,6 +368,14 @@ def setting_names(prefix: str, kind: type) -> Iterator[str]:
         yield name
         if dataclasses.is_dataclass(entry.type) and isinstance(entry.type, type):
             yield from setting_names(name, entry.type)
+
+
+def all_setting_names() -> Iterator[str]:
+    """The dotted names of the settings of all sections and of all their choices."""
+    kinds = [*SECTIONS.items()]
+    kinds += [(key, kind) for key, choices in CHOICES.items() for kind in choices.values()]
+    for key, kind in kinds:
+        yield from setting_names(key, kind)
 
 
 def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:

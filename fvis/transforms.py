@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from fvis.randomness import normal, uniform
 from fvis.schema import TransformsConfig
-from fvis.streams import normal, uniform
 
 WHOLE = (1.0, 1.0)  # the crop that is the whole picture
 POOL_MARGIN = 32  # px by which a row's noise field exceeds its picture: 33^2 windows and 2 signs

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fvis.ascent import Penalty, Trace, ascend
+from fvis.ascent import Ascent, Penalty
+from fvis.optimization import Trace
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
-from fvis.parametrizations.base import Pace
+from fvis.parametrizations.base import UpdateRule
+from fvis.randomness import random_generator
 from fvis.regularizers import l2, total_variation
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
 from fvis.schema import EngineConfig, TransformsConfig
-from fvis.streams import stream
 from fvis.transforms import Transforms
 
 CPU = torch.device("cpu")
@@ -22,16 +23,18 @@ SHAPE = (3, 12, 12)
 
 
 def picture_of(name: str, rows: list[int]) -> Parametrization:
-    return PARAMETRIZATIONS[name](CONFIGS[name](), [stream(row) for row in rows], SHAPE, CPU)
+    return PARAMETRIZATIONS[name](
+        CONFIGS[name](), [random_generator(row) for row in rows], SHAPE, CPU
+    )
 
 
 def still(rows: int, steps: int) -> Transforms:
-    return Transforms(TransformsConfig(), [stream(0)] * rows, steps, SHAPE, CPU)
+    return Transforms(TransformsConfig(), [random_generator(0)] * rows, steps, SHAPE, CPU)
 
 
 def kernels(rows: int) -> Tensor:
     """Smooth zero-mean patterns: a Fourier picture can follow them in few steps."""
-    noise = torch.randn(rows, *SHAPE, generator=stream("kernels"))
+    noise = torch.randn(rows, *SHAPE, generator=random_generator("kernels"))
     smooth = nn.functional.avg_pool2d(noise, 5, 1, 2, count_include_pad=False)
     return smooth - smooth.mean((1, 2, 3), keepdim=True)
 
@@ -45,7 +48,7 @@ def climb(name: str, weights: Tensor, penalties: list[Penalty], steps: int) -> t
     picture = picture_of(name, list(range(rows)))
     engine = EngineConfig(steps=steps, log_every=10)
     score = functools.partial(linear, weights)
-    trace = ascend(picture, score, still(rows, steps), penalties, engine)
+    trace = Ascent(picture, score, still(rows, steps), penalties, engine).run()
     return picture.render().detach(), trace
 
 
@@ -93,7 +96,7 @@ def test_one_penalty_weight_means_the_same_at_every_scale_of_the_score() -> None
 
 
 def test_total_variation_smooths() -> None:
-    weights = kernels(1) + torch.randn(1, *SHAPE, generator=stream("rough"))
+    weights = kernels(1) + torch.randn(1, *SHAPE, generator=random_generator("rough"))
     rough, _ = climb("pixel", weights, [], 60)
     smooth, _ = climb("pixel", weights, [Penalty(0.9, total_variation)], 60)
     assert total_variation(smooth) < 0.7 * total_variation(rough)
@@ -114,14 +117,14 @@ def test_views_are_averaged_per_row() -> None:
     weights = kernels(2)
     picture = picture_of("fourier", [0, 1])
     config = TransformsConfig(views=3, noise=0.1)
-    views = Transforms(config, [stream(1), stream(2)], 5, SHAPE, CPU)
+    views = Transforms(config, [random_generator(1), random_generator(2)], 5, SHAPE, CPU)
     seen: list[Tensor] = []
 
     def score(rgb: Tensor) -> Tensor:
         seen.append(linear(weights.repeat_interleave(3, 0), rgb))
         return seen[-1]
 
-    trace = ascend(picture, score, views, [], EngineConfig(steps=5, log_every=1))
+    trace = Ascent(picture, score, views, [], EngineConfig(steps=5, log_every=1)).run()
     first = trace.scores[0]
     assert seen[0].shape == (6,)
     torch.testing.assert_close(first, seen[0].detach().view(2, 3).mean(1))
@@ -135,9 +138,9 @@ def test_the_trace_is_read_every_log_every_steps_and_at_the_end() -> None:
 SLOPE = torch.tensor([1.0, 0.1, 0.0])  # of a score of three numbers, one of which it ignores
 
 
-def paced(
+def updated(
     start: Tensor,
-    pace: Pace,
+    rule: UpdateRule,
     score: Callable[[Tensor], Tensor],
     steps: int,
     gains: tuple[float, ...] = (50.0,),
@@ -154,14 +157,14 @@ def paced(
     def render() -> Tensor:
         return (gain * numbers + 0 * idle).view(-1, 3, 1, 1)
 
-    ascend(
-        Parametrization((numbers, idle), render, (pace, Pace())),
+    ascent = Ascent(
+        Parametrization((numbers, idle), render, (rule, UpdateRule())),
         score,
-        Transforms(TransformsConfig(), [stream(0)] * len(start), steps, (3, 1, 1), CPU),
+        Transforms(TransformsConfig(), [random_generator(0)] * len(start), steps, (3, 1, 1), CPU),
         [],
         EngineConfig(steps=steps, lr=0.1),
-        lambda step, trace: seen.append(numbers.detach().clone()),
     )
+    ascent.run(lambda _: seen.append(numbers.detach().clone()))
     return torch.stack(seen)
 
 
@@ -169,23 +172,25 @@ def along(slopes: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda rgb: (rgb.flatten(1) * slopes).sum(1)
 
 
-def test_numbers_that_move_as_one_follow_the_gradient_in_steps_of_the_learning_rate() -> None:
+def test_rowwise_parameters_follow_the_gradient_in_steps_of_the_learning_rate() -> None:
     start = torch.zeros(1, 3)
-    steps = paced(start, Pace(as_one=True), along(SLOPE), 20).diff(dim=0)[:, 0]
+    steps = updated(start, UpdateRule(rowwise=True), along(SLOPE), 20).diff(dim=0)[:, 0]
     lengths = steps.norm(dim=1)
     assert lengths[0] == pytest.approx(0.1, rel=1e-3)
     assert (lengths <= 0.1 * 1.001).all()
     assert (lengths[:10] > 0.05).all(), "nor do they crawl"
     assert torch.cosine_similarity(steps, SLOPE[None]).min() > 0.999
-    each = paced(start, Pace(), along(SLOPE), 20).diff(dim=0)[:, 0]
+    each = updated(start, UpdateRule(), along(SLOPE), 20).diff(dim=0)[:, 0]
     torch.testing.assert_close(each[:, 0], each[:, 1], msg="alone, each moves as fast as any")
 
 
-def test_a_picture_may_have_nothing_but_numbers_that_move_as_one() -> None:
+def test_a_picture_may_have_nothing_but_rowwise_parameters() -> None:
     numbers = torch.zeros(2, 3, requires_grad=True)
-    picture = Parametrization((numbers,), lambda: numbers.view(-1, 3, 1, 1), (Pace(as_one=True),))
-    views = Transforms(TransformsConfig(), [stream(0)] * 2, 5, (3, 1, 1), CPU)
-    ascend(picture, along(SLOPE), views, [], EngineConfig(steps=5, lr=0.1))
+    picture = Parametrization(
+        (numbers,), lambda: numbers.view(-1, 3, 1, 1), (UpdateRule(rowwise=True),)
+    )
+    views = Transforms(TransformsConfig(), [random_generator(0)] * 2, 5, (3, 1, 1), CPU)
+    Ascent(picture, along(SLOPE), views, [], EngineConfig(steps=5, lr=0.1)).run()
     assert torch.cosine_similarity(numbers.detach(), SLOPE[None]).min() > 0.999
 
 
@@ -197,26 +202,26 @@ def test_a_turn_of_the_gradient_makes_no_jump_of_the_numbers() -> None:
     def score(rgb: Tensor) -> Tensor:
         return along(SLOPE if next(steps) % 7 else turn)(rgb)
 
-    seen = paced(torch.zeros(1, 3), Pace(as_one=True), score, 40)
+    seen = updated(torch.zeros(1, 3), UpdateRule(rowwise=True), score, 40)
     assert seen.diff(dim=0).norm(dim=2).max() < 0.1 * 1.05
 
 
-@pytest.mark.parametrize("as_one", [True, False])
-def test_what_the_score_does_not_hold_up_shrinks_to_nothing(as_one: bool) -> None:
+@pytest.mark.parametrize("rowwise", [True, False])
+def test_what_the_score_does_not_hold_up_shrinks_to_nothing(rowwise: bool) -> None:
     start = torch.tensor([[0.5, 0.5, 2.0]])
-    kept = paced(start, Pace(as_one=as_one), along(SLOPE), 200)[-1]
-    shrunk = paced(start, Pace(shrink=1.0, as_one=as_one), along(SLOPE), 200)[-1]
+    kept = updated(start, UpdateRule(rowwise=rowwise), along(SLOPE), 200)[-1]
+    shrunk = updated(start, UpdateRule(weight_decay=1.0, rowwise=rowwise), along(SLOPE), 200)[-1]
     assert kept[0, 2] == 2, "without it what has no gradient stays"
     assert 0 < shrunk[0, 2] < 0.01
     assert shrunk[0, 0] > 0.5, "what the score asks for goes on"
 
 
-def test_rows_that_move_as_one_do_not_depend_on_one_another() -> None:
+def test_rows_of_rowwise_parameters_do_not_depend_on_one_another() -> None:
     start = torch.tensor([[0.0, 1.0, 0.0], [0.3, 0.0, 0.2]])
     slopes = torch.tensor([[1.0, 0.1, 0.0], [-1e3, 2e3, 5.0]])
-    pace, gains = Pace(shrink=0.2, as_one=True), (50.0, 0.02)
-    together = paced(start, pace, along(slopes), 30, gains)[-1]
+    rule, gains = UpdateRule(weight_decay=0.2, rowwise=True), (50.0, 0.02)
+    together = updated(start, rule, along(slopes), 30, gains)[-1]
     for row in range(2):
         one = slice(row, row + 1)
-        alone = paced(start[one], pace, along(slopes[one]), 30, gains[one])[-1]
+        alone = updated(start[one], rule, along(slopes[one]), 30, gains[one])[-1]
         torch.testing.assert_close(together[one], alone, atol=1e-6, rtol=0)

@@ -1,14 +1,16 @@
 """The network is frozen, stopped at the layer, read truly, and left as it came."""
 
+import contextlib
+
 import pytest
 import timm
 import torch
-from timm.layers import QuickGELU
 from torch import nn
 
 from fvis.capture import Network
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import survey
+from fvis.rescue import nearest_activation
 
 PLAIN = Preprocessing(32, 32, None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -21,6 +23,12 @@ def open_network(module: nn.Module, *paths: str) -> Network:
     model = model_of(module)
     found = survey(model)
     return Network(model, [found[path] for path in paths])
+
+
+def leaking(network: Network) -> contextlib.AbstractContextManager[None]:
+    nearest = nearest_activation(network)
+    assert nearest is not None
+    return nearest.leaking()
 
 
 class Tail(nn.Module):
@@ -119,7 +127,7 @@ def test_the_model_leaves_as_it_came(fails: bool) -> None:
     network = open_network(module, "relu")
     x = torch.rand(1, 1 if fails else 3, 32, 32, requires_grad=True)
     try:
-        with network, network.leaking():
+        with network, leaking(network):
             network(x)[0].sum().backward()
     except RuntimeError:
         assert fails
@@ -153,72 +161,6 @@ def test_batch_normalisation_neither_learns_nor_mixes_rows() -> None:
         alone = torch.cat([network(row[None])[0] for row in x])
     torch.testing.assert_close(together, alone)
     torch.testing.assert_close(module[1].running_mean, running)
-
-
-@pytest.mark.parametrize(
-    "activation", [nn.ReLU(), nn.ReLU(inplace=True), nn.GELU(), nn.Hardswish(inplace=True)]
-)
-def test_leaking_keeps_the_value_and_passes_gradient_where_none_is(activation: nn.Module) -> None:
-    module = nn.Sequential(nn.Identity(), activation)
-    x = (-torch.rand(1, 3, 32, 32) - 4).requires_grad_(True)
-    with open_network(module, "1") as network:
-        plain = network(x)[0].detach()
-        with network.leaking():
-            (value,) = network(x)
-    torch.testing.assert_close(value, plain)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    torch.testing.assert_close(gradient, 0.5 / (1 + x.abs()))
-
-
-@pytest.mark.parametrize(
-    ("tail", "resting"),
-    [
-        ([nn.GELU()], True),
-        ([QuickGELU()], True),
-        ([nn.ReLU(inplace=True), nn.Dropout()], True),
-        ([nn.ELU()], False),
-        ([nn.SiLU(), nn.BatchNorm2d(4)], False),
-        ([], False),
-    ],
-)
-def test_what_rests_at_zero_is_known(tail: list[nn.Module], resting: bool) -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), *tail).eval()
-    with open_network(module, str(len(module) - 1)) as network:
-        assert network.rests_at_zero() == resting
-
-
-class Twice(nn.Module):
-    """An activation function that runs twice; what it makes last is changed in place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.act = nn.GELU()
-        self.shift = 0.0
-        self.end = nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.act(self.act(x) - 2)
-        y += self.shift
-        return self.end(y)
-
-
-def test_only_the_last_call_of_an_activation_leaks() -> None:
-    x = torch.full((1, 3, 8, 8), -4.0).requires_grad_(True)
-    with open_network(Twice(), "end") as network, network.leaking():
-        for _ in range(2):  # passes
-            (value,) = network(x)
-            (gradient,) = torch.autograd.grad(value.sum(), x)
-            (true,) = torch.autograd.grad(nn.functional.gelu(x).sum(), x)
-            last = 0.5 / (1 - (nn.functional.gelu(x) - 2))
-            torch.testing.assert_close(gradient, (last * true).detach())
-
-
-def test_what_is_changed_in_place_after_an_activation_does_not_rest_at_zero() -> None:
-    module = Twice()
-    for shift in (0.0, 1.0):
-        module.shift = shift
-        with open_network(module, "end") as network:
-            assert network.rests_at_zero() == (shift == 0)
 
 
 def test_timm_vit_at_224_px_is_read_as_tokens() -> None:

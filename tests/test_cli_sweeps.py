@@ -107,7 +107,7 @@ def test_an_interrupted_run_says_so_and_leaves_only_whole_units(
     stdout, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
     assert stdout == ""
-    assert stderr.splitlines()[-1] == "fvis: interrupted"
+    assert stderr.splitlines()[-1] == "fvis: interrupted; to go on: fvis resume out"
     assert "Traceback" not in stderr
     run = read(tmp_path / "out" / "run.json")
     assert run["status"] == "interrupted"

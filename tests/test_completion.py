@@ -71,7 +71,7 @@ def test_commands_complete(completed: dict[str, set[str]]) -> None:
 
 
 def test_a_command_completes(completed: dict[str, set[str]]) -> None:
-    assert completed["fvis r"] == {"run", "report"}
+    assert completed["fvis r"] == {"run", "resume", "report"}
 
 
 @pytest.mark.parametrize(

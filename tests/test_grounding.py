@@ -16,8 +16,8 @@ from fvis.artifacts import read_png
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
+from fvis.objectives import TargetSet, resolve
 from fvis.schema import GroundingConfig, TargetConfig
-from fvis.targets import Objective, resolve
 from fvis.zoo.glyphs import CLASSES
 
 from .methods.test_adversarial import run
@@ -54,7 +54,7 @@ def folder_of_spots(folder: Path) -> Path:
     return folder
 
 
-def objective_of(given: Model, **target: Any) -> Objective:
+def objective_of(given: Model, **target: Any) -> TargetSet:
     return resolve(TargetConfig(**target), given, 0)
 
 
@@ -62,7 +62,7 @@ def surveyed(images: Path, cache: Path, **target: Any) -> grounding.Natural:
     given = model()
     objective = objective_of(given, **target)
     config = GroundingConfig(images=str(images), cache=str(cache))
-    return grounding.survey(config, given, objective, Network(given, objective.layers))
+    return grounding.natural_responses(config, given, objective, Network(given, objective.layers))
 
 
 def test_the_strongest_patch_is_where_the_unit_peaks(tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_a_class_is_shown_by_whole_photographs(tmp_path: Path) -> None:
 def test_a_synthetic_activation_is_placed_among_the_photographs(tmp_path: Path) -> None:
     natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="logits")
     scores = sorted(natural.scores[:, 0].tolist())
-    between = grounding.told(natural, 0, (scores[2] + scores[3]) / 2, [])
-    assert between["below"] == pytest.approx(0.75)
-    assert between["photographs"] == 4
-    assert between["percentiles"]["100"] == pytest.approx(scores[3])
-    assert between["percentiles"]["50"] == pytest.approx((scores[1] + scores[2]) / 2)
-    above = grounding.told(natural, 0, 2 * scores[3], [])
-    assert (above["below"], above["times_strongest"]) == (1.0, pytest.approx(2.0))
+    between = grounding.compare(natural, 0, (scores[2] + scores[3]) / 2, [])
+    assert between.below == pytest.approx(0.75)
+    assert between.photographs == 4
+    assert between.percentiles["100"] == pytest.approx(scores[3])
+    assert between.percentiles["50"] == pytest.approx((scores[1] + scores[2]) / 2)
+    above = grounding.compare(natural, 0, 2 * scores[3], [])
+    assert (above.below, above.times_strongest) == (1.0, pytest.approx(2.0))
 
 
 def test_what_was_measured_once_is_read_back(
@@ -119,7 +119,7 @@ def test_the_same_weights_run_differently_are_measured_anew(tmp_path: Path) -> N
     given.module.pool.register_forward_hook(lambda module, args, value: value / 2)
     objective = objective_of(given, layer="logits")
     config = GroundingConfig(images=str(images), cache=str(cache))
-    hooked = grounding.survey(config, given, objective, Network(given, objective.layers))
+    hooked = grounding.natural_responses(config, given, objective, Network(given, objective.layers))
     again = surveyed(images, cache, layer="logits")
     assert hooked.scores.max() < 0.6 * again.scores.max()
     assert first.files == again.files
@@ -169,7 +169,9 @@ def test_a_class_token_is_nowhere_in_a_photograph(tmp_path: Path) -> None:
     config = GroundingConfig(
         images=str(folder_of_spots(tmp_path / "spots")), cache=str(tmp_path / "cache")
     )
-    natural = grounding.survey(config, given, objective, Network(given, objective.layers))
+    natural = grounding.natural_responses(
+        config, given, objective, Network(given, objective.layers)
+    )
     (first,) = grounding.strongest(natural, 3, 1, (SIDE, SIDE))
     assert first.box == (0, 0, SIDE, SIDE)
     assert first.activation == natural.scores[:, 3].max()
@@ -195,7 +197,9 @@ def test_where_memory_runs_out_fewer_are_seen_at_once(tmp_path: Path) -> None:
     given.module.register_forward_pre_hook(no_more_than_two)
     objective = objective_of(given, layer="pool")
     config = GroundingConfig(images=str(images), cache=str(tmp_path / "another"))
-    natural = grounding.survey(config, given, objective, Network(given, objective.layers))
+    natural = grounding.natural_responses(
+        config, given, objective, Network(given, objective.layers)
+    )
     assert natural.files == expected.files
     torch.testing.assert_close(natural.scores, expected.scores)
 

@@ -60,13 +60,13 @@ def test_the_wheel_holds_package_configs_weights_and_page_but_no_tests(wheel: Pa
     configs = {f"fvis/configs/{name}" for name in files(ROOT / "configs")}
     weights = {f"fvis/zoo/weights/{name}" for name in files(ROOT / "fvis" / "zoo" / "weights")}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "fvis").rglob("*.py")}
-    assert configs | weights | modules | {"fvis/report/templates/index.html"} <= names
+    assert configs | weights | modules | {"fvis/gallery/templates/index.html"} <= names
     assert not [name for name in names if name.startswith(("tests/", "outputs/"))]
     assert not [name for name in names if "__pycache__" in name]
 
 
 def test_the_installed_package_is_not_the_checkout(python: Path, tmp_path: Path) -> None:
-    code = "import fvis, fvis.cli; print(fvis.__file__); print(fvis.cli.config_directory())"
+    code = "import fvis, fvis.compose; print(fvis.__file__); print(fvis.compose.config_directory())"
     module, configs = run(python, "-c", code, cwd=tmp_path).stdout.splitlines()
     for path in (Path(module), Path(configs)):
         assert path.is_relative_to(python.parent.parent)

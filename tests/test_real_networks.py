@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import torch
 
 from fvis import models, runner, schema
 from fvis.artifacts import read_png
-from fvis.cli import HYDRA_BASE, config_directory
+from fvis.compose import compose
 
 DEIT = "deit_tiny_patch16_224"
 HIDDEN = "target.layer=blocks.6.mlp.act"
@@ -20,8 +19,7 @@ HIDDEN = "target.layer=blocks.6.mlp.act"
 def config_of(shared: Path, overrides: Sequence[str]) -> schema.Config:
     settings = ["model=timm", f"model.name={DEIT}"]
     settings.append(f"model.checkpoint={shared / 'weights' / DEIT}.safetensors")
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        return schema.parse(hydra.compose("config", [*settings, *overrides]))
+    return schema.parse(compose([*settings, *overrides]))
 
 
 def run(shared: Path, folder: Path, *overrides: str) -> dict[int, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fvis.regularizers import l2, similarity, style, total_variation
+from fvis.regularizers import group_similarity, l2, style, total_variation
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 64, 32), (1, 3, 4, 8, 8)])
@@ -26,7 +26,9 @@ def test_l2_is_zero_at_grey_and_largest_at_the_ends() -> None:
 def test_similarity_compares_within_groups_alone() -> None:
     features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     groups = torch.tensor([0, 0, 0, 1])
-    torch.testing.assert_close(similarity(features, groups), torch.tensor([0.5, 0.5, 0.0, 0.0]))
+    torch.testing.assert_close(
+        group_similarity(features, groups), torch.tensor([0.5, 0.5, 0.0, 0.0])
+    )
 
 
 def test_style_is_blind_to_place() -> None:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from fvis.randomness import random_generator, uniform
 from fvis.schema import TransformsConfig
-from fvis.streams import stream, uniform
 from fvis.transforms import Transforms, affine_maps
 
 CPU = torch.device("cpu")
@@ -15,12 +15,12 @@ CPU = torch.device("cpu")
 def views_of(
     config: TransformsConfig, rgb: torch.Tensor, rows: list[int], step: int = 0
 ) -> torch.Tensor:
-    streams = [stream(row) for row in rows]
+    streams = [random_generator(row) for row in rows]
     return Transforms(config, streams, 4, tuple(rgb.shape[1:]), CPU)(rgb, step)
 
 
 def asymmetric(*shape: int) -> torch.Tensor:
-    return torch.rand(shape, generator=stream("picture"))
+    return torch.rand(shape, generator=random_generator("picture"))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 24, 24), (2, 3, 25, 31), (2, 3, 6, 24, 20)])
@@ -48,7 +48,7 @@ def test_views_of_any_size_keep_it_and_the_range(size: tuple[int, int]) -> None:
 
 def test_crop_sides_cover_the_asked_range_and_no_more() -> None:
     config = TransformsConfig(crop=[0.3, 0.8])
-    maps = affine_maps(config, uniform([stream(0)], 4000, 7), (3, 32, 32))[0]
+    maps = affine_maps(config, uniform([random_generator(0)], 4000, 7), (3, 32, 32))[0]
     sides = maps[:, 0, 0]
     assert 0.3 <= sides.min() < 0.31
     assert 0.79 < sides.max() <= 0.8
@@ -58,7 +58,7 @@ def test_crop_sides_cover_the_asked_range_and_no_more() -> None:
 def test_rotation_keeps_pixels_square_on_a_wide_frame() -> None:
     config = TransformsConfig(rotate=30)
     height, width = 20, 60
-    maps = affine_maps(config, uniform([stream(0)], 50, 7), (3, height, width))[0]
+    maps = affine_maps(config, uniform([random_generator(0)], 50, 7), (3, height, width))[0]
     scale = torch.tensor([[width / 2], [height / 2]])
     for theta in maps:
         in_pixels = scale * theta[:, :2] / scale.T
@@ -112,7 +112,7 @@ def test_a_clips_map_is_the_same_for_all_its_frames_and_never_mirrors() -> None:
     for step in range(4):
         views = views_of(config, still, [1], step)
         torch.testing.assert_close(views, views[:, :, :1].expand_as(views), atol=1e-5, rtol=1e-5)
-    maps = affine_maps(config, uniform([stream(0)], 100, 7), (3, 8, 24, 24))[0]
+    maps = affine_maps(config, uniform([random_generator(0)], 100, 7), (3, 8, 24, 24))[0]
     assert (maps[:, 0, 0] > 0).all()
 
 
@@ -144,7 +144,9 @@ def test_before_and_after_a_clip_its_ends_stand() -> None:
 
 def test_a_clip_shifted_past_its_end_shows_its_last_frame() -> None:
     clip = asymmetric(1, 3, 6, 8, 8)
-    transforms = Transforms(TransformsConfig(time_shift=1.0), [stream(0)], 1, (3, 6, 8, 8), CPU)
+    transforms = Transforms(
+        TransformsConfig(time_shift=1.0), [random_generator(0)], 1, (3, 6, 8, 8), CPU
+    )
     for shift, standing in ((2.0, slice(3, None)), (-2.0, slice(None, 3))):
         assert transforms._maps is not None
         transforms._maps[..., 2, 3] = shift * 2 / 6

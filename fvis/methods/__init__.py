@@ -1,5 +1,6 @@
 """What is looked for: one module per `method`."""
 
-from fvis.methods.base import METHODS, Context, Method, Result
+from fvis.context import Context
+from fvis.methods.base import METHODS, Method, Result
 
 __all__ = ["METHODS", "Context", "Method", "Result"]

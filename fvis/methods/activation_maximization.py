@@ -5,53 +5,62 @@ Erhan et al. 2009; for CNNs and ViTs in one framework, Zhu & Cangelosi 2025 (arX
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor
 
 from fvis import artifacts, grounding
 from fvis.artifacts import Writer
-from fvis.methods.base import METHODS, Context, OnStep, Result
-from fvis.methods.climbing import Climber, Optimum
+from fvis.context import Context
+from fvis.methods.base import METHODS, Result
+from fvis.objectives import Target
+from fvis.optimization import RunStage
+from fvis.record import UnitRecord
 from fvis.schema import ActivationMaximizationConfig
-from fvis.targets import Target
+from fvis.synthesis import Optimum, Synthesizer
 
 
 @METHODS.register("activation_maximization")
 class ActivationMaximization:
-    """Climbs every target's score; the saved picture is scored again without transforms."""
+    """Maximises every target's score; the saved picture is scored again without transforms."""
 
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, ActivationMaximizationConfig)
-        self._output = context.config.output
-        self._climber = Climber(context, context.config.method)
-        self.groups = self._climber.groups
+        self._context = context
+        self._synthesizer = Synthesizer(context, context.config.method)
+        self._natural = self._natural_responses()
+        self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
+        self.inputs: Sequence[Path] = () if self._natural is None else self._natural.files
         self.steps = context.config.engine.steps
-        self._model, self._grounding = context.model, context.config.grounding
-        self._natural = None
-        if self._grounding.images:
-            climber = self._climber
-            self._natural = grounding.survey(
-                self._grounding, context.model, climber.objective, climber.network()
-            )
 
-    def solve(self, jobs: Sequence[Target], on_step: OnStep) -> list[Result]:
+    def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target: image.png, or clip.gif and clip.mp4."""
-        optima = self._climber.optima(jobs, on_step)
+        optima = self._synthesizer.optima(jobs, run)
         return [self._result(job, optimum) for job, optimum in zip(jobs, optima, strict=True)]
 
+    def _natural_responses(self) -> grounding.Natural | None:
+        """What photographs excite, where the config names some."""
+        context, synthesizer = self._context, self._synthesizer
+        if not context.config.grounding.images:
+            return None
+        return grounding.natural_responses(
+            context.config.grounding, context.model, synthesizer.targets, synthesizer.network()
+        )
+
     def _result(self, job: Target, optimum: Optimum) -> Result:
-        metadata, files = self._climber.metadata(job, optimum), self._files(optimum.picture)
+        files, grounded = self._files(optimum.picture), None
         if self._natural is not None:
-            assert isinstance(job.unit, int), "survey() refuses what is no unit"
-            _, *size = optimum.picture.shape
-            patches = grounding.strongest(self._natural, job.unit, self._grounding.patches, size)
-            metadata["grounding"] = grounding.told(self._natural, job.unit, optimum.final, patches)
-            sheet = grounding.beside(optimum.picture, patches, self._model)
+            assert isinstance(job.unit, int), "natural_responses() refuses what is no unit"
+            settings, (_, *size) = self._context.config.grounding, optimum.picture.shape
+            patches = grounding.strongest(self._natural, job.unit, settings.patches, size)
+            grounded = grounding.compare(self._natural, job.unit, optimum.final, patches)
+            sheet = grounding.beside(optimum.picture, patches, self._context.model)
             files["natural.png"] = functools.partial(artifacts.write_png, rgb=sheet)
-        return Result(job.name, metadata, files)
+        record = self._synthesizer.record(UnitRecord, job, optimum, grounding=grounded)
+        return Result(job.name, record, files)
 
     def _files(self, rgb: Tensor) -> dict[str, Writer]:
         if rgb.dim() == 3:
             return {"image.png": functools.partial(artifacts.write_png, rgb=rgb)}
-        return artifacts.clip_writers("clip", rgb, self._output)
+        return artifacts.clip_writers("clip", rgb, self._context.config.output)

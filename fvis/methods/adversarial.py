@@ -7,7 +7,6 @@ Targeted and structured by activation maximization under total variation: Zhu & 
 import io
 import itertools
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,28 @@ import torch
 from torch import Tensor
 
 from fvis import artifacts, models, photographs
+from fvis.context import Context
 from fvis.errors import RequestError
-from fvis.methods.base import METHODS, Context, OnStep, Result
+from fvis.methods.base import METHODS, Result
 from fvis.models import Model
 from fvis.models.layers import LOGITS
+from fvis.objectives.units import directory_name
+from fvis.optimization import RunStage
 from fvis.perturbation import measures
 from fvis.perturbation.ball import radius
+from fvis.perturbation.classifier import Classifier, Verdict
 from fvis.perturbation.goals import Goal, goal_of, parse_goals
 from fvis.perturbation.pictures import Example, caption, writers
-from fvis.perturbation.readout import Readout, Verdict
-from fvis.perturbation.search import search
+from fvis.perturbation.search import Search
+from fvis.record import (
+    OK,
+    ActivationRecord,
+    AdversarialRecord,
+    MarginRecord,
+    Top,
+    TransferRecord,
+)
 from fvis.schema import AdversarialConfig, TargetConfig, parse_models
-from fvis.targets import directory_name
 
 PREVIEW = 16  # photographs classified at once before the search
 
@@ -73,33 +82,36 @@ class Adversarial:
         self._context = context
         self._settings = context.config.method
         self._epsilon = radius(self._settings.epsilon, self._settings.norm)
-        self._readout = self._readout_of(context.model, context.config.target)
+        self._classifier = self._classifier_of(context.model, context.config.target)
         self._transfer = self._transfer_models()
         self.steps = context.config.engine.steps
         self.refused: dict[str, str] = {}
-        self.groups = [[attack] for attack in self._attacks()]
+        attacks = self._attacks()
+        self.groups = [[attack] for attack in attacks]
+        self.inputs: Sequence[Path] = self._inputs(attacks)
 
-    def solve(self, jobs: Sequence[Attack], on_step: OnStep) -> list[Result]:
+    def solve(self, jobs: Sequence[Attack], run: RunStage) -> list[Result]:
         """One `Result` per attack: the pictures, delta.npz, and what was measured on them."""
         context = self._context
         paths = [job.path for job in jobs]
         clean = photographs.batch(paths, context.model.preprocessing).to(context.device)
         targets = torch.tensor([job.target for job in jobs], device=context.device)
-        with self._readout.opened() as values:
-            found = search(
-                values,
-                clean,
-                targets,
-                self._settings,
-                self._epsilon,
-                context.config.engine,
-                on_step,
-            )
+        engine = context.config.engine
+        with self._classifier.opened() as values:
+            search = Search(values, clean, targets, self._settings, self._epsilon, engine)
+            run("search", search)
+            found = search.found()
         files = [[artifacts.png_bytes(rgb) for rgb in side] for side in (clean, found.pictures)]
         outcomes = self._judge(jobs, *files)
-        traces, firsts = found.trace.rows(), found.first.tolist()
+        traces, firsts = search.trace.rows(), found.first.tolist()
         columns = (jobs, outcomes, zip(*files, strict=True), traces, firsts)
         return [self._result(*row) for row in zip(*columns, strict=True)]
+
+    def _inputs(self, attacks: Sequence[Attack]) -> list[Path]:
+        """The photographs, and the checkpoints of the networks that may be fooled along."""
+        configs = parse_models(self._settings.transfer, "method.transfer")
+        checkpoints = [Path(c.checkpoint).expanduser() for c in configs if c.checkpoint]
+        return [*dict.fromkeys(attack.path for attack in attacks), *checkpoints]
 
     def _attacks(self) -> list[Attack]:
         """Every readable photograph with every target."""
@@ -107,7 +119,7 @@ class Adversarial:
         if not specs:
             raise RequestError("method=adversarial needs method.images: files, folders or globs")
         paths = photographs.find(specs)
-        goals = parse_goals(self._settings.target, self._readout.count, self._readout.classes)
+        goals = parse_goals(self._settings.target, self._classifier.count, self._classifier.classes)
         readable = self._readable(paths)
         attacks = []
         while some := list(itertools.islice(readable, PREVIEW)):
@@ -131,7 +143,7 @@ class Adversarial:
         """What the network says of photographs, where a goal depends on it."""
         if all(isinstance(goal, int) for goal in goals):
             return [torch.empty(0)] * len(pictures)
-        return list(self._readout.values(torch.stack(list(pictures))).cpu())
+        return list(self._classifier.values(torch.stack(list(pictures))).cpu())
 
     def _aims(self, image: str, goals: Sequence[Goal], values: Tensor) -> list[int]:
         """The targets of one photograph, each once."""
@@ -139,28 +151,28 @@ class Adversarial:
         aims: list[int] = [goal for goal in goals if isinstance(goal, int)]
         for goal in goals:
             if isinstance(goal, str):
-                key = (seed, model, self._readout.layer.path, image, goal)
+                key = (seed, model, self._classifier.layer.path, image, goal)
                 aim = goal_of(goal, values, aims, *key)
                 aims += [] if aim is None or aim in aims else [aim]
         return aims
 
-    def _transfer_models(self) -> dict[str, Readout]:
+    def _transfer_models(self) -> dict[str, Classifier]:
         """The networks that are to be fooled along, by name."""
         context = self._context
         configs = parse_models(self._settings.transfer, "method.transfer")
-        if configs and self._readout.layer.path != LOGITS:
+        if configs and self._classifier.layer.path != LOGITS:
             raise RequestError("method.transfer needs target.layer=logits")
-        others: dict[str, Readout] = {}
+        others: dict[str, Classifier] = {}
         for config in configs:
             model = models.load(config, context.config.engine.seed)
             model.module.to(context.device)
             twins = sum(name.partition("#")[0] == model.name for name in others)
             name = f"{model.name}#{twins + 1}" if twins else model.name
-            others[name] = self._readout_of(model, TargetConfig())
+            others[name] = self._classifier_of(model, TargetConfig())
         return others
 
-    def _readout_of(self, model: Model, target: TargetConfig) -> Readout:
-        return Readout(model, target, self._context.device, self._context.autocast)
+    def _classifier_of(self, model: Model, target: TargetConfig) -> Classifier:
+        return Classifier(model, target, self._context.device, self._context.autocast)
 
     def _judge(
         self, jobs: Sequence[Attack], clean: Sequence[bytes], adversarial: Sequence[bytes]
@@ -168,10 +180,10 @@ class Adversarial:
         """What the files are, read back, and what each network says of them."""
         sides = [torch.stack([_read(file) for file in files]) for files in (clean, adversarial)]
         verdicts: list[list[dict[str, Verdict]]] = [[{} for _ in jobs] for _ in sides]
-        for name, readout in {"": self._readout, **self._transfer}.items():
-            targets = [readout.counterpart(job.target, self._readout) for job in jobs]
+        for name, classifier in {"": self._classifier, **self._transfer}.items():
+            targets = [classifier.counterpart(job.target, self._classifier) for job in jobs]
             for rgb, rows in zip(sides, verdicts, strict=True):
-                for row, verdict in zip(rows, readout.judge(rgb, targets), strict=True):
+                for row, verdict in zip(rows, classifier.judge(rgb, targets), strict=True):
                     row[name] = verdict
         return [Outcome(*row) for row in zip(*sides, *verdicts, strict=True)]
 
@@ -183,49 +195,50 @@ class Adversarial:
         trace: list[tuple[int, float]],
         first: int,
     ) -> Result:
+        context, classifier = self._context, self._classifier
         measured = _measure(outcome)
         before, after = outcome.before[""], outcome.after[""]
-        label = self._readout.label
+        label = classifier.label
         factor = self._amplification(measured["linf"])
-        metadata = {
-            "model": self._context.model.name,
-            "layer": self._readout.layer.path,
-            "unit": job.target,
-            "position": self._context.config.target.position,
-            "method": self._settings.name,
-            "seed": self._context.config.engine.seed,
-            "steps": self.steps,
-            "status": "ok",
-            "activation": {"initial": before.value, "final": after.value, "trace": trace},
-            "source": str(job.path),
-            "image": job.image,
-            "target": job.target,
-            "class": label(job.target) if self._readout.classes else None,
-            "success": after.success,
-            "steps_to_success": None if first < 0 else first,
-            "margin": {"clean": before.margin, "adversarial": after.margin},
-            "clean": _top(self._readout, before),
-            "adversarial": _top(self._readout, after),
-            "norm": self._settings.norm,
-            "epsilon": self._epsilon,
+        record = AdversarialRecord(
+            model=context.model.name,
+            layer=classifier.layer.path,
+            unit=job.target,
+            position=context.config.target.position,
+            method=self._settings.name,
+            seed=context.config.engine.seed,
+            steps=self.steps,
+            status=OK,
+            activation=ActivationRecord(before.value, after.value, [*trace]),
+            source=str(job.path),
+            image=job.image,
+            target=job.target,
+            class_name=label(job.target) if classifier.classes else None,
+            success=after.success,
+            steps_to_success=None if first < 0 else first,
+            margin=MarginRecord(before.margin, after.margin),
+            clean=_top(classifier, before),
+            adversarial=_top(classifier, after),
+            norm=self._settings.norm,
+            epsilon=self._epsilon,
             **measured,
-            "amplification": factor,
-            "transfer": {
-                name: {
-                    "success": outcome.after[name].success,
-                    "clean": _top(readout, outcome.before[name]),
-                    "adversarial": _top(readout, outcome.after[name]),
-                }
-                for name, readout in self._transfer.items()
+            amplification=factor,
+            transfer={
+                name: TransferRecord(
+                    outcome.after[name].success,
+                    _top(other, outcome.before[name]),
+                    _top(other, outcome.after[name]),
+                )
+                for name, other in self._transfer.items()
             },
-        }
+        )
         captions = {
             "clean": caption(label(before.top[0][0]), before.top[0][1]),
             "perturbation": f"x {factor:.3g}, about grey\nlargest {255 * measured['linf']:.3g}/255",
             "adversarial": caption(label(after.top[0][0]), after.top[0][1]),
         }
         example = Example(outcome.clean, outcome.adversarial, files, factor, captions)
-        return Result(job.name, metadata, writers(example), _tally(metadata))
+        return Result(job.name, record, writers(example))
 
     def _amplification(self, linf: float) -> float:
         """What makes the perturbation fill the scale; in a linf ball the same for every picture."""
@@ -237,7 +250,7 @@ def _read(file: bytes) -> Tensor:
     return torch.from_numpy(artifacts.read_png(io.BytesIO(file)))
 
 
-def _measure(outcome: Outcome) -> dict[str, float]:
+def _measure(outcome: Outcome) -> dict[str, Any]:
     delta = outcome.delta[None]
     numbers = {
         "linf": measures.linf(delta),
@@ -245,19 +258,9 @@ def _measure(outcome: Outcome) -> dict[str, float]:
         "tv": measures.total_variation(delta),
         "spectral_centroid": measures.spectral_centroid(delta),
     }
-    ssim = measures.similarity(outcome.clean, outcome.adversarial)
+    ssim = measures.ssim(outcome.clean, outcome.adversarial)
     return {**{name: number.item() for name, number in numbers.items()}, "ssim": ssim}
 
 
-def _top(readout: Readout, verdict: Verdict) -> list[tuple[int | str, float]]:
-    return [(readout.label(index), chance) for index, chance in verdict.top]
-
-
-def _tally(metadata: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of one example that run.json gives the mean of."""
-    names = ("success", "steps_to_success", "linf", "l2", "tv", "ssim", "spectral_centroid")
-    tally = {name: metadata[name] for name in names}
-    for name, told in metadata["transfer"].items():
-        tally[f"transfer.{name}"] = told["success"]
-    known = {name: value for name, value in tally.items() if value is not None}
-    return {name: float(value) for name, value in known.items() if math.isfinite(value)}
+def _top(classifier: Classifier, verdict: Verdict) -> Top:
+    return [(classifier.label(index), chance) for index, chance in verdict.top]

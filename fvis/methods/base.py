@@ -1,30 +1,17 @@
-"""What a method is: jobs to do, solved in batches, each leaving numbers and pictures."""
+"""What a method is: jobs to do, solved in batches, each leaving a record and pictures."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from fvis.artifacts import Writer
-from fvis.ascent import Trace
-from fvis.models.base import Model
+from fvis.context import Context
+from fvis.optimization import RunStage
+from fvis.record import UnitRecord
 from fvis.registry import Registry
-from fvis.schema import Config
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every method works with: the run's config, its model on its device, and the device."""
-
-    config: Config
-    model: Model
-    device: torch.device
-
-    @property
-    def autocast(self) -> torch.dtype | None:
-        """The dtype the network computes in, where that is not float32."""
-        return torch.bfloat16 if self.config.engine.precision == "bf16" else None
+from fvis.typed_json import to_json
 
 
 class Job(Protocol):
@@ -38,18 +25,21 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A solved job: its metadata, and what writes each of its files (name -> writer of a path).
-
-    `tally` has numbers that run.json gives the mean of, over all results that have them.
-    """
+    """A solved job: its record, and what writes each of its files (name -> writer of a path)."""
 
     name: str
-    metadata: dict[str, Any]
+    record: UnitRecord
     files: dict[str, Writer] = field(default_factory=dict)
-    tally: Mapping[str, float] = field(default_factory=dict)
 
+    def with_fields(self, **fields: Any) -> "Result":
+        """The same result, with these fields of its record replaced."""
+        return dataclasses.replace(self, record=dataclasses.replace(self.record, **fields))
 
-OnStep = Callable[[int, Trace], None]
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The record as metadata.json will hold it."""
+        content: dict[str, Any] = to_json(self.record)
+        return content
 
 
 class Method(Protocol):
@@ -61,18 +51,30 @@ class Method(Protocol):
         ...
 
     @property
+    def inputs(self) -> Sequence[Path]:
+        """Files, besides the model's own, that the results depend on."""
+        ...
+
+    @property
     def groups(self) -> Sequence[Sequence[Any]]:
         """All jobs, in groups that must share a batch."""
         ...
 
     @property
     def steps(self) -> int:
-        """Ascent steps per job."""
+        """Optimization steps per job, as far as they are known beforehand."""
         ...
 
-    def solve(self, jobs: Sequence[Any], on_step: OnStep) -> list[Result]:
-        """The jobs' results; `on_step(step, trace)` is called after each step."""
+    def solve(self, jobs: Sequence[Any], run: RunStage) -> list[Result]:
+        """The results of a batch of jobs, in their order.
+
+        Every optimization is run by `run(stage, optimization)`, under a name that is its own within
+        the batch: this is where progress is shown and the state is saved. Everything else must be
+        the same whenever it is computed again from the same jobs.
+        """
         ...
 
 
-METHODS: Registry[Callable[[Context], Method]] = Registry("method", "fvis.methods")
+METHODS: Registry[Callable[[Context], Method]] = Registry(
+    "method", "fvis.methods", entry_points="fvis.methods"
+)

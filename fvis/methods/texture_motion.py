@@ -7,22 +7,26 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from fvis.context import Context
 from fvis.errors import RequestError
-from fvis.methods.base import METHODS, Context, OnStep, Result
-from fvis.methods.climbing import Attempt, Climber, Optimum
+from fvis.methods.base import METHODS, Result
 from fvis.models.layers import LOGITS
 from fvis.motion import decomposition, factored
 from fvis.motion.controls import controls, motion_index, texture_index
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.factored import STARTS, Factored, starting_velocities
+from fvis.motion.measures import Motion, mean_motion, measure
 from fvis.motion.pictures import Portrait, writers
-from fvis.motion.readout import Motion, mean_motion, measure
+from fvis.objectives import Target
+from fvis.optimization import RunStage
+from fvis.record import MotionRecord, TextureMotionRecord
 from fvis.schema import TextureMotionConfig
-from fvis.targets import Target
+from fvis.synthesis import Attempt, Optimum, Synthesizer
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,24 @@ class Finding:
 
 @METHODS.register("texture_motion")
 class TextureMotion:
-    """Climbs to the optimal clip, takes it apart, and asks the network what each part is worth."""
+    """Finds the optimal clip, decomposes it, and asks the network what each part is worth."""
 
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, TextureMotionConfig)
         _require_clips(context)
         self._context = context
         self._settings = context.config.method
-        self._climber = Climber(context, context.config.method)
-        self.groups = self._climber.groups
+        self._synthesizer = Synthesizer(context, context.config.method)
+        self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
-        self.steps = context.config.engine.steps
-        if self._settings.solver == "factored":
-            self.steps += self._settings.steps + STARTS * self._settings.pilot_steps
+        self.inputs: Sequence[Path] = ()
+        self.steps = context.config.engine.steps + self._decomposition_steps()
 
-    def solve(self, jobs: Sequence[Target], on_step: OnStep) -> list[Result]:
-        """One `Result` per target, all targets of the batch taken apart together."""
-        optima = self._climber.optima(jobs, on_step)
+    def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
+        """One `Result` per target, all targets of the batch decomposed together."""
+        optima = self._synthesizer.optima(jobs, run)
         optimal = torch.stack([optimum.picture for optimum in optima])
-        parts = self._take_apart(jobs, optimal, on_step)
+        parts = self._decompose(jobs, optimal, run)
         clip = parts.render()
         responses, importance = self._ask(jobs, optimal, parts)
         motions = measure(clip, parts.displacement, importance)
@@ -78,68 +81,81 @@ class TextureMotion:
         findings = (Finding(*row) for row in zip(*columns, strict=True))
         return [self._result(*pair) for pair in zip(jobs, findings, strict=True)]
 
-    def _take_apart(
-        self, jobs: Sequence[Target], optimal: Tensor, on_step: OnStep
-    ) -> Decomposition:
-        settings, climber = self._settings, self._climber
+    def _decomposition_steps(self) -> int:
+        settings, fit = self._settings, self._settings.fit
         if settings.solver == "tracking":
-            return decomposition.track(optimal, settings.fit, settings.margin)
+            frames = self._context.model.preprocessing.frames or 1
+            return (frames - 1) * fit.frame_steps + fit.refine_steps
         if settings.solver == "joint":
-            draws = climber.streams(jobs, "texture")
-            return decomposition.fit_jointly(optimal, settings.fit, draws)
-        return self._climb_apart(jobs, mean_motion(optimal), on_step)
+            return fit.joint_steps
+        return settings.steps + STARTS * settings.pilot_steps
 
-    def _climb_apart(self, jobs: Sequence[Target], guess: Tensor, on_step: OnStep) -> Decomposition:
-        """The factored ascent, from the most promising of several starting velocities."""
+    def _decompose(self, jobs: Sequence[Target], optimal: Tensor, run: RunStage) -> Decomposition:
+        settings, synthesizer = self._settings, self._synthesizer
+        if settings.solver == "tracking":
+            return decomposition.track(optimal, settings.fit, settings.margin, run)
+        if settings.solver == "joint":
+            generators = synthesizer.random_generators(jobs, "texture")
+            return decomposition.fit_jointly(optimal, settings.fit, generators, run)
+        return self._factored_ascent(jobs, mean_motion(optimal), run)
+
+    def _factored_ascent(
+        self, jobs: Sequence[Target], guess: Tensor, run: RunStage
+    ) -> Decomposition:
+        """The ascent of moving textures, from the best of several starting velocities."""
         settings = self._settings
         starts = starting_velocities(guess, self._context.model.preprocessing.shape)
         if settings.pilot_steps:
-            pilots = [self._ascent(jobs, start, settings.pilot_steps, on_step) for start in starts]
+            pilots = [
+                self._ascent(jobs, start, settings.pilot_steps, f"pilot-{index}", run)
+                for index, start in enumerate(starts)
+            ]
             best = torch.stack([attempt.final for attempt, _ in pilots]).argmax(0)
             ends = torch.stack([moving.uniform_velocity for _, moving in pilots])
             guess = ends[best, torch.arange(len(jobs), device=best.device)]
-        _, moving = self._ascent(jobs, guess, settings.steps, on_step)
+        _, moving = self._ascent(jobs, guess, settings.steps, "moving-texture", run)
         with torch.no_grad():
             return moving.decomposition()
 
     def _ascent(
-        self, jobs: Sequence[Target], start: Tensor, steps: int, on_step: OnStep
+        self, jobs: Sequence[Target], start: Tensor, steps: int, stage: str, run: RunStage
     ) -> tuple[Attempt, Factored]:
-        """One ascent of textures that start moving at `start` (B, 2) px/frame."""
-        context, settings, climber = self._context, self._settings, self._climber
+        """One ascent of textures that start with velocities `start` (B, 2) px/frame."""
+        context, settings, synthesizer = self._context, self._settings, self._synthesizer
         moving = factored.build(
             context.config.parametrization,
             settings.velocity,
             settings.margin,
             start,
-            climber.streams(jobs, "texture"),
+            synthesizer.random_generators(jobs, "texture"),
             context.model.preprocessing.shape,
             context.device,
         )
-        lr = settings.pace * context.config.engine.lr
+        lr = settings.lr_scale * context.config.engine.lr
         engine = dataclasses.replace(context.config.engine, steps=steps, lr=lr)
-        picture = moving.picture
-        return climber.attempt(jobs, picture, on_step, engine=engine, purpose="moving"), moving
+        attempt = synthesizer.attempt(
+            jobs, moving.picture, stage, run, engine=engine, purpose="moving"
+        )
+        return attempt, moving
 
     def _ask(
         self, jobs: Sequence[Target], optimal: Tensor, parts: Decomposition
     ) -> tuple[list[Responses], Tensor]:
         """Each row's responses, and |da/dV| (B, T, H, W) at the reconstruction."""
-        objective = self._climber.objective
-        weights = objective.weights(jobs, self._context.device)
-        versions = controls(parts, self._climber.streams(jobs, "controls"))
+        objective = self._synthesizer.targets.objective(jobs, self._context.device)
+        versions = controls(parts, self._synthesizer.random_generators(jobs, "controls"))
         scores, classes = {}, {}
-        with self._climber.network() as network:
+        with self._synthesizer.network() as network:
             with torch.no_grad():
                 for name, clips in {"optimal": [optimal], **versions}.items():
                     outputs = [network(clip) for clip in clips]
-                    all_scores = [objective.scores(output, weights) for output in outputs]
+                    all_scores = [objective.scores(output) for output in outputs]
                     scores[name] = torch.stack(all_scores).mean(0).tolist()
                     if objective.layers[0].path == LOGITS:
                         logits = torch.stack([output[0] for output in outputs]).mean(0)
                         classes[name] = logits.argmax(1).tolist()
             clip = versions["reconstruction"][0].detach().requires_grad_(True)
-            score = objective.scores(network(clip), weights)
+            score = objective.scores(network(clip))
             (gradient,) = torch.autograd.grad(score.sum(), clip)
         responses = [
             Responses(
@@ -151,20 +167,21 @@ class TextureMotion:
         return responses, gradient.nan_to_num(0, 0, 0).abs().sum(1)
 
     def _result(self, job: Target, found: Finding) -> Result:
-        activations = found.responses.activations
-        metadata = self._climber.metadata(job, found.optimum) | {
-            "solver": self._settings.solver,
-            "motion": dataclasses.asdict(found.motion),
-            "activations": activations,
-            "motion_index": motion_index(activations),
-            "texture_index": texture_index(activations),
-            "reconstruction_error": found.error,
-        }
-        if found.responses.classes:
-            named = dict(enumerate(self._context.model.classes or ()))
-            classes = found.responses.classes.items()
-            metadata["becomes"] = {name: named.get(index, index) for name, index in classes}
-        called = [metadata["model"], job.layer, f"unit {job.unit}", metadata.get("class")]
+        activations, classes = found.responses.activations, found.responses.classes
+        names = self._context.model.class_name
+        record = self._synthesizer.record(
+            TextureMotionRecord,
+            job,
+            found.optimum,
+            solver=self._settings.solver,
+            motion=MotionRecord(**dataclasses.asdict(found.motion)),
+            activations=activations,
+            motion_index=motion_index(activations),
+            texture_index=texture_index(activations),
+            reconstruction_error=found.error,
+            becomes={name: names(index) or index for name, index in classes.items()} or None,
+        )
+        called = [record.model, job.layer, f"unit {job.unit}", record.class_name]
         portrait = Portrait(
             title=", ".join(str(part) for part in called if part is not None),
             optimal=found.optimum.picture,
@@ -172,7 +189,7 @@ class TextureMotion:
             importance=found.importance,
             activations={key: a for key, a in activations.items() if key != "optimal"},
         )
-        return Result(job.name, metadata, writers(portrait, self._context.config.output))
+        return Result(job.name, record, writers(portrait, self._context.config.output))
 
 
 def _require_clips(context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Networks: where they come from, what they are fed, which layers they have."""
+"""Networks: their sources, weights, preprocessing and layers."""
 
 from fvis.models.base import Model, Preprocessing
 from fvis.models.loading import load, wrap

@@ -1,5 +1,6 @@
-"""A loaded network with all that is known of its input."""
+"""A loaded network, its preprocessing and the names of its outputs."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,17 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What stands between an RGB picture in [0, 1] and the network.
+    """How an RGB picture in [0, 1] becomes the network's input.
 
-    `frames` is None for image networks. Sizes are pixels; mean and std are per RGB channel, for
-    pixels in [0, 1]. Photographs are resized by `interpolation` (Pillow's name for it) until the
-    central crop of the input's size is `crop` of them, both sides alike unless `squash`.
+    Attributes:
+        height: input height, pixels.
+        width: input width, pixels.
+        frames: frames of an input clip; None for image networks.
+        mean: per RGB channel, for pixels in [0, 1].
+        std: per RGB channel, for pixels in [0, 1].
+        crop: side of the input as a fraction of the resized photograph that it is cropped from.
+        interpolation: how photographs are resized, by Pillow's name.
+        squash: whether photographs are resized to the input's aspect ratio instead of their own.
     """
 
     height: int
@@ -28,24 +35,36 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One input's shape: (3, H, W), or (3, T, H, W) for a clip."""
+        """The shape of one input: (3, H, W), or (3, T, H, W) for a clip."""
         size = (self.height, self.width)
         return (3, *size) if self.frames is None else (3, self.frames, *size)
 
     def normalise(self, rgb: Tensor) -> Tensor:
-        """RGB (B, 3, ...) in [0, 1] as the network takes it: (rgb - mean) / std."""
+        """Normalise RGB (B, 3, ...) in [0, 1] for the network: (rgb - mean) / std."""
         shape = (1, 3) + (1,) * (rgb.dim() - 2)
-        mean = torch.tensor(self.mean, dtype=rgb.dtype, device=rgb.device).view(shape)
-        std = torch.tensor(self.std, dtype=rgb.dtype, device=rgb.device).view(shape)
-        return (rgb - mean) / std
+        mean, std = (_on_device(v, rgb.dtype, rgb.device) for v in (self.mean, self.std))
+        return (rgb - mean.view(shape)) / std.view(shape)
+
+
+@functools.cache
+def _on_device(values: Channels, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Constants (3,) on a device; cached, so that they are moved there only once."""
+    with torch.inference_mode(False):  # autograd cannot use tensors made in inference mode
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network in eval mode, ready to be looked at.
+    """A network in eval mode, with what is known about it.
 
-    `classes` names its outputs where the source knows them. `sha256` is the weights file's, or,
-    with no file (`hashed` says which), that of the state dict's bytes in key order.
+    Attributes:
+        module: the network itself.
+        name: what results call it.
+        preprocessing: how pictures become its input.
+        classes: the names of its outputs; None if they are unknown.
+        sha256: hexadecimal hash of the weights file, or of the state dict if there is no file.
+        hashed: what `sha256` is the hash of: the file's name, or `state_dict`.
+        attends: whether it is a transformer, for which some settings have other defaults.
     """
 
     module: nn.Module
@@ -54,14 +73,14 @@ class Model:
     classes: tuple[str, ...] | None
     sha256: str
     hashed: str
+    attends: bool = False
 
     @property
     def device(self) -> torch.device:
-        """Where the network's parameters are; the CPU where it has none."""
+        """The device of the network's parameters; the CPU if it has none."""
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
-    @property
-    def attends(self) -> bool:
-        """Whether the network is a transformer: whether any of its modules is self-attention."""
-        kinds = (type(module).__name__ for module in self.module.modules())
-        return any("Attention" in kind and "Pool" not in kind for kind in kinds)
+    def class_name(self, output: int) -> str | None:
+        """The name of an output; None if it has none."""
+        names = self.classes or ()
+        return names[output] if output < len(names) else None

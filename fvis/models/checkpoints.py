@@ -1,4 +1,4 @@
-"""Weights from a local file into a network: read safely, matched strictly, hashed."""
+"""Loads weights from local files without running code, matches them strictly, and hashes them."""
 
 import hashlib
 import pickle
@@ -18,10 +18,11 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def load_checkpoint(module: nn.Module, path: Path) -> None:
-    """Load the weights at `path` (.safetensors, or .pth/.pt/.bin of tensors alone) into `module`.
+    """Load the weights at `path` into `module`.
 
-    The usual wrappers (`state_dict`) and prefixes (`module.`) are taken off; what is left must
-    match in keys and shapes, or `RequestError` names the first that don't.
+    The file is .safetensors, or a .pth, .pt or .bin file that holds only tensors. The usual
+    wrappers (`state_dict`) and key prefixes (`module.`) are removed first. Keys and shapes must
+    then match exactly, or a `RequestError` names the first that do not.
     """
     own = module.state_dict()
     state = _unprefixed(read_state(path), own)
@@ -32,7 +33,7 @@ def load_checkpoint(module: nn.Module, path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file by key, on the CPU; raises `RequestError` if it has none."""
+    """The tensors of a checkpoint file by key, on the CPU; raises `RequestError` if unreadable."""
     if not path.is_file():
         raise RequestError(f"no checkpoint file {str(path)!r}")
     try:
@@ -42,7 +43,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise RequestError(
             f"{path} holds more than tensors, so reading it could run code: "
-            "save its state_dict() alone, best as .safetensors"
+            "save only the model's state_dict(), best as .safetensors"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -57,7 +58,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_of_state(module: nn.Module) -> str:
-    """The hexadecimal SHA-256 of a network's state: key, then bytes, in key order."""
+    """The hexadecimal SHA-256 of a state dict: each key, then its tensor's bytes, in key order."""
     digest = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
         digest.update(key.encode())
@@ -71,12 +72,12 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[wrapper]
             break
     if not isinstance(content, Mapping):
-        raise RequestError(f"{path} holds no state dict but a {type(content).__name__}")
+        raise RequestError(f"{path} holds a {type(content).__name__}, not a state dict")
     return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
 
 
 def _unprefixed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take wrappers' prefixes off while every key has one and the model itself does not."""
+    """Remove wrappers' prefixes while every key has one and no key is one of the model's own."""
     while state:
         prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None)
         if prefix is None or (set(state) & set(own)):

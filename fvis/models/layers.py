@@ -1,7 +1,8 @@
-"""The layers of a network as one forward pass shows them: output shape, axes, units.
+"""The layers of a network, found in one forward pass: their output shapes, axes and units.
 
-Which axis holds the channels is inferred from the modules' types and from which module made
-which tensor; where neither tells, the layer's axes stay unknown. Reading units is `targets.py`'s.
+Which axis holds the channels is inferred from the modules' types, and by following tensors from
+module to module. Where neither is enough, the axes stay unknown. Reading the values of units is
+left to `objectives/positions.py`.
 """
 
 import functools
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from fvis.errors import RequestError
+from fvis.models.architecture import declared_channels, prefix_tokens, token_width
 from fvis.models.base import Model
 
 LOGITS = "logits"
@@ -39,10 +41,15 @@ CHANNELS_LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.LayerNorm, nn.Embedd
 class Layer:
     """One module's output for a batch of one.
 
-    `shape` and `axes` describe the tensor, batch first: axes are letters of B C T H W, N for
-    tokens, K for the outputs of a flat layer, ? where the channel axis is unknown. `prefix` tokens
-    stand before the patches; `calls` is how often a forward pass runs the module (its last output
-    is the one meant). `outputs` names a tuple's or dict's parts where the layer returns several.
+    Attributes:
+        path: the module's dotted path; `logits` for the network's own output.
+        kind: the name of the module's class.
+        shape: the output's shape; empty if the module returns no single tensor.
+        axes: one letter per axis: B batch, C channels, T, H, W positions, N tokens, K the units of
+            an output (B, K) without positions, ? an axis that is unknown.
+        prefix: how many prefix tokens precede the patch tokens.
+        calls: how often one forward pass runs the module. Its last output is described.
+        outputs: the indices or keys of a tuple or dict from which `target.output` must choose.
     """
 
     path: str
@@ -55,21 +62,21 @@ class Layer:
 
     @property
     def channel_dim(self) -> int | None:
-        """The axis that holds the units; None where it is unknown."""
+        """The index of the axis that holds the units; None if it is unknown."""
         found = [i for i, axis in enumerate(self.axes) if axis in "CK"]
         return found[0] if found else None
 
     @property
     def units(self) -> int | None:
-        """How many units the layer has; None where the channel axis is unknown."""
+        """The number of units; None if the channel axis is unknown."""
         return None if self.channel_dim is None else self.shape[self.channel_dim]
 
 
 def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
-    """Every layer of `model` by path, in the order of its forward pass, `logits` last.
+    """All layers of `model` by path, in the order of its forward pass, with `logits` last.
 
-    Runs the network once on mid-grey. `output` picks the part of a tuple or dict, where a layer
-    returns one. Raises `RequestError` where the network refuses the input.
+    Runs the network once on a mid-grey input. Where a layer returns a tuple or dict, `output` is
+    the index or key of the part to read. Raises `RequestError` if the network fails on the input.
     """
     recorder = _Recorder(output, model.module)
     handles = [
@@ -93,7 +100,10 @@ def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
 
 
 def run_once(model: Model) -> None:
-    """One forward pass on mid-grey, so that hooks see it."""
+    """Run one forward pass on a mid-grey input in eval mode, for hooks to observe.
+
+    Raises `RequestError` if the network fails on the input.
+    """
     grey = torch.full((1, *model.preprocessing.shape), 0.5, device=model.device)
     training = [module for module in model.module.modules() if module.training]
     model.module.eval()
@@ -109,26 +119,11 @@ def run_once(model: Model) -> None:
             module.training = True
 
 
-def prefix_tokens(module: nn.Module) -> int:
-    """How many tokens (class, registers) a transformer puts before its patches."""
-    if isinstance(count := getattr(module, "num_prefix_tokens", None), int):
-        return count
-    if isinstance(getattr(module, "class_token", None), nn.Parameter):
-        return 1  # torchvision's VisionTransformer
-    encoding = getattr(module, "pos_encoding", None)
-    return int(isinstance(getattr(encoding, "class_token", None), nn.Parameter))  # MViT
-
-
-def _token_width(module: nn.Module) -> int | None:
-    """The length of a transformer's token vectors, where the network says it."""
-    widths = (getattr(module, name, None) for name in ("embed_dim", "hidden_dim"))
-    return next((width for width in widths if isinstance(width, int)), None)
-
-
 def pick(value: Any, output: int | str | None) -> Tensor | None:
-    """The tensor a module returned, or part `output` of its tuple or dict; None if that isn't one.
+    """The tensor that a module returned, or the part `output` of the tuple or dict it returned.
 
-    Without `output`, a tuple or dict of one tensor is that tensor.
+    Without `output`, a tuple or dict with a single part stands for that part. The result is None
+    if it would not be a tensor.
     """
     if isinstance(value, Tensor):
         return value
@@ -156,11 +151,16 @@ class _Entry:
 
 
 class _Recorder:
-    """Follows channels through a forward pass: who made which tensor, and along which axis."""
+    """Follows the channel axis through a forward pass, from tensor to tensor.
+
+    `made` has the channel axis of each tensor, by the tensor itself. `last` has, for each container
+    module, the channel axis and the shape of the last output inside it whose axis is known.
+    """
 
     def __init__(self, output: int | str | None, network: nn.Module) -> None:
         self.output = output
-        self.width = _token_width(network)
+        self.width = token_width(network)
+        self.declared = declared_channels(network)
         self.second = {
             path for path, part in network.named_modules() if isinstance(part, CHANNELS_SECOND)
         }
@@ -194,10 +194,12 @@ class _Recorder:
             return None
         if tensor.dim() == 2:
             return 1
+        if (declared := self._declared_dim(path, tensor)) is not None:
+            return declared
         if isinstance(module, CHANNELS_SECOND):
             return 1
         if any(parent in self.second for parent in _ancestors(path)):
-            return 1  # timm's norm-and-activation layers
+            return 1  # inside timm's layers that join normalization and activation
         if isinstance(module, CHANNELS_LAST):
             return tensor.dim() - 1
         if tensor in self.made:
@@ -210,11 +212,19 @@ class _Recorder:
             return _inherited(2, (0, 0, self.width), tensor)
         return None
 
+    def _declared_dim(self, path: str, tensor: Tensor) -> int | None:
+        """The axis whose length is the layer's declared channel count; None if not exactly one."""
+        channels = self.declared.get(path)
+        axes = [i for i, size in enumerate(tensor.shape) if i > 0 and size == channels]
+        return axes[0] if len(axes) == 1 else None
+
 
 def _inherited(dim: int, shape: tuple[int, ...], tensor: Tensor) -> int | None:
-    """A container's channel axis, from the last module inside whose axis is known, and its shape.
+    """The channel axis of a container's output `tensor`; None if it cannot be inferred.
 
-    One that differs from it along that axis alone has put channels together.
+    `dim` and `shape` are the channel axis and the shape of the last output inside the container
+    whose axis is known. If the shapes differ along that axis only, the container has concatenated
+    channels, and the axis stays the same.
     """
     dims, channels = len(shape), shape[dim]
     if dims == tensor.dim() and _without(dim, shape) == _without(dim, tensor.shape):
@@ -242,14 +252,18 @@ def _layer(entry: _Entry, model: Model, tokens: int, grids: Set[int]) -> Layer:
     prefix = 0
     if "N" in axes:
         count = entry.shape[axes.index("N")]
-        joined = count > tokens and count not in grids  # before that, patches stand alone
+        # As many tokens as a feature map has positions: prefix tokens are not yet joined to them.
+        joined = count > tokens and count not in grids
         prefix = tokens if joined else 0
     kind = type(entry.module).__name__
     return Layer(entry.path or LOGITS, kind, entry.shape, axes, prefix, entry.calls, entry.outputs)
 
 
 def name_axes(shape: tuple[int, ...], channel_dim: int | None, video: bool) -> str:
-    """Axis letters for a shape: B first, C (K of a flat layer) at `channel_dim`, positions between.
+    """The letters of a shape's axes: B first, C at `channel_dim`, and the positions in order.
+
+    An output (B, K) without positions has the axes BK. Axes that are unknown become ?: all but B
+    without a `channel_dim`, and the two positions of a 4-axis output in a network of clips.
 
     >>> name_axes((1, 64, 56, 56), 1, False), name_axes((1, 197, 192), 2, False)
     ('BCHW', 'BNC')
@@ -268,7 +282,10 @@ def name_axes(shape: tuple[int, ...], channel_dim: int | None, video: bool) -> s
 
 
 def with_channel_dim(layer: Layer, dim: int, video: bool) -> Layer:
-    """`layer` with its channel axis as the user gives it; raises `RequestError` out of range."""
+    """`layer` with the channel axis that the user gives; negative ones count from the end.
+
+    Raises `RequestError` for an axis that the layer does not have, and for the batch axis.
+    """
     dims = len(layer.shape)
     if not -dims <= dim < dims or dim % dims == 0:
         raise RequestError(f"target.channel_dim is {dim}; {layer.path} has axes 1 to {dims - 1}")

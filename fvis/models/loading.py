@@ -1,4 +1,4 @@
-"""From a model config to a `Model`: source, weights, input size and statistics."""
+"""Builds a `Model` from a model config, or from a network that the user has built."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,20 @@ import torch
 from torch import nn
 
 from fvis.errors import RequestError
-from fvis.models import checkpoints
+from fvis.models import architecture, checkpoints
 from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
-from fvis.models.sources.base import SOURCES, Network
+from fvis.models.sources.base import SOURCES, SourceModel
 from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
 from fvis.schema import InputConfig, ModelConfig, section
 
 
 def load(config: ModelConfig, seed: int = 0) -> Model:
-    """The network a config asks for, on the CPU, in eval mode.
+    """The network that a config asks for, on the CPU and in eval mode.
 
-    `seed` draws the weights where none are loaded. Raises `RequestError` for what cannot be had:
-    an unknown name, a constructor that refuses, a checkpoint that does not fit, a hub out of reach.
+    Weights that are not loaded are random and depend on `seed`. Raises `RequestError` for an
+    unknown name, a constructor that fails, a checkpoint that does not fit, and weights that cannot
+    be downloaded.
     """
     source = SOURCES[config.source]
     with torch.random.fork_rng(devices=[]):
@@ -37,10 +38,13 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
 
 
 def _model(
-    config: ModelConfig, network: Network, module: nn.Module, sha256: str, hashed: str
+    config: ModelConfig, network: SourceModel, module: nn.Module, sha256: str, hashed: str
 ) -> Model:
     preprocessing = override(network.preprocessing, config.input)
-    model = Model(module, shown_name(config), preprocessing, network.classes, sha256, hashed)
+    attends = architecture.attends(module) if config.attends is None else config.attends
+    model = Model(
+        module, shown_name(config), preprocessing, network.classes, sha256, hashed, attends
+    )
     if config.classes is None:
         return model
     lines = config.classes if isinstance(config.classes, list) else _lines(str(config.classes))
@@ -48,7 +52,7 @@ def _model(
 
 
 def _named(model: Model, classes: Sequence[Any]) -> Model:
-    """`model` with names of its outputs, one for each; raises `RequestError` for more or fewer."""
+    """`model` with class names; raises `RequestError` unless there is one name per output."""
     outputs = survey(model)[LOGITS].units
     if outputs not in (None, len(classes)):
         raise RequestError(f"{model.name} has {outputs} outputs; {len(classes)} names are given")
@@ -66,16 +70,22 @@ def _lines(file: str) -> list[str]:
 def wrap(
     module: nn.Module, given: Mapping[str, Any], classes: Sequence[str] | None = None
 ) -> Model:
-    """A user's own network as a `Model`, named after its class.
+    """A network that the user has built as a `Model`, named after its class.
 
-    `given` are `InputConfig`'s settings; what a timm model says of itself need not be. Raises
-    `RequestError` for one that the config would refuse, where the input's size is unknown, and for
-    weights that no gradient can pass.
+    Args:
+        module: the network.
+        given: settings as of `model.input`. A timm model's own config provides those not given.
+        classes: the names of the outputs.
+
+    Raises:
+        RequestError: a setting that is invalid, an input size that is unknown, names that are not
+            one per output, or weights that were made in inference mode.
     """
     tensors = [*module.parameters(), *module.buffers()]
     if any(tensor.is_inference() for tensor in tensors):
         raise RequestError(
-            "the network was made in torch.inference_mode(): no gradient can pass it"
+            "the network was made in torch.inference_mode(), where no gradient can be computed: "
+            "make it outside"
         )
     config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):
@@ -92,14 +102,16 @@ def wrap(
         classes=None,
         sha256=checkpoints.sha256_of_state(module),
         hashed="state_dict",
+        attends=architecture.attends(module),
     )
     return model if classes is None else _named(model, classes)
 
 
 def shown_name(config: ModelConfig) -> str:
-    """What the model is called in results: its library's name, or `file.py:function` of a factory.
+    """The model's name in results: its library's name, or `file.py:function` of a factory.
 
-    Wherever the file lies: random streams are keyed by this name.
+    The file's folder is left out: random numbers depend on this name, and moving the file must not
+    change the pictures.
     """
     if config.source == "factory":
         place, _, function = (config.factory or "").rpartition(":")
@@ -108,7 +120,10 @@ def shown_name(config: ModelConfig) -> str:
 
 
 def override(preprocessing: Preprocessing, given: InputConfig) -> Preprocessing:
-    """`preprocessing` with what the user says of the input in place of what the library says."""
+    """`preprocessing` with the settings that the user gives in place of the library's.
+
+    Raises `RequestError` for a mean or std that is not [R, G, B].
+    """
     changes = {k: v for k, v in dataclasses.asdict(given).items() if v is not None}
     for key in ("mean", "std"):
         if key in changes:

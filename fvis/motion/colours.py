@@ -1,4 +1,4 @@
-"""Velocity as colour: hue is direction, brightness is speed, a wheel is the legend."""
+"""Velocities as colours: hue is direction, brightness is speed; a colour wheel is the legend."""
 
 import math
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-# From OKLab to linear sRGB: the cube of TO_LMS @ lab, times FROM_LMS.
+# OKLab to linear sRGB: rgb = FROM_LMS @ (TO_LMS @ lab) ** 3.
 # Ottosson, "A perceptual color space for image processing", 2020.
 TO_LMS = (
     (1.0, 0.3963377774, 0.2158037573),
@@ -19,23 +19,26 @@ FROM_LMS = (
     (-1.2684380046, 2.6097574011, -0.3413193965),
     (-0.0041960863, -0.7034186147, 1.7076147010),
 )
-# The circle of hues: of one lightness, so that no direction looks faster than another, and of the
-# chroma that screens can show there: CHROMA + SWELL * cos(hue + SWELL_AT), least at cyan.
+# All hues have the same lightness, so that no direction looks faster than another. Their chroma is
+# CHROMA + SWELL * cos(hue + SWELL_AT), which keeps every hue within sRGB; it is lowest at cyan.
 LIGHTNESS, CHROMA, SWELL, SWELL_AT = 0.7, 0.145, 0.034, math.radians(13)
-RED = math.radians(29.23)  # the hue angle of sRGB's red: motion to the right
+RED = math.radians(29.23)  # OKLab hue angle of sRGB's red, which stands for motion to the right
 
-SMALLEST_SCALE = 0.1  # px/frame; slower than this is still
-SPEED_PERCENTILE = 99
-SMALLEST_HEIGHT = 224  # px of a motion picture
-BACKGROUND, INK = 1.0, 0.0  # of the legend
+SMALLEST_SCALE = 0.1  # px/frame; a unit whose motion is slower than this counts as still
+SPEED_PERCENTILE = 99  # of the speeds; the colour scale is chosen so that it fits this percentile
+SMALLEST_HEIGHT = 224  # px; smaller motion clips are enlarged to at least this height
+BACKGROUND, INK = 1.0, 0.0  # grey levels in [0, 1] of the legend's background and text
 
 
 def flow_colours(flow: Tensor, scale: float) -> Tensor:
-    """RGB (3, ..., H, W) in [0, 1] of a flow (2, ..., H, W) in px/frame, x right and y down.
+    """Colour a flow (2, ..., H, W) in px/frame, x right and y down: RGB (3, ..., H, W) in [0, 1].
 
-    The hue is the direction: red is right and the hue circle runs counter-clockwise as seen on
-    the screen (up yellow-green, left cyan, down violet). The brightness is the speed over `scale`
-    px/frame, from black, still, to the full colour at `scale` or faster.
+    The hue is the direction: right is red, up yellow-green, left cyan, down violet. Brightness
+    grows linearly with speed, from black at 0 to the full colour at `scale` px/frame or faster.
+
+    >>> right = torch.tensor([2.0, 0.0]).view(2, 1, 1)
+    >>> [round(value, 2) for value in flow_colours(right, scale=2.0).flatten().tolist()]
+    [0.96, 0.43, 0.37]
     """
     flow = flow.float()
     x, y = flow
@@ -49,36 +52,40 @@ def flow_colours(flow: Tensor, scale: float) -> Tensor:
 
 
 def _encode(light: Tensor) -> Tensor:
-    """Linear light as sRGB (IEC 61966-2-1)."""
+    """Encode linear light as sRGB (IEC 61966-2-1), clamped to [0, 1]."""
     light = light.clamp(0, 1)
     return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def colour_wheel(size: int, scale: float, background: float = BACKGROUND) -> Tensor:
-    """The legend (3, size, size): at each place of a disc the colour of the velocity towards it.
+    """The legend of `flow_colours`: a disc (3, size, size), RGB in [0, 1].
 
-    The speed is 0 at the centre and `scale` px/frame at the rim; around the disc is a grey of
-    `background` in [0, 1].
+    Each point of the disc has the colour of the velocity that points from the centre to it. The
+    speed is 0 at the centre and `scale` px/frame at the rim. Outside the disc the picture is grey,
+    of level `background` in [0, 1].
     """
     radius = size / 2
     place = torch.arange(size) + 0.5 - radius
     y, x = torch.meshgrid(place, place, indexing="ij")
     towards = torch.stack([x, y])
-    inside = (radius - towards.norm(dim=0)).clamp(0, 1)  # the rim's pixels, by the part inside
+    inside = (radius - towards.norm(dim=0)).clamp(0, 1)  # fractional at the rim: antialiased
     colours = flow_colours(towards / radius * scale, scale)
     return torch.lerp(torch.tensor(background), colours, inside)
 
 
 def speed_scale(velocity: Tensor) -> float:
-    """The speed, in px/frame, that a velocity (2, ...) is shown at full brightness from.
+    """The speed in px/frame at which a velocity (2, ...) should reach full brightness.
 
-    The 99th percentile of the speeds, rounded up to 1, 2 or 5 times a power of ten; never under
-    0.1 px/frame, so that what stands still is black and not its noise in colour.
+    This is the 99th percentile of the speeds, rounded up to 1, 2 or 5 times a power of ten. It is
+    at least 0.1 px/frame, so that the noise of a still unit appears black.
+
+    >>> speed_scale(torch.full((2, 1, 8, 8), 1.0))  # the speed is 1.41
+    2.0
     """
     speeds = velocity.detach().float().norm(dim=0).flatten()
-    # kthvalue, not quantile: that one refuses more than 16 million numbers.
+    # torch.quantile refuses more than 16 million numbers, kthvalue does not.
     fast = speeds.kthvalue(math.ceil(len(speeds) * SPEED_PERCENTILE / 100)).values.item()
-    fast *= 1 - 1e-3  # a field at 2 px/frame but for rounding is shown at 2, not at 5
+    fast *= 1 - 1e-3  # a uniform 2 px/frame that rounding made 2.0001 gets the scale 2, not 5
     if not SMALLEST_SCALE < fast < math.inf:
         return SMALLEST_SCALE
     power = math.floor(math.log10(fast))
@@ -87,11 +94,14 @@ def speed_scale(velocity: Tensor) -> float:
 
 
 def motion_clip(velocity: Tensor, scale: float) -> Tensor:
-    """The clip (3, T-1, H', W') that shows a velocity (2, T-1, H, W) in px/frame, with its legend.
+    """A clip (3, T-1, H', W') of a velocity (2, T-1, H, W) in px/frame, with a legend on the right.
 
-    Each frame is enlarged by a whole factor, every pixel of it a true value, to 224 px of height
-    or more; the same panel with the wheel and its scale stands to the right of every frame.
-    H' and W' are even.
+    Frames are enlarged by a whole factor, without interpolation, to at least 224 px in height. The
+    legend shows the colour wheel and the speed at its rim, `scale` px/frame. H' and W' are even,
+    as video codecs require.
+
+    >>> motion_clip(torch.zeros(2, 7, 32, 48), scale=1.0).shape[1:3]
+    torch.Size([7, 224])
     """
     _, frames, h, _ = velocity.shape
     colours = flow_colours(velocity.detach(), scale).cpu()
@@ -104,7 +114,7 @@ def motion_clip(velocity: Tensor, scale: float) -> Tensor:
 
 
 def _legend(height: int, scale: float) -> Tensor:
-    """The panel (3, height, W), W even: the wheel and under it the speed at its rim."""
+    """The legend (3, height, W), W even: the colour wheel with the speed at its rim below it."""
     margin = height // 16
     wheel = colour_wheel(height // 2, scale)
     text = _text(f"rim: {scale:g} px/frame", height // 14)
@@ -117,13 +127,14 @@ def _legend(height: int, scale: float) -> Tensor:
 
 
 def _paste(panel: Tensor, picture: Tensor, top: int) -> None:
+    """Copy `picture` into `panel` at row `top`, centred horizontally."""
     _, h, w = picture.shape
     left = (panel.shape[2] - w) // 2
     panel[:, top : top + h, left : left + w] = picture
 
 
 def _text(text: str, size: int) -> Tensor:
-    """A line of text (H, W) in letters of `size` px, cut to its outline."""
+    """A line of text (H, W), grey levels in [0, 1], `size` px font, cropped to its bounding box."""
     font = ImageFont.load_default(size)
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
     image = Image.new("L", (right - left, bottom - top), round(255 * BACKGROUND))

@@ -11,16 +11,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from fvis.ascent import cosine
 from fvis.motion.warp import velocity, warp
+from fvis.optimization import AdamOptimization, RunStage, cosine, run_stage
+from fvis.randomness import normal
 from fvis.regularizers import total_variation
 from fvis.schema import FitConfig
-from fvis.streams import normal
 
-FOLLOWING_PACE = 0.1  # px per Adam step while a frame is followed
-FINEST = 4  # px between the displacement's free numbers
-JOINT_PACE = 0.01  # RGB, and heights, per Adam step of the joint fit
-REFINING_PACE = 0.03  # px, and RGB, per Adam step of the refinement
+FOLLOWING_LR = 0.1  # learning rate while a frame is followed: px per Adam step
+FINEST_SPACING = 4  # px between the free parameters of a displacement, on the finest grid
+JOINT_LR = 0.01  # learning rate of the joint fit: RGB, and frame heights, per Adam step
+REFINING_LR = 0.03  # learning rate of the refinement: px, and RGB, per Adam step
+BETAS, EPSILON = (0.8, 0.99), 1e-15  # Adam's
 
 
 @dataclass(frozen=True)
@@ -50,27 +51,73 @@ class Decomposition:
         return [Decomposition(*(part[row] for part in parts)) for row in range(b)]
 
 
-def track(clip: Tensor, fit: FitConfig, margin: float = 0.5) -> Decomposition:
-    """Follow the first frame of clips (B, 3, T, H, W) through them, then refine all together.
+class Descent(AdamOptimization):
+    """Adam steps of `parameters` down the losses (B,) of the rows; the learning rate falls to 0.
 
-    D_t starts from 2 D_{t-1} - D_{t-2}. The texture reaches `margin` sides beyond the frame, and
-    is filled there by what later frames bring into view.
+    `loss` must give each row a loss that depends on its own row of the parameters alone.
+    """
+
+    quantity = "loss"
+
+    def __init__(
+        self, loss: Callable[[], Tensor], parameters: list[Tensor], lr: float, steps: int
+    ) -> None:
+        optimizer = torch.optim.Adam(parameters, lr=lr, betas=BETAS, eps=EPSILON)
+        super().__init__(parameters, [optimizer], steps)
+        self._loss, self._lr = loss, lr
+
+    def _advance(self) -> Tensor:
+        (optimizer,) = self._optimizers
+        optimizer.param_groups[0]["lr"] = self._lr * cosine(self.done, self.steps, 0.0)
+        optimizer.zero_grad(set_to_none=True)
+        losses = self._loss()
+        losses.sum().backward()
+        optimizer.step()
+        return losses
+
+
+def track(
+    clip: Tensor, fit: FitConfig, margin: float = 0.5, run: RunStage = run_stage
+) -> Decomposition:
+    """Follow the first frame of clips through all others, then refine texture and displacement.
+
+    The displacement D_t starts from 2 D_{t-1} - D_{t-2}, so that constant motion is predicted.
+
+    Args:
+        clip: RGB in [0, 1], (B, 3, T, H, W).
+        fit: steps and smoothness.
+        margin: how far the texture reaches beyond the frame, in frame sides. It is filled there by
+            what later frames bring into view.
+        run: runs the stages `follow-1` to `follow-{T-1}` and `refine`.
     """
     b, _, t, h, w = clip.shape
     first = clip[:, :, 0]
     frames = [clip.new_zeros(b, 2, h, w)]
     for index in range(1, t):
         expected = 2 * frames[-1] - frames[-2] if index > 1 else frames[-1]
-        frames.append(_follow(first, clip[:, :, index], expected, fit))
+        follow = Following(first, clip[:, :, index], expected, fit)
+        run(f"follow-{index}", follow.descent)
+        frames.append(follow.displacement())
     canvas, offset = _surrounded(first, margin)
-    return _refine(clip, Decomposition(canvas, offset, torch.stack(frames, 2)), fit)
+    refinement = Refinement(clip, Decomposition(canvas, offset, torch.stack(frames, 2)), fit)
+    run("refine", refinement.descent)
+    with torch.no_grad():
+        return refinement.decomposition()
 
 
-def fit_jointly(clip: Tensor, fit: FitConfig, generators: Sequence[Generator]) -> Decomposition:
-    """Texture and displacement of clips (B, 3, T, H, W) at once from noise, as in the paper.
+def fit_jointly(
+    clip: Tensor, fit: FitConfig, generators: Sequence[Generator], run: RunStage = run_stage
+) -> Decomposition:
+    """Fit texture and displacement to clips at once from noise, as in the paper.
 
     Minimises MSE(W(I, D), V) + joint_smoothness TV(D) + texture_smoothness TV(I) +
-    anchor MSE(I, V_0), with D in frame heights. Row b starts from generator b alone.
+    anchor MSE(I, V_0), with D in frame heights.
+
+    Args:
+        clip: RGB in [0, 1], (B, 3, T, H, W).
+        fit: steps and weights.
+        generators: one per row; row b starts from generator b alone.
+        run: runs the stage `joint`.
     """
     b, c, t, h, w = clip.shape
     texture = torch.sigmoid(normal(generators, c, h, w)).to(clip).requires_grad_(True)
@@ -86,75 +133,82 @@ def fit_jointly(clip: Tensor, fit: FitConfig, generators: Sequence[Generator]) -
             error + rough + fit.texture_smoothness * total_variation(texture) + fit.anchor * drift
         )
 
-    _descend(loss, [texture, heights], JOINT_PACE, fit.joint_steps)
+    run("joint", Descent(loss, [texture, heights], JOINT_LR, fit.joint_steps))
     with torch.no_grad():
         return Decomposition(texture.clamp(0, 1), offset, h * heights)
 
 
-def _follow(texture: Tensor, frame: Tensor, start: Tensor, fit: FitConfig) -> Tensor:
-    """The displacement (B, 2, H, W) from `start` under which `texture` looks like `frame`.
+class Following:
+    """The displacement (B, 2, H, W), px, under which a texture looks like one frame.
 
-    What the texture does not show is left to smoothness.
+    It starts from `start`. Where the texture shows nothing of the frame, smoothness decides.
     """
-    b, _, h, w = frame.shape
-    levels = _pyramid(b, 2, h, w, frame.device)
-    limit = frame.new_tensor([w - 1, h - 1]).view(1, 2, 1, 1)
-    places = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy")).to(frame)
 
-    def loss() -> Tensor:
-        moved = start + _sum(levels, h, w)
-        seen = warp(texture, moved[:, :, None])[:, :, 0]
-        source = (places + moved).detach()
-        known = ((source >= 0) & (source <= limit)).all(1, keepdim=True)
-        error = ((seen - frame).square() * known).flatten(1).mean(1)
-        return error + fit.smoothness * _roughness(moved)
+    def __init__(self, texture: Tensor, frame: Tensor, start: Tensor, fit: FitConfig) -> None:
+        b, _, h, w = frame.shape
+        self._texture, self._frame, self._start = texture, frame, start
+        self._smoothness = fit.smoothness
+        self._levels = _pyramid(b, 2, h, w, frame.device)
+        self._limit = frame.new_tensor([w - 1, h - 1]).view(1, 2, 1, 1)
+        grid = torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy")
+        self._places = torch.stack(grid).to(frame)
+        self.descent = Descent(self._loss, self._levels, FOLLOWING_LR, fit.frame_steps)
 
-    _descend(loss, levels, FOLLOWING_PACE, fit.frame_steps)
-    return (start + _sum(levels, h, w)).detach()
+    def displacement(self) -> Tensor:
+        """The displacement found so far."""
+        return self._moved().detach()
+
+    def _moved(self) -> Tensor:
+        h, w = self._frame.shape[-2:]
+        return self._start + _sum(self._levels, h, w)
+
+    def _loss(self) -> Tensor:
+        moved = self._moved()
+        seen = warp(self._texture, moved[:, :, None])[:, :, 0]
+        source = (self._places + moved).detach()
+        known = ((source >= 0) & (source <= self._limit)).all(1, keepdim=True)
+        error = ((seen - self._frame).square() * known).flatten(1).mean(1)
+        return error + self._smoothness * _roughness(moved)
 
 
-def _refine(clip: Tensor, start: Decomposition, fit: FitConfig) -> Decomposition:
-    """Texture and displacement together, from `start`, against the whole clips."""
-    b, _, t, h, w = clip.shape
-    levels = _pyramid(b, 2 * t, h, w, clip.device)
-    change = torch.zeros_like(start.texture, requires_grad=True)
+class Refinement:
+    """Texture and displacement moved together, from `start`, to match whole clips."""
 
-    def current() -> Decomposition:
-        moved = _sum(levels, h, w).view(b, 2, t, h, w)
+    def __init__(self, clip: Tensor, start: Decomposition, fit: FitConfig) -> None:
+        b, _, t, h, w = clip.shape
+        self._clip, self._begun, self._smoothness = clip, start, fit.smoothness
+        self._levels = _pyramid(b, 2 * t, h, w, clip.device)
+        self._change = torch.zeros_like(start.texture, requires_grad=True)
+        parameters = [*self._levels, self._change]
+        self.descent = Descent(self._loss, parameters, REFINING_LR, fit.refine_steps)
+
+    def decomposition(self) -> Decomposition:
+        """Texture and displacement as they are now."""
+        b, _, t, h, w = self._clip.shape
+        moved = _sum(self._levels, h, w).view(b, 2, t, h, w)
         moved = moved - moved[:, :, :1]  # the texture stays where the first frame shows it
-        texture = (start.texture + change).clamp(0, 1)
-        return Decomposition(texture, start.offset, start.displacement + moved)
+        texture = (self._begun.texture + self._change).clamp(0, 1)
+        return Decomposition(texture, self._begun.offset, self._begun.displacement + moved)
 
-    def loss() -> Tensor:
-        now = current()
-        error = (now.render() - clip).square().flatten(1).mean(1)
-        return error + fit.smoothness * _roughness(now.displacement)
-
-    _descend(loss, [*levels, change], REFINING_PACE, fit.refine_steps)
-    with torch.no_grad():
-        return current()
-
-
-def _descend(loss: Callable[[], Tensor], numbers: list[Tensor], lr: float, steps: int) -> None:
-    """Move `numbers` down the rows' losses (B,) for Adam `steps` that shrink to nothing."""
-    optimizer = torch.optim.Adam(numbers, lr=lr, betas=(0.8, 0.99), eps=1e-15)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = lr * cosine(step, steps, 0.0)
-        optimizer.zero_grad(set_to_none=True)
-        loss().sum().backward()
-        optimizer.step()
+    def _loss(self) -> Tensor:
+        now = self.decomposition()
+        error = (now.render() - self._clip).square().flatten(1).mean(1)
+        return error + self._smoothness * _roughness(now.displacement)
 
 
 def _pyramid(b: int, channels: int, h: int, w: int, device: torch.device) -> list[Tensor]:
-    """Zeros (B, C, ...) at sizes halved from 1 / FINEST down to one number a row, finest first."""
-    sizes = [(1 - (-h // FINEST), 1 - (-w // FINEST))]
+    """Grids of zeros (B, C, h, w), the finest first, each half as large as the one before.
+
+    The finest has a parameter every `FINEST_SPACING` px, the coarsest one parameter per row.
+    """
+    sizes = [(1 - (-h // FINEST_SPACING), 1 - (-w // FINEST_SPACING))]
     while max(sizes[-1]) > 1:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return [torch.zeros(b, channels, *size, device=device, requires_grad=True) for size in sizes]
 
 
 def _sum(levels: list[Tensor], h: int, w: int) -> Tensor:
-    """The pyramid's levels added up at (h, w): what moves together moves as one."""
+    """The sum of all grids, upsampled to (h, w): coarse grids move large parts together."""
     total = levels[-1]
     for level in reversed(levels[:-1]):
         total = level + functional.interpolate(
@@ -164,7 +218,7 @@ def _sum(levels: list[Tensor], h: int, w: int) -> Tensor:
 
 
 def _surrounded(first: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Frames (B, 3, H, W) with their edges drawn out by `margin` sides, and the frames' offset."""
+    """Frames padded by `margin` sides with their edge pixels, and the offset (B, 2) px."""
     h, w = first.shape[-2:]
     y, x = round(margin * h), round(margin * w)
     canvas = functional.pad(first, (x, x, y, y), mode="replicate")
@@ -172,7 +226,7 @@ def _surrounded(first: Tensor, margin: float) -> tuple[Tensor, Tensor]:
 
 
 def _roughness(field: Tensor) -> Tensor:
-    """Mean length (B,) of the spatial gradient of (B, C, ..., H, W), rounded off near zero."""
+    """Mean length (B,) of the spatial gradient of fields (B, C, ..., H, W), smooth at zero."""
     down = field.diff(dim=-2)[..., :-1]
     right = field.diff(dim=-1)[..., :-1, :]
     return (down.square() + right.square() + 1e-6).sqrt().flatten(1).mean(1)

@@ -1,8 +1,8 @@
-"""A clip described as one texture and a smooth velocity: what the factored ascent moves.
+"""Clips parametrized by one texture and a smooth velocity, for the factored ascent.
 
-The velocity is a cosine series over frames, rows and columns. Like the amplitudes of a Fourier
-parametrization its terms fall with their frequency: what moves together is found first, no penalty
-has to hold the field smooth, and the clip is a moving texture by construction.
+The velocity is a cosine series over frames, rows and columns. The amplitudes of its terms fall with
+their frequency, as those of a Fourier parametrization do: the ascent finds common motion first, no
+penalty is needed to keep the field smooth, and the clip is a moving texture by construction.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from fvis.motion.decomposition import Decomposition
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
-from fvis.parametrizations.base import Pace, leaf
+from fvis.parametrizations.base import UpdateRule, leaf
 from fvis.schema import ParametrizationConfig, VelocityConfig
 
 STARTS = 5  # how many velocities `starting_velocities` gives
@@ -22,29 +22,37 @@ STARTS = 5  # how many velocities `starting_velocities` gives
 
 @dataclass(frozen=True)
 class Factored:
-    """Textures and velocities as a `picture` for the ascent, and the decomposition they are."""
+    """Textures (B) and their velocities, as parameters and as the clips that they render.
+
+    `terms` (B, 2, T-1, K, K) are the free coefficients of the velocity's cosine series, `scales`
+    (T-1, K, K) their amplitudes in px/frame, and `bases` the cosines over frames, rows and columns.
+    `offset` (B, 2) px, [x, y], is where the frame's corner lies in the texture.
+    """
 
     texture: Parametrization
     terms: Tensor
     scales: Tensor
     bases: tuple[Tensor, ...]
     offset: Tensor
-    shrink: float
+    weight_decay: float
 
     @property
     def uniform_velocity(self) -> Tensor:
-        """The velocity (B, 2), px/frame, that all places share at all times."""
+        """The constant term (B, 2) of the velocity, px/frame: the same everywhere at all times."""
         return (self.terms * self.scales)[..., 0, 0, 0].detach()
 
     @property
     def picture(self) -> Parametrization:
         """The clips (B, 3, T, H, W) of the textures as they move."""
-        numbers = (*self.texture.numbers, self.terms)
-        paces = (*(Pace() for _ in self.texture.numbers), Pace(self.shrink, as_one=True))
-        return Parametrization(numbers, lambda: self.decomposition().render(), paces)
+        texture_rules = (UpdateRule(),) * len(self.texture.parameters)
+        return Parametrization(
+            parameters=(*self.texture.parameters, self.terms),
+            render=lambda: self.decomposition().render(),
+            update_rules=(*texture_rules, UpdateRule(self.weight_decay, rowwise=True)),
+        )
 
     def decomposition(self) -> Decomposition:
-        """The textures, and displacements that are zero in the middle frame."""
+        """The textures and their displacements, which are zero in the middle frame."""
         velocity = torch.einsum("bctyx,ft,hy,wx->bcfhw", self.terms * self.scales, *self.bases)
         moved = torch.cat([torch.zeros_like(velocity[:, :, :1]), -velocity.cumsum(2)], 2)
         middle = moved.shape[2] // 2
@@ -61,11 +69,16 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Factored:
-    """Textures as `parametrization` starts them, each moving as a whole as guessed.
+    """Textures as `parametrization` starts them, each moving uniformly at its guessed velocity.
 
-    `guess` (B, 2) is in px/frame, `shape` one clip's, (3, T, H, W). The textures reach `margin`
-    sides beyond the frame. Row b
-    starts from generator b alone.
+    Args:
+        parametrization: that of the textures.
+        velocity: the cosine series.
+        margin: how far the textures reach beyond the frame, in frame sides.
+        guess: velocities (B, 2), [vx, vy] px/frame.
+        generators: one per row; row b starts from generator b alone.
+        shape: one clip's, (3, T, H, W).
+        device: where the parameters are put.
     """
     _, t, h, w = shape
     below, beside = round(margin * h), round(margin * w)
@@ -75,21 +88,22 @@ def build(
     scales = term_scales(velocity, t - 1).to(device)
     start = torch.zeros(len(generators), 2, *scales.shape)
     start[..., 0, 0, 0] = guess.cpu() / velocity.scale
-    numbers = leaf(start, device)
+    terms = leaf(start, device)
     bases = tuple(
         cosines(n, k).to(device) for n, k in zip((t - 1, h, w), scales.shape, strict=True)
     )
     offset = torch.tensor([[beside, below]], dtype=torch.float32, device=device)
     return Factored(
-        texture, numbers, scales, bases, offset.expand(len(generators), 2), velocity.shrink
+        texture, terms, scales, bases, offset.expand(len(generators), 2), velocity.weight_decay
     )
 
 
 def starting_velocities(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
-    """Velocities (B, 2), px/frame, worth trying: a guess, and four ways across the frame.
+    """Velocities (B, 2), px/frame, to start from: a guess, then right, up, left and down.
 
-    An ascent rarely turns a texture's motion around, and what excites a unit a little moves the
-    wrong way as often as not. The four cross half of the frame's height over the clip.
+    An ascent rarely reverses a texture's motion, and a clip that excites a unit a little moves the
+    wrong way as often as not. At the four fixed velocities the texture moves by half of the frame's
+    height during the clip.
     """
     _, t, h, _ = shape
     ways = guess.new_tensor([[1, 0], [0, -1], [-1, 0], [0, 1]]) * h / (2 * t)
@@ -97,7 +111,7 @@ def starting_velocities(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def term_scales(velocity: VelocityConfig, intervals: int) -> Tensor:
-    """The amplitude (T - 1, K, K), px/frame, of each term of the series per unit of its number."""
+    """The amplitude (T - 1, K, K), px/frame, of each term for a coefficient of 1."""
     k = torch.arange(velocity.terms, dtype=torch.float32)
     spatial = 1 + torch.hypot(k[:, None], k[None, :])
     temporal = 1 + torch.arange(intervals, dtype=torch.float32)
@@ -106,6 +120,6 @@ def term_scales(velocity: VelocityConfig, intervals: int) -> Tensor:
 
 
 def cosines(places: int, terms: int) -> Tensor:
-    """The cosines (places, terms) of 0, 1, 2... half periods over `places` sample points."""
+    """A cosine basis (places, terms): term k has k half periods over `places` sample points."""
     middle = (torch.arange(places) + 0.5) / places
     return torch.cos(math.pi * middle[:, None] * torch.arange(terms))

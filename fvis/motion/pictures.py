@@ -1,4 +1,4 @@
-"""The files that show one unit's texture and motion."""
+"""The output files of one unit's texture and motion."""
 
 import functools
 from collections.abc import Mapping
@@ -15,15 +15,19 @@ from fvis.motion.decomposition import Decomposition
 from fvis.motion.summary import Summary, write_summary
 from fvis.schema import OutputConfig
 
-GAP = 4  # px of white between clips side by side
+GAP = 4  # px of white between clips that are placed side by side
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """What the pictures of one unit are made from.
+    """The data of one unit's files.
 
-    `optimal` is the free clip (3, T, H, W), `parts` its decomposition, a batch of one;
-    `importance` (T, H, W) is how much each place matters to the unit.
+    Attributes:
+        title: title of the summary figure.
+        optimal: the optimal clip (3, T, H, W) in [0, 1].
+        parts: texture and displacement, a batch of one.
+        importance: (T, H, W), not negative: how much each pixel matters to the unit.
+        activations: name -> fraction of the optimal clip's activation.
     """
 
     title: str
@@ -34,7 +38,7 @@ class Portrait:
 
 
 def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
-    """Clips as GIF (and MP4), the texture, the summary for print, and the numbers as flow.npz."""
+    """Writers by file name: clips as GIF (and MP4), texture.png, summary.png and flow.npz."""
     parts = trimmed(portrait.parts)
     reconstruction = parts.render()[0]
     velocity = parts.velocity[0]
@@ -73,8 +77,8 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
 
 
 def trimmed(parts: Decomposition) -> Decomposition:
-    """One row's decomposition with no more of the texture than is ever in view."""
-    assert len(parts.texture) == 1, "rows are trimmed to different sizes"
+    """Crop the texture to the part that is in view in some frame; `parts` is a batch of one."""
+    assert len(parts.texture) == 1, "trim one row at a time: their textures get different sizes"
     h, w = parts.displacement.shape[-2:]
     size = parts.texture.shape[-2:]
     spans = []
@@ -82,7 +86,10 @@ def trimmed(parts: Decomposition) -> Decomposition:
         place = torch.arange(frame, device=parts.displacement.device)
         place = place if axis == 0 else place[:, None]
         seen = parts.displacement[0, axis] + place + parts.offset[0, axis]
-        first, last = int(seen.min().floor()) - 1, int(seen.max().ceil()) + 1  # cubic: 2 px about
+        first, last = (
+            int(seen.min().floor()) - 1,
+            int(seen.max().ceil()) + 1,
+        )  # bicubic: 2 px around
         spans.append((min(max(first, 0), canvas - 1), max(min(last, canvas - 1), 0) + 1))
     (left, right), (top, bottom) = spans
     corner = parts.offset.new_tensor([[left, top]])
@@ -91,7 +98,10 @@ def trimmed(parts: Decomposition) -> Decomposition:
 
 
 def side_by_side(clips: list[Tensor]) -> Tensor:
-    """Clips (3, T, H, W) in one, as high and as long as the largest; last frames are held."""
+    """Place clips (3, T, H, W) side by side.
+
+    All are enlarged to the height of the tallest, and hold their last frame until the longest ends.
+    """
     height = max(clip.shape[2] for clip in clips)
     frames = max(clip.shape[1] for clip in clips)
     shown = []

@@ -1,4 +1,4 @@
-"""One figure for print that tells what a unit's texture and motion are."""
+"""The printable figure that summarises one unit's texture and motion."""
 
 import math
 from collections.abc import Mapping
@@ -21,35 +21,35 @@ from torch.nn import functional
 from fvis.artifacts import to_bytes, whole_file
 from fvis.motion.colours import SMALLEST_SCALE, flow_colours
 
-WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches; the width of a page's two columns
-TEXT, SMALL = 8, 7  # points
-TITLE_COLUMNS, TITLE_LINES = 90, 3  # letters of a title's line, lines at most
+WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches (the width of a two-column page), dots per inch
+TEXT, SMALL = 8, 7  # font sizes in points
+TITLE_COLUMNS, TITLE_LINES = 90, 3  # the title has at most so many characters a line, and lines
 CELLS = 8  # arrows along the frame's longer side
-BINS = 24  # directions of the polar histogram: 15 degrees each, one of them centred on the right
-SHOWN = (-1.0, 2.0)  # activations a bar has room for; a longer one runs off, its number says it
+BINS = 24  # of the direction histogram: 15 degrees each, the first centred on 0 (right)
+SHOWN = (-1.0, 2.0)  # widest range of the activation axis; longer bars are cut off at its ends
 STANDS = f"still (below {SMALLEST_SCALE:g} px/frame)"
 BAR, GRID = "#4c72b0", "#bbbbbb"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is drawn of one unit; RGB in [0, 1], x right and y down."""
+    """The data of one unit's figure; RGB in [0, 1], x right and y down."""
 
     title: str
     texture: Tensor  # (3, H', W')
-    offset: Tensor  # (2,) px: where the frame's corner [x, y] lies in the texture
+    offset: Tensor  # (2,) px, [x, y]: where the frame's top left pixel lies in the texture
     velocity: Tensor  # (2, T-1, H, W) px/frame
-    weight: Tensor  # (T-1, H, W), not negative: how much each place matters to the unit
+    weight: Tensor  # (T-1, H, W), not negative: how much each pixel matters to the unit
     frames: Tensor  # (3, T, H, W): the reconstruction
     activations: Mapping[str, float]  # name -> fraction of the optimal clip's activation
 
 
 def write_summary(path: Path, unit: Summary) -> None:
-    """The figure as PNG, 7.2 inches wide at 200 dpi, the same bytes for the same unit.
+    """Write the figure as a PNG, 7.2 inches wide at 200 dpi. The same unit gives the same bytes.
 
-    (a) the texture, the frame's outline in it and the mean flow; (b) the histogram of directions;
-    (c) the activations; (d) the mean velocity over time; (e) first, middle and last frame.
-    Activations that are not finite are written "n/a".
+    Panels: (a) the texture with the frame's outline and the mean flow; (b) the histogram of
+    directions; (c) the activations; (d) the mean velocity over time; (e) the first, middle and
+    last frame. Activations that are not finite are shown as "n/a".
     """
     velocity, weight = _tidy(unit.velocity), _positive(unit.weight)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
@@ -71,11 +71,11 @@ def write_summary(path: Path, unit: Summary) -> None:
 def mean_flow(
     velocity: Tensor, weight: Tensor, cells: int = CELLS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the frame's arrows stand and what they show: two arrays (N, 2), [x, y].
+    """Positions and velocities of the flow arrows: two arrays (N, 2), [x, y].
 
-    The places are the centres, in the frame's pixels, of a grid of about square cells, `cells`
-    along the longer side; the arrows are the means over time and cell of a velocity
-    (2, T-1, H, W) in px/frame under positive weights (T-1, H, W).
+    The frame is divided into roughly square cells, `cells` along the longer side. Positions are
+    the cells' centres in the frame's pixels. Velocities are weighted means in px/frame over each
+    cell and all times of `velocity` (2, T-1, H, W), with positive weights (T-1, H, W).
     """
     _, _, h, w = velocity.shape
     longer = max(h, w)
@@ -89,9 +89,9 @@ def mean_flow(
 
 
 def direction_shares(velocity: Tensor, weight: Tensor, bins: int = BINS) -> NDArray[np.float64]:
-    """The share (bins,) of each direction in the sum of weight times speed; all 0 if still.
+    """The histogram (bins,) of directions, weighted by weight times speed. It sums to 1.
 
-    Bin i is centred on direction i * 360 / bins degrees: 0 right, 90 up, counter-clockwise.
+    Bin i is centred on i * 360 / bins degrees: 0 right, 90 up. All zeros if nothing moves.
     """
     x, y = velocity
     index = (torch.atan2(-y, x) * bins / (2 * math.pi)).round().long() % bins
@@ -101,18 +101,19 @@ def direction_shares(velocity: Tensor, weight: Tensor, bins: int = BINS) -> NDAr
 
 
 def speeds_over_time(velocity: Tensor, weight: Tensor) -> NDArray[np.float64]:
-    """Weighted means (3, T-1) in px/frame: of the speed, the velocity rightward and upward."""
+    """Weighted mean speed, rightward and upward velocity over time: (3, T-1) in px/frame."""
     x, y = velocity
     parts = torch.stack([velocity.norm(dim=0), x, -y])
     return ((parts * weight).sum((2, 3)) / weight.sum((1, 2))).numpy()
 
 
 def _tidy(values: Tensor) -> Tensor:
+    """`values` in double precision on the CPU, with 0 for those that are not finite."""
     return torch.nan_to_num(values.detach().double().cpu(), 0.0, 0.0, 0.0)
 
 
 def _positive(weight: Tensor) -> Tensor:
-    """Weights of mean about 1 with a hair everywhere: what has no weight gives its plain mean."""
+    """Weights of mean 1, plus a tiny constant: where all weights are 0 the plain mean results."""
     weight = _tidy(weight)
     return weight / weight.mean().clamp_min(1e-30) + 1e-6
 
@@ -120,9 +121,9 @@ def _positive(weight: Tensor) -> Tensor:
 def draw_texture(
     axes: Axes, texture: Tensor, offset: Tensor, velocity: Tensor, weight: Tensor
 ) -> None:
-    """The texture, the frame's outline and arrows of the mean flow, the longest one cell long.
+    """Draw the texture, the frame's outline and arrows of the mean flow, the longest one cell long.
 
-    Where none reaches 0.1 px/frame there are none: a still unit's noise is no motion.
+    If no arrow reaches 0.1 px/frame none is drawn, because they would show only noise.
     """
     _, _, h, w = velocity.shape
     corner = _tidy(offset).numpy()
@@ -153,9 +154,9 @@ def draw_texture(
 
 
 def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
-    """The polar histogram of directions, each bar in the direction's colour of the motion clip.
+    """Draw the polar histogram of directions, each bar in its direction's colour (`flow_colours`).
 
-    Where no frame's mean speed reaches 0.1 px/frame it stays empty and says so.
+    If the mean speed is below 0.1 px/frame in every frame, a note takes the place of the bars.
     """
     shares = direction_shares(velocity, weight)
     if speeds_over_time(velocity, weight)[0].max() < SMALLEST_SCALE:
@@ -181,7 +182,7 @@ def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
 
 
 def _radii(axes: Axes, shares: NDArray[np.float64]) -> None:
-    """A few rings; their labels stand where the fewest bars are, between the angles' labels."""
+    """Draw a few labelled rings; the labels stand where the bars are lowest, between the angles."""
     axes.set_yticks([])
     if not shares.any():
         axes.text(
@@ -205,7 +206,7 @@ def _radii(axes: Axes, shares: NDArray[np.float64]) -> None:
 
 
 def draw_activations(axes: Axes, activations: Mapping[str, float]) -> None:
-    """A bar and a number for each activation; the line is the optimal clip's own."""
+    """Draw a bar and a number for each activation; the dashed line at 1 is the optimal clip."""
     values = np.array(list(activations.values()), dtype=float)
     known = np.where(np.isfinite(values), values, 0.0).clip(-10, 10)
     rows = np.arange(len(values))
@@ -231,15 +232,15 @@ def draw_activations(axes: Axes, activations: Mapping[str, float]) -> None:
 def _number(value: float) -> str:
     if not math.isfinite(value):
         return "n/a"
-    # + 0.0: no minus before a zero
+    # Adding 0.0 turns -0.0 into 0.0.
     text = f"{value:.3g}" if abs(value) >= 100 else f"{round(value, 2) + 0.0:.2f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
 def draw_speeds(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
-    """Mean speed and velocity between each two frames."""
+    """Draw the weighted mean speed and velocity between successive frames."""
     speeds = speeds_over_time(velocity, weight)
-    time = np.arange(speeds.shape[1]) + 0.5  # between the frames
+    time = np.arange(speeds.shape[1]) + 0.5  # each value lies between two frames
     right, up = flow_colours(torch.tensor([[1.0, 0.0], [0.0, -1.0]]), 1.0).T.tolist()
     labels = ("speed", "rightward", "upward")
     for values, colour, label in zip(speeds, ("black", right, up), labels, strict=True):
@@ -262,7 +263,7 @@ def draw_speeds(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
 
 
 def draw_frames(figure: Figure, places: GridSpecBase, frames: Tensor) -> None:
-    """First, middle and last frame of the reconstruction in a row."""
+    """Draw the first, middle and last frame of the reconstruction in a row."""
     count = frames.shape[1]
     chosen = sorted({0, count // 2, count - 1})
     for i, frame in enumerate(chosen):
@@ -283,5 +284,6 @@ def _picture(axes: Axes, rgb: Tensor) -> None:
 
 
 def _bare(axes: Axes) -> None:
+    """Remove the top and right spines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=SMALL)

@@ -1,7 +1,7 @@
-"""A texture seen through a displacement: V_t(p) = I(p + offset + D_t(p)).
+"""Warping a texture into a clip by a displacement: V_t(p) = I(p + offset + D_t(p)).
 
-Flow is in pixels, x right, y down. `D` says where each pixel looks, so what is seen moves the other
-way: the apparent velocity from frame t - 1 to t is D_{t-1} - D_t.
+Displacements are in pixels, x right, y down. `D_t(p)` says where in the texture pixel p looks, so
+the visible content moves the opposite way: its velocity from frame t - 1 to t is D_{t-1} - D_t.
 """
 
 import torch
@@ -10,12 +10,26 @@ from torch.nn import functional
 
 
 def warp(texture: Tensor, displacement: Tensor, offset: Tensor | None = None) -> Tensor:
-    """The clips (B, 3, T, H, W) of textures (B, 3, H', W') in [0, 1] under (B, 2, T, H, W) px.
+    """Sample clips from textures: V_t(p) = I(p + offset + D_t(p)).
 
-    `offset` (B, 2) px, [x, y], is where the frame's corner lies in the texture; zero where none is
-    given. Cubic between the texture's pixels (Keys 1981), clamped to [0, 1]: linear interpolation
-    blurs all but whole steps, and an ascent would prefer those. Beyond its edge the edge goes on.
-    No displacement gives back the texture's own pixels exactly. Gradients flow to both.
+    Interpolation is bicubic (Keys 1981) and the result is clamped to [0, 1]. Linear interpolation
+    would blur the texture at all displacements that are not whole pixels, and an ascent would
+    avoid those. Outside the texture its border pixels are repeated. Where the displacement is zero
+    the texture's pixels are returned exactly. The result is differentiable in all arguments.
+
+    Args:
+        texture: (B, C, H', W') in [0, 1].
+        displacement: (B, 2, T, H, W) px, [x, y].
+        offset: (B, 2) px, [x, y]: where the frame's top left pixel lies in the texture. None: (0, 0).
+
+    Returns:
+        Clips (B, C, T, H, W) in [0, 1].
+
+    >>> texture = torch.tensor([[[[0.0, 0.5, 1.0]]]])
+    >>> displacement = torch.zeros(1, 2, 2, 1, 3)
+    >>> displacement[:, 0, 1] = 1  # the second frame looks one pixel further right
+    >>> warp(texture, displacement)[0, 0].tolist()
+    [[[0.0, 0.5, 1.0]], [[0.5, 1.0, 1.0]]]
     """
     b, c, rows, columns = texture.shape
     _, _, t, h, w = displacement.shape
@@ -24,7 +38,7 @@ def warp(texture: Tensor, displacement: Tensor, offset: Tensor | None = None) ->
     x, y = displacement[:, 0] + x, displacement[:, 1] + y
     if offset is not None:
         x, y = (place + offset[:, i, None, None, None] for i, place in enumerate((x, y)))
-    # On sides that are powers of two grid_sample's coordinates are exact binary fractions.
+    # If the sides are powers of two, grid_sample's coordinates of pixel centres are exact in binary.
     high, wide = 1 << (rows - 1).bit_length(), 1 << (columns - 1).bit_length()
     grid = torch.stack(
         [
@@ -45,5 +59,9 @@ def warp(texture: Tensor, displacement: Tensor, offset: Tensor | None = None) ->
 
 
 def velocity(displacement: Tensor) -> Tensor:
-    """Apparent velocity (..., 2, T - 1, H, W) px/frame of displacement (..., 2, T, H, W) px."""
+    """Velocity of the visible content, D_{t-1} - D_t: (..., 2, T - 1, H, W) px/frame.
+
+    `displacement` is (..., 2, T, H, W) px. The result is exact where the displacement is uniform
+    in space, and an approximation where it also scales, rotates or distorts the texture.
+    """
     return -displacement.diff(dim=-3)

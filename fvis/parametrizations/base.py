@@ -1,4 +1,4 @@
-"""What a parametrization is: numbers the ascent moves, and the RGB pictures they mean."""
+"""What a parametrization is: parameters that the ascent moves, and the RGB pictures they render."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,34 +11,36 @@ from fvis.registry import Registry
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How the ascent moves a tensor of numbers.
+class UpdateRule:
+    """How the ascent updates one tensor of parameters.
 
-    `shrink` is the share that they lose per unit of the learning rate: what the score does not
-    hold up goes to zero. `as_one`: each row's numbers are scaled by one second moment instead of
-    by one each, so that they follow the gradient's direction.
+    `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019): parameters that the
+    score does not hold up decay to zero. With `rowwise`, Adam keeps one second moment per batch row
+    instead of one per parameter, so that an update follows the direction of its row's gradient.
     """
 
-    shrink: float = 0.0
-    as_one: bool = False
+    weight_decay: float = 0.0
+    rowwise: bool = False
 
 
 @dataclass(frozen=True)
 class Parametrization:
-    """A batch of pictures as free numbers.
+    """A batch of B pictures, described by free parameters.
 
-    `numbers` are leaf tensors whose first axis is the batch; `render()` gives the pictures they
-    mean, RGB in [0, 1], (B, 3, H, W) or (B, 3, T, H, W). No number touches two rows. `paces` says
-    how each of the `numbers` moves, where not all simply by Adam.
+    Attributes:
+        parameters: leaf tensors that require gradients; their first axis is the batch, and no
+            parameter affects more than its own row.
+        render: returns the pictures, RGB in [0, 1], (B, 3, H, W) or clips (B, 3, T, H, W).
+        update_rules: one rule for each of the `parameters`; empty for plain Adam on all of them.
     """
 
-    numbers: tuple[Tensor, ...]
+    parameters: tuple[Tensor, ...]
     render: Callable[[], Tensor]
-    paces: tuple[Pace, ...] = ()
+    update_rules: tuple[UpdateRule, ...] = ()
 
 
 class Build(Protocol):
-    """Builds a `Parametrization` of one picture per generator, each of `shape`."""
+    """Builds a `Parametrization` with one picture per generator."""
 
     def __call__(
         self,
@@ -47,13 +49,15 @@ class Build(Protocol):
         shape: tuple[int, ...],
         device: torch.device,
     ) -> Parametrization:
-        """`shape` is (3, H, W) or (3, T, H, W); row b starts from generator b alone."""
+        """Build pictures of `shape`, (3, H, W) or (3, T, H, W); row b is drawn by generator b."""
         ...
 
 
-PARAMETRIZATIONS: Registry[Build] = Registry("parametrization", "fvis.parametrizations")
+PARAMETRIZATIONS: Registry[Build] = Registry(
+    "parametrization", "fvis.parametrizations", entry_points="fvis.parametrizations"
+)
 
 
 def leaf(start: Tensor, device: torch.device) -> Tensor:
-    """`start` on `device` as a tensor that the ascent may move."""
+    """`start` on `device`, as a leaf tensor that requires gradients."""
     return start.to(device).requires_grad_(True)

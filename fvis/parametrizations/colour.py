@@ -1,5 +1,7 @@
 """RGB from decorrelated colour: axes along which natural pixels vary independently."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -8,14 +10,23 @@ from torch import Tensor
 IMAGENET_COLOUR = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
-def correlation(device: torch.device) -> Tensor:
-    """The matrix (3, 3) from decorrelated colour to RGB, its longest column of length 1."""
-    matrix = torch.tensor(IMAGENET_COLOUR, device=device)
-    lengths: Tensor = matrix.norm(dim=0)
-    return matrix / lengths.max()
+@functools.cache
+def correlation(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The matrix (3, 3) from decorrelated colour to RGB, scaled so its longest column has length 1.
+
+    The tensor is made once per device and type, and shared: do not change it in place.
+    """
+    with torch.inference_mode(False):  # a tensor of inference mode could not be used in a gradient
+        matrix = torch.tensor(IMAGENET_COLOUR, device=device)
+        lengths: Tensor = matrix.norm(dim=0)
+        return (matrix / lengths.max()).to(dtype)
 
 
 def correlate(decorrelated: Tensor) -> Tensor:
-    """Decorrelated colour (B, 3, ...) as RGB of the same shape, both unbounded."""
-    matrix = correlation(decorrelated.device).to(decorrelated.dtype)
+    """RGB of decorrelated colour, both of shape (B, 3, ...) and unbounded.
+
+    >>> correlate(torch.zeros(1, 3, 2, 2)).shape
+    torch.Size([1, 3, 2, 2])
+    """
+    matrix = correlation(decorrelated.device, decorrelated.dtype)
     return torch.einsum("rc,bc...->br...", matrix, decorrelated)

@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 
 from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
 from fvis.parametrizations.colour import correlate
+from fvis.randomness import normal
 from fvis.schema import FourierConfig
-from fvis.streams import normal
 
 GAIN = 0.25  # with Adam's steps of 0.05, contrast grows over tens of steps instead of a few
 

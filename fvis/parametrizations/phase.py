@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
 from fvis.parametrizations.colour import correlate
 from fvis.parametrizations.natural_spectrum import amplitude
+from fvis.randomness import uniform
 from fvis.schema import PhaseConfig
-from fvis.streams import uniform
 
 
 @PARAMETRIZATIONS.register("phase")

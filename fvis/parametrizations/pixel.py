@@ -6,8 +6,8 @@ import torch
 from torch import Generator
 
 from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
+from fvis.randomness import normal
 from fvis.schema import PixelConfig
-from fvis.streams import normal
 
 
 @PARAMETRIZATIONS.register("pixel")

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
 from fvis.parametrizations.colour import correlate
+from fvis.randomness import normal
 from fvis.schema import PyramidConfig
-from fvis.streams import normal
 
 
 @PARAMETRIZATIONS.register("pyramid")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fvis.errors import RequestError, unknown
-from fvis.streams import stream
+from fvis.randomness import random_generator
 
 RANDOM, LEAST_LIKELY = "random", "least_likely"
 WORDS = (RANDOM, LEAST_LIKELY)
@@ -67,5 +67,5 @@ def goal_of(goal: Goal, values: Tensor, taken: Sequence[int], *key: object) -> i
     if goal == LEAST_LIKELY:
         return int(values.argmin())
     barred = {*taken, int(values.argmax())}
-    order = torch.randperm(len(values), generator=stream(*key)).tolist()
+    order = torch.randperm(len(values), generator=random_generator(*key)).tolist()
     return next((index for index in order if index not in barred), None)

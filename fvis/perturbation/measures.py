@@ -41,7 +41,7 @@ def spectral_centroid(delta: Tensor) -> Tensor:
     return centroid
 
 
-def similarity(clean: Tensor, changed: Tensor) -> float:
+def ssim(clean: Tensor, changed: Tensor) -> float:
     """SSIM of two pictures (3, H, W) in [0, 1], mean over channels; nan below 3 px a side."""
     window = min(SSIM_WINDOW, *clean.shape[1:])
     window -= 1 - window % 2

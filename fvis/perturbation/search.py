@@ -1,48 +1,50 @@
 """The search for the smallest, smoothest change that makes a network take a picture for another.
 
-Projected gradient steps with momentum (Madry et al. 2018; Dong et al. 2018), low-passed as far as
-each picture allows, under a penalty that grows for as long as the picture is taken for its target.
+Projected gradient steps with momentum (Madry et al. 2018; Dong et al. 2018). Steps are low-passed
+as far as each picture allows. A penalty on roughness and size grows for as long as the picture is
+taken for its target.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fvis.ascent import Trace, cosine
+from fvis.optimization import Optimization, cosine
 from fvis.perturbation.ball import in_8_bits, projected
 from fvis.perturbation.measures import LEVELS, total_variation
 from fvis.schema import AdversarialConfig, EngineConfig
 
-SURE = 3.0  # margin beyond the asked one at which a row's objective rests
-HEAVIEST = 1e6
-GROW, YIELD = 1.4, 0.7  # the penalty's weight from step to step, while successful and while not
-SHARPEN = 1.3  # a row's cutoff from step to step, until its first success
-WIDEN, NARROW = 1.15, 0.8  # its stride before and after it, where no linf ball says how far to go
+SURE = 3.0  # no gradient once the margin exceeds `confidence` by this much
+HEAVIEST = 1e6  # most that the penalty's weight grows to
+GROW, YIELD = 1.4, 0.7  # factors on the penalty's weight per step: while successful, while not
+SHARPEN = 1.3  # factor on a row's cutoff frequency per step, until its first success
+WIDEN, NARROW = 1.15, 0.8  # factors on a row's stride per step: before its first success, after it
 MOMENTUM = 0.5
-LAST = 0.1  # share of the first step's length that is left at the last
+LAST = 0.1  # length of the last step relative to that of the first
 NYQUIST = 0.5  # cycles per pixel
-SOFT = 2.0  # mean strengths at which a step reaches its full length
+SOFT = 2.0  # a step is as long as it may be where the smoothed gradient is this many means strong
 
 Values = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Found:
-    """The best perturbed pictures (B, 3, H, W), of whole levels; `margins` (B,) are theirs.
+    """The best perturbed pictures (B, 3, H, W), in whole 8-bit levels, and their `margins` (B,).
 
-    `first` (B,) is how many steps the first success took, -1 where there was none.
+    `first` (B,) is the number of steps before the first success, -1 where there was none.
     """
 
     pictures: Tensor
     margins: Tensor
     first: Tensor
-    trace: Trace
 
 
 def margin(values: Tensor, targets: Tensor) -> Tensor:
-    """By how much each row's target (B,) exceeds the greatest of its other values (B, C)."""
+    """By how much (B,) each row's target value exceeds the greatest of its other values (B, C)."""
     own = values.gather(1, targets[:, None])
     others = values.scatter(1, targets[:, None], -torch.inf)
     return own[:, 0] - others.amax(1)
@@ -57,97 +59,158 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def search(
-    values: Values,
-    clean: Tensor,
-    targets: Tensor,
-    settings: AdversarialConfig,
-    epsilon: float,
-    engine: EngineConfig,
-    on_step: Callable[[int, Trace], None] = lambda step, trace: None,
-) -> Found:
-    """Perturb `clean` (B, 3, H, W), of whole levels, till `values` (B, C) peak at `targets` (B,).
+class Search(Optimization):
+    """Perturbs pictures until the network takes each for its target, then makes the change smaller.
 
     Every step costs one gradient. The network sees each picture as its 8-bit file will hold it.
-    Kept is the perturbation with the least penalty of those whose margin is `confidence` or more,
-    or, where there is none, the one with the greatest margin.
+    Among the perturbations whose margin is `settings.confidence` or more, the one with the least
+    penalty (total variation plus size) is kept; where there is none, the one with the greatest
+    margin.
+
+    Args:
+        values: the network as a function from pictures (B, 3, H, W) to values (B, C).
+        clean: pictures (B, 3, H, W) in [0, 1], whole multiples of 1/255.
+        targets: the class or unit (B,) that each picture shall be taken for.
+        settings: norm, objective, weights and strides.
+        epsilon: the radius of the norm's ball, for RGB in [0, 1]; infinite for no norm.
+        engine: how many steps, and how often values are logged.
     """
-    delta, speed = torch.zeros_like(clean), torch.zeros_like(clean)
-    strides = torch.full((len(clean), 1, 1, 1), settings.step / LEVELS, device=clean.device)
-    cutoffs = torch.full_like(strides, settings.cutoff or torch.inf)
-    weights = torch.full_like(strides, settings.tv)
-    widest = settings.step / LEVELS if settings.norm == "linf" else 1.0
-    best, trace = _Best(clean, settings.confidence), Trace()
 
-    def penalty(change: Tensor) -> Tensor:
-        return total_variation(change) + settings.size * LEVELS * change.abs().flatten(1).mean(1)
+    def __init__(
+        self,
+        values: Values,
+        clean: Tensor,
+        targets: Tensor,
+        settings: AdversarialConfig,
+        epsilon: float,
+        engine: EngineConfig,
+    ) -> None:
+        super().__init__(engine.steps, engine.log_every)
+        self._values, self._clean, self._targets = values, clean, targets
+        self._settings, self._epsilon = settings, epsilon
+        stride = settings.step / LEVELS
+        self._widest = stride if settings.norm == "linf" else 1.0
+        strides = torch.full((len(clean), 1, 1, 1), stride, device=clean.device)
+        self._best = _Best(clean, settings.confidence)
+        self._now = {
+            "delta": torch.zeros_like(clean),
+            "speed": torch.zeros_like(clean),
+            "strides": strides,
+            "cutoffs": torch.full_like(strides, settings.cutoff or torch.inf),
+            "weights": torch.full_like(strides, settings.tv),
+        }
 
-    for step in range(engine.steps):
-        file = in_8_bits(clean, delta, settings.norm, epsilon).requires_grad_(True)
-        found = values(file)
-        margins = margin(found, targets).detach()
-        objective = OBJECTIVES[settings.objective](found, targets)
+    @torch.no_grad()
+    def found(self) -> Found:
+        """The best pictures so far, those after the last step included."""
+        file = self._file(self._now["delta"])
+        margins = margin(self._values(file), self._targets)
+        best = self._best.copy()
+        best.see(self.done, file, margins, self._penalty(file - self._clean))
+        return Found(best.pictures, best.margins, best.first)
+
+    def _advance(self) -> Tensor:
+        now, settings = self._now, self._settings
+        file = self._file(now["delta"]).requires_grad_(True)
+        values = self._values(file)
+        margins = margin(values, self._targets).detach()
+        objective = OBJECTIVES[settings.objective](values, self._targets)
         wanted = torch.where(margins < settings.confidence + SURE, objective, 0)
         (uphill,) = torch.autograd.grad(wanted.sum(), file)
         with torch.no_grad():
-            success = best.see(step, file, margins, penalty(file - clean))
-            changes = torch.where(success, GROW, YIELD).view(-1, 1, 1, 1)
-            weights = (changes * weights).clamp_max(HEAVIEST)
-            tries = (best.first < 0).view(-1, 1, 1, 1)
-            cutoffs = torch.where(tries, SHARPEN * cutoffs, cutoffs)
-            strides = torch.where(tries, (WIDEN * strides).clamp_max(widest), strides * NARROW)
-            strides = strides.clamp_min(settings.step / LEVELS)
-        change = delta.requires_grad_(True)
-        (rough,) = torch.autograd.grad(penalty(change).sum(), change)
+            penalties = self._penalty(file - self._clean)
+            success = self._best.see(self.done, file, margins, penalties)
+            self._adapt(success)
+        change = now["delta"].requires_grad_(True)
+        (rough,) = torch.autograd.grad(self._penalty(change).sum(), change)
         with torch.no_grad():
-            speed = MOMENTUM * speed + _even(uphill) - weights * _even(rough)
-            lengths = strides * cosine(step, engine.steps, LAST)
-            moved = delta + lengths * _direction(speed, cutoffs)
-            delta = projected(clean, moved, settings.norm, epsilon)
-        if step % engine.log_every == 0 or step == engine.steps - 1:
-            trace.steps.append(step)
-            trace.scores.append(OBJECTIVES["logit"](found, targets).detach())
-        on_step(step, trace)
-    with torch.no_grad():
-        file = in_8_bits(clean, delta, settings.norm, epsilon)
-        best.see(engine.steps, file, margin(values(file), targets), penalty(file - clean))
-    return Found(best.pictures, best.margins, best.first, trace)
+            speed = MOMENTUM * now["speed"] + _even(uphill) - now["weights"] * _even(rough)
+            lengths = now["strides"] * cosine(self.done, self.steps, LAST)
+            moved = now["delta"] + lengths * _direction(speed, now["cutoffs"])
+            delta = projected(self._clean, moved, settings.norm, self._epsilon)
+        now |= {"speed": speed, "delta": delta}
+        return OBJECTIVES["logit"](values, self._targets)
+
+    def _adapt(self, success: Tensor) -> None:
+        """Change each row's penalty weight, cutoff frequency and stride, by how it is doing."""
+        now = self._now
+        changes = torch.where(success, GROW, YIELD).view(-1, 1, 1, 1)
+        now["weights"] = (changes * now["weights"]).clamp_max(HEAVIEST)
+        tries = (self._best.first < 0).view(-1, 1, 1, 1)
+        now["cutoffs"] = torch.where(tries, SHARPEN * now["cutoffs"], now["cutoffs"])
+        wider = (WIDEN * now["strides"]).clamp_max(self._widest)
+        strides = torch.where(tries, wider, now["strides"] * NARROW)
+        now["strides"] = strides.clamp_min(self._settings.step / LEVELS)
+
+    def _file(self, delta: Tensor) -> Tensor:
+        return in_8_bits(self._clean, delta, self._settings.norm, self._epsilon)
+
+    def _penalty(self, change: Tensor) -> Tensor:
+        size = self._settings.size * LEVELS * change.abs().flatten(1).mean(1)
+        return total_variation(change) + size
+
+    def _state(self) -> dict[str, Any]:
+        now = {name: tensor.detach() for name, tensor in self._now.items()}
+        return {"now": now, "best": self._best.state_dict()}
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self._now = {name: tensor.to(self._device) for name, tensor in state["now"].items()}
+        self._best.load_state_dict(state["best"])
+
+    @property
+    def _device(self) -> torch.device:
+        return self._clean.device
 
 
 class _Best:
-    """The best of all pictures seen, row by row."""
+    """The best of all pictures seen so far, row by row."""
 
     def __init__(self, clean: Tensor, confidence: float) -> None:
         count, device = len(clean), clean.device
         self._confidence = confidence
-        self._penalties = torch.full((count,), torch.inf, device=device)
+        self.penalties = torch.full((count,), torch.inf, device=device)
         self.pictures = clean.clone()
         self.margins = torch.full((count,), -torch.inf, device=device)
         self.first = torch.full((count,), -1, device=device)
 
     def see(self, step: int, rgb: Tensor, margins: Tensor, penalties: Tensor) -> Tensor:
-        """Take what is better; returns which rows (B,) are successful now."""
+        """Keep the pictures that are better; returns which rows (B,) are successful now."""
         success = margins >= self._confidence
-        surer = self._penalties.isinf() & ~success & (margins > self.margins)
-        better = surer | (success & (penalties < self._penalties))
+        surer = self.penalties.isinf() & ~success & (margins > self.margins)
+        better = surer | (success & (penalties < self.penalties))
         self.pictures = torch.where(better.view(-1, 1, 1, 1), rgb.detach(), self.pictures)
         self.margins = torch.where(better, margins, self.margins)
-        self._penalties = torch.where(better & success, penalties, self._penalties)
+        self.penalties = torch.where(better & success, penalties, self.penalties)
         self.first = torch.where((self.first < 0) & success, step, self.first)
         return success
 
+    def copy(self) -> "_Best":
+        """Another one that has seen the same; `see` replaces tensors and changes none in place."""
+        return copy.copy(self)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        names = ("pictures", "margins", "penalties", "first")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned."""
+        for name, tensor in state.items():
+            setattr(self, name, tensor.to(self.pictures.device))
+
 
 def _even(gradient: Tensor) -> Tensor:
-    """Each row's gradient (B, 3, H, W) at a mean strength of 1."""
+    """Each row's gradient (B, 3, H, W), scaled to a mean absolute value of 1."""
     strength = gradient.abs().flatten(1).mean(1).clamp_min(1e-30)
     return gradient / strength.view(-1, 1, 1, 1)
 
 
 def _direction(speed: Tensor, cutoffs: Tensor) -> Tensor:
-    """Where pixels go, at most 1 each: smoothly below the rows' cutoffs, cycles per pixel.
+    """The direction of a step (B, 3, H, W), each pixel within [-1, 1].
 
-    A filter halves what has the cutoff's frequency and falls as 1/f^2 beyond. Steps of a row that
-    is past all frequencies are signs alone, which reach farthest in a small ball.
+    `speed` is low-passed: the filter halves amplitudes at the row's cutoff (cycles per pixel) and
+    falls as 1/f^2 beyond it. A row whose cutoff exceeds all frequencies moves by the signs of its
+    `speed`, which reach farthest in a small ball.
     """
     h, w = speed.shape[-2:]
     rows = torch.fft.fftfreq(h, device=speed.device)[:, None]

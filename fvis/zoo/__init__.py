@@ -1,6 +1,6 @@
-"""Lists the embedded networks and where their weights lie; loading them is left to `models`.
+"""Lists the embedded networks and their weights files; loading them is left to `fvis.models`.
 
-Importing this is cheap: timm and torchvision are imported only when a network is built.
+Importing this module is cheap: timm and torchvision are imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ZooNetwork:
-    """One embedded network: how it is built and what it takes.
+    """One embedded network: how it is built and what its input is.
 
     Attributes:
-        name: what `model.name` calls it; also the stem of its weights' file.
-        build: returns the network in float32, with random weights if it is a trained one; takes
-            the network's own keyword arguments, if it has any.
+        name: its `model.name`; also the stem of its weights file.
+        build: returns the network in float32; a trained network has random weights until its
+            weights file is loaded. Takes the network's own keyword arguments, if it has any.
         height: input height, pixels.
         width: input width, pixels.
-        frames: input frames of a clip; None for a network of images.
-        mean: per RGB channel, subtracted from input in [0, 1].
-        std: per RGB channel, divides what is left.
-        classes: names in the order of the logits, as built without arguments.
-        trained: whether it has a weights' file; one that is computed needs none.
+        frames: frames of an input clip; None for image networks.
+        mean: per RGB channel, for pixels in [0, 1].
+        std: per RGB channel, for pixels in [0, 1].
+        classes: names of the logits, in order, of the network built without arguments.
+        trained: whether it has a weights file; a network whose weights are computed needs none.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ZooNetwork:
 
     @property
     def weights(self) -> Path:
-        """The float16 `.safetensors` inside the package, its training record in the metadata."""
+        """The float16 `.safetensors` file; its metadata has the record of the training."""
         return Path(__file__).parent / "weights" / f"{self.name}.safetensors"
 
 
@@ -108,4 +108,4 @@ NETWORKS: Mapping[str, ZooNetwork] = MappingProxyType(
         ),
     }
 )
-"""Every embedded network by its name."""
+"""All embedded networks by name."""

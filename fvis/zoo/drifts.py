@@ -1,8 +1,8 @@
-"""Draws the clips the embedded video network learns from; training it is left to `train`.
+"""Draws the clips that the embedded video network is trained on; training is left to `train`.
 
-A clip is one coloured texture that moves as its class says. What the texture is, how fast it
-moves, about which point it grows or turns, its contrast and noise are drawn at random and in the
-same way for every class, so that no single frame tells the class.
+A clip shows one coloured texture that moves as its class says. The texture, its speed, the centre
+that it grows or turns about, its contrast and the noise are random. They have the same
+distribution for every class, so that no single frame reveals the class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIZE = 64
 """Height and width of every clip, pixels."""
 
 DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down", "down right")
-"""The moving classes: the i-th goes 45 * i degrees counter-clockwise from right."""
+"""Classes of uniform motion: the i-th moves 45 * i degrees counter-clockwise from right."""
 
 CLASSES = (
     *DIRECTIONS,
@@ -32,24 +32,24 @@ CLASSES = (
 )
 """Class names in the order of the network's logits."""
 
-# Twice the clip's size: no steady motion gets past its border.
+# Height and width of the texture, pixels: so large that no steady motion gets past its border.
 _CANVAS = 128
 _SPEED = (0.5, 2.5)  # pixels per frame
-_JITTER = 12.0  # degrees off the direction
+_JITTER = 12.0  # degrees, the largest deviation from the class's direction
 _TURN = (0.02, 0.06)  # radians per frame
-_GROWTH = (0.015, 0.04)  # of the size, per frame
-_REACH = 6.0  # pixels of the centre of growth and turning from the middle
+_GROWTH = (0.015, 0.04)  # relative change of size per frame
+_REACH = 6.0  # pixels per axis, from the middle to the centre that textures grow and turn about
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How each row's texture moves, steadily; where it is halfway through is its own place.
+    """The steady motion of each row's texture, which is at its own place halfway through the clip.
 
     Attributes:
-        velocity: (B, 2) x right, y down, pixels per frame.
-        turn: (B,) radians per frame, clockwise as seen.
-        growth: (B,) logarithm of the size's factor per frame.
-        centre: (B, 2) what it turns and grows about, pixels right of and below the middle.
+        velocity: (B, 2) pixels per frame, x right, y down.
+        turn: (B,) radians per frame, clockwise on the screen.
+        growth: (B,) natural logarithm of the factor by which the size grows per frame.
+        centre: (B, 2) the point that it turns and grows about, pixels right and down of the middle.
     """
 
     velocity: Tensor
@@ -67,7 +67,7 @@ def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
     """Draw one clip per label.
 
     Args:
-        labels: (B,) int64 indices into `CLASSES`, one at least.
+        labels: (B,) int64 indices into `CLASSES`, with B at least 1.
         generator: the only source of randomness; it is advanced.
 
     Returns:
@@ -93,9 +93,9 @@ def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def draw_motion(labels: Tensor, generator: torch.Generator) -> Motion:
-    """Draw a motion of each label's class; none for `still` and `flicker`."""
+    """Draw a motion of each label's class; all zero for `still` and `flicker`."""
     count, classes = len(labels), len(CLASSES)
-    # Every number is drawn for every row: what one row is must not shift what the next one gets.
+    # All numbers are drawn for all rows, so that no row's class affects the numbers of another.
     speed = _uniform((count,), *_SPEED, generator)
     jitter = _uniform((count,), -_JITTER, _JITTER, generator)
     turn = _uniform((count,), *_TURN, generator)
@@ -113,16 +113,16 @@ def draw_motion(labels: Tensor, generator: torch.Generator) -> Motion:
 
 
 def places_seen(motion: Motion) -> Tensor:
-    """Return what lies at each frame's pixels: the texture's places, from the clip's middle.
+    """Return where in the texture the pixels of each frame are looked up.
 
     Returns:
-        (B, FRAMES, 2, 3): the affine maps from a pixel (x, y, 1), counted from the middle of the
-        frame, to the texture's place that is seen there, pixels from the middle of the texture.
+        (B, FRAMES, 2, 3): affine maps from a pixel (x, y, 1), in pixels from the middle of the
+        frame, to the place in the texture that it shows, in pixels from the texture's middle.
     """
     time = torch.arange(FRAMES) - (FRAMES - 1) / 2
     angle, shrunk = motion.turn[:, None] * time, (-motion.growth[:, None] * time).exp()
     cosine, sine = angle.cos() * shrunk, angle.sin() * shrunk
-    # Backwards: a texture that turns clockwise is looked up counter-clockwise.
+    # Lookup is the inverse of the motion: counter-clockwise for a texture that turns clockwise.
     linear = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
     centre = motion.centre[:, None, :, None]
     moved = (motion.velocity[:, None] * time[:, None]).unsqueeze(-1)
@@ -130,12 +130,12 @@ def places_seen(motion: Motion) -> Tensor:
 
 
 def draw_textures(count: int, generator: torch.Generator) -> Tensor:
-    """Return (B, 3, 128, 128) coloured textures of mean 0: clouds, plaids, discs, mixed."""
+    """Return coloured textures (B, 3, 128, 128), mean 0: mixtures of clouds, plaids and discs."""
     clouds = _clouds(count, generator)
     plaids = _plaids(count, generator)
     discs = _discs(count, generator)
     share = _uniform((3, count, 1, 1), 0.0, 1.0, generator)
-    # Clouds stay in every mixture: a plaid alone looks the same one wavelength on.
+    # Every mixture has clouds: a plaid alone looks the same after moving by one wavelength.
     mixture = (0.3 + share[0]) * clouds + share[1] ** 2 * plaids + share[2] ** 2 * discs
     mixture = _unit(mixture).unsqueeze(1)
     tint = torch.randn(count, 3, 1, 1, generator=generator)
@@ -147,7 +147,7 @@ def draw_textures(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _clouds(count: int, generator: torch.Generator) -> Tensor:
-    """Smooth noise (B, 128, 128) of several scales, their shares drawn."""
+    """Smooth noise (B, 128, 128): several scales added with random weights."""
     clouds = torch.zeros(count, _CANVAS, _CANVAS)
     for cells in (8, 16, 32, 48):
         coarse = torch.randn(count, 1, cells, cells, generator=generator)
@@ -157,7 +157,7 @@ def _clouds(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _plaids(count: int, generator: torch.Generator) -> Tensor:
-    """Two crossing waves (B, 128, 128), 50 to 90 degrees apart: both axes' motion shows."""
+    """Two crossing waves (B, 128, 128), 50 to 90 degrees apart, so that all motion is visible."""
     axis = torch.arange(_CANVAS) - (_CANVAS - 1) / 2
     first = _uniform((count, 1, 1), 0.0, 2 * math.pi, generator)
     apart = _uniform((count, 1, 1), 50.0, 90.0, generator)
@@ -171,7 +171,7 @@ def _plaids(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _discs(count: int, generator: torch.Generator) -> Tensor:
-    """Soft discs (B, 128, 128), light and dark, of 3 to 9 pixels of radius, strewn about."""
+    """Soft discs (B, 128, 128), light and dark, with radii of 3 to 9 pixels, at random places."""
     axis = torch.arange(_CANVAS) - (_CANVAS - 1) / 2
     field = torch.zeros(count, _CANVAS, _CANVAS)
     for _ in range(12):
@@ -184,14 +184,14 @@ def _discs(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _shown(canvas: Tensor, places: Tensor) -> Tensor:
-    """Return the clips (B, 3, T, H, W) of textures seen at (B, T, 2, 3) places."""
+    """Return clips (B, 3, T, H, W): textures looked up at `places` (B, T, 2, 3) of each frame."""
     b, t = places.shape[:2]
-    # From pixels to the units of `grid_sample`: one is half a side.
+    # From pixels to the coordinates of `grid_sample`, in which half a side is 1.
     scale = torch.tensor([SIZE / _CANVAS, SIZE / _CANVAS, 2 / _CANVAS])
     grid = functional.affine_grid(
         (places * scale).flatten(0, 1), [b * t, 1, SIZE, SIZE], align_corners=False
     )
-    # One tall picture per clip: every frame is read from its row's texture, none is copied.
+    # A clip's frames are sampled as one tall picture, so its texture need not be copied per frame.
     tall = functional.grid_sample(
         canvas, grid.view(b, t * SIZE, SIZE, 2), padding_mode="reflection", align_corners=False
     )
@@ -199,13 +199,13 @@ def _shown(canvas: Tensor, places: Tensor) -> Tensor:
 
 
 def _halves(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Split a selection (B,) in two at random."""
+    """Split a boolean selection (B,) of rows into two at random."""
     first = torch.rand(len(rows), generator=generator) < 0.5
     return rows & first, rows & ~first
 
 
 def _jumps(count: int, generator: torch.Generator) -> Tensor:
-    """Places (B, FRAMES, 2, 3) far from one another: each frame shows another texture."""
+    """Random places (B, FRAMES, 2, 3): each frame shows another part of the texture."""
     offset = _uniform((count, FRAMES, 2, 1), -28.0, 28.0, generator)
     angle = _uniform((count, FRAMES), 0.0, 2 * math.pi, generator)
     cosine, sine = angle.cos(), angle.sin()
@@ -214,7 +214,7 @@ def _jumps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _reversals(count: int, generator: torch.Generator) -> Tensor:
-    """Signs (B, FRAMES) that change every one to three frames."""
+    """Signs (B, FRAMES), 1 or -1, that change every one to three frames."""
     period = torch.randint(1, 4, (count, 1), generator=generator)
     late = torch.randint(0, 6, (count, 1), generator=generator)
     halves = torch.div(torch.arange(FRAMES) + late, period, rounding_mode="floor")
@@ -222,13 +222,13 @@ def _reversals(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _unit(field: Tensor) -> Tensor:
-    """Bring each (H, W) field to mean 0 and deviation 1."""
+    """Scale and shift each (H, W) field to mean 0 and standard deviation 1."""
     deviation, mean = torch.std_mean(field, (-2, -1), keepdim=True)
     return (field - mean) / deviation
 
 
 def _unit_rows(colour: Tensor) -> Tensor:
-    """Scale each RGB vector (B, 3, 1, 1) to an average square of one."""
+    """Scale each RGB vector (B, 3, 1, 1) to a mean square of 1."""
     return colour / colour.square().mean(1, keepdim=True).sqrt()
 
 

@@ -1,8 +1,9 @@
-"""Draws the pictures the embedded image networks learn from; training them is left to `train`.
+"""Draws the pictures that the embedded image networks are trained on; training is left to `train`.
 
-A glyph is one shape filled with one texture, upright to within a few degrees and large enough
-that a network has to look at its outline. Everything else (position, size, colours, background,
-small shapes strewn about, noise) is drawn at random, so that none of it tells the class.
+A glyph is one shape filled with one texture. It is upright to within a few degrees, and so large
+that a network has to look at its outline. Position, size, background, scattered small shapes and
+noise are random, so that they do not reveal the class. Colours are random too, but each texture
+has its usual hues.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the pixels of a batch lie in each row's own frame.
+    """The coordinates of a batch's pixels, in each row's own shifted and rotated frame.
 
     Attributes:
-        right: (B, H, W) distance to the right of the row's centre, pixels.
-        down: (B, H, W) distance below it, pixels.
+        right: (B, H, W) pixels to the right of the row's centre.
+        down: (B, H, W) pixels below the row's centre.
     """
 
     right: Tensor
     down: Tensor
 
 
-# Signed distances to an outline of radius one: negative inside, (B, H, W) -> (B, H, W).
+# Signed distances (B, H, W) to the outline of a shape of radius 1, negative inside.
 
 
 def _disc(right: Tensor, down: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def _ring(right: Tensor, down: Tensor) -> Tensor:
     return (torch.hypot(right, down) - 0.72).abs() - 0.28
 
 
-# Textures: 0 where the first colour goes, 1 where the second does. Arguments are radians of phase.
+# Textures (B, H, W): 0 for the first colour, 1 for the second. Arguments are phases in radians.
 
 
 def _plain(right: Tensor, down: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ def _dotted(right: Tensor, down: Tensor) -> Tensor:
 
 
 def _edge(wave: Tensor) -> Tensor:
-    # About two pixels from one colour to the other at the wavelengths drawn: no aliasing.
+    # At the wavelengths used, edges are about two pixels wide, which avoids aliasing.
     return torch.sigmoid(5 * wave)
 
 
@@ -91,10 +92,10 @@ TEXTURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "striped": _striped,
     "dotted": _dotted,
 }
-# The two hues (degrees) a texture is mostly seen in: a hint, as colours are in nature.
+# The two hues (degrees) that a texture mostly has: a hint at the class, as colours are in nature.
 HUES = {"plain": (120.0, 120.0), "striped": (50.0, 0.0), "dotted": (225.0, 185.0)}
 HUE_KEPT = 0.75
-"""Share of the glyphs drawn in their texture's own hues; the rest take any hue."""
+"""Share of the glyphs that have their texture's own hues; the others have random hues."""
 
 CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in TEXTURES)
 """Class names in the order of the networks' logits."""
@@ -139,7 +140,7 @@ def _with_glyph(pictures: Tensor, labels: Tensor, generator: torch.Generator) ->
 
 
 def _with_speck(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Add a shape too small to be the glyph, to half of the pictures."""
+    """Add a shape, too small to be taken for the glyph, to half of the pictures."""
     count = len(pictures)
     shapes = torch.randint(len(SHAPES), (count,), generator=generator)
     textures = torch.randint(len(TEXTURES), (count,), generator=generator)
@@ -151,14 +152,14 @@ def _with_speck(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _painted(pictures: Tensor, cover: Tensor, fill: Tensor, colours: Tensor) -> Tensor:
-    """Lay the colours (B, 2, 3), mixed by `fill`, over the pictures where `cover` is one."""
+    """Paint colours (B, 2, 3), mixed by `fill`, over the pictures with opacity `cover`."""
     first, second = colours[:, 0, :, None, None], colours[:, 1, :, None, None]
     paint = torch.lerp(first, second, fill.unsqueeze(1))
     return torch.lerp(pictures, paint, cover.unsqueeze(1))
 
 
 def _cover(shapes: Tensor, grid: Grid, radius: Tensor) -> Tensor:
-    """Return (B, H, W) how much of each pixel the shape covers, in [0, 1]."""
+    """Return the fraction (B, H, W) of each pixel that the shape covers."""
     radius = radius.view(-1, 1, 1)
     right, down = grid.right / radius, grid.down / radius
     cover = torch.empty_like(right)
@@ -171,7 +172,7 @@ def _cover(shapes: Tensor, grid: Grid, radius: Tensor) -> Tensor:
 def _fill(
     textures: Tensor, grid: Grid, shortest: float, longest: float, generator: torch.Generator
 ) -> Tensor:
-    """Return (B, H, W) the textures at wavelengths drawn from [shortest, longest] pixels."""
+    """Return textures (B, H, W) in [0, 1] with wavelengths of `shortest` to `longest` pixels."""
     count = len(textures)
     pace = 2 * math.pi / _uniform(count, shortest, longest, generator).view(-1, 1, 1)
     phase = _uniform(2 * count, 0.0, 2 * math.pi, generator).view(2, -1, 1, 1)
@@ -184,7 +185,7 @@ def _fill(
 
 
 def _background(count: int, generator: torch.Generator) -> Tensor:
-    """Return soft coloured clouds, (B, 3, H, W), some with a faint texture over all of it."""
+    """Return soft coloured clouds (B, 3, H, W) in [0, 1] with a faint texture all over them."""
     clouds = torch.zeros(count, 3, SIZE, SIZE)
     for cells, strength in ((2, 0.22), (5, 0.12), (16, 0.05)):
         coarse = torch.randn(count, 3, cells, cells, generator=generator) * strength
@@ -200,7 +201,7 @@ def _background(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _glyph_colours(textures: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (B, 2, 3) RGB: a light and a dark colour, mostly in the texture's own hues."""
+    """Return a light and a dark RGB colour (B, 2, 3), mostly in the texture's own hues."""
     count = len(textures)
     own = torch.tensor([HUES[name] for name in TEXTURES])[textures]
     any_hue = _uniform(2 * count, 0.0, 360.0, generator).view(count, 2)
@@ -210,7 +211,7 @@ def _glyph_colours(textures: Tensor, generator: torch.Generator) -> Tensor:
     saturation = _uniform(2 * count, 0.6, 1.0, generator).view(count, 2)
     light = _uniform(count, 0.75, 1.0, generator)
     dark = _uniform(count, 0.15, 0.45, generator)
-    # Which of the two colours is the ground and which the figure is left to chance.
+    # Swap the two colours at random, except for plain glyphs, which show only the first.
     swapped = torch.rand(count, generator=generator) < 0.5
     swapped &= textures != list(TEXTURES).index("plain")
     colours = _rgb(hue, saturation, torch.stack([light, dark], 1))
@@ -225,7 +226,10 @@ def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def _grid(count: int, reach: float, tilt: float, generator: torch.Generator) -> Grid:
-    """Return a grid about centres within `reach` pixels of the middle, tilted by up to `tilt`."""
+    """Return pixel coordinates about random centres, rotated at random.
+
+    Centres are within `reach` pixels of the middle per axis, angles within `tilt` degrees.
+    """
     axis = torch.arange(SIZE) - (SIZE - 1) / 2
     centre = _uniform(2 * count, -reach, reach, generator).view(2, count, 1, 1)
     right = (axis.view(1, 1, -1) - centre[0]).expand(count, SIZE, SIZE)
@@ -234,7 +238,7 @@ def _grid(count: int, reach: float, tilt: float, generator: torch.Generator) -> 
 
 
 def _tilted(grid: Grid, tilt: float, generator: torch.Generator) -> Grid:
-    """Turn each row by an angle within `tilt` degrees either way."""
+    """Rotate each row by a random angle of up to `tilt` degrees either way."""
     angle = torch.deg2rad(_uniform(len(grid.right), -tilt, tilt, generator)).view(-1, 1, 1)
     cosine, sine = angle.cos(), angle.sin()
     return Grid(grid.right * cosine + grid.down * sine, grid.down * cosine - grid.right * sine)

@@ -1,4 +1,4 @@
-"""Builds the embedded networks to be trained, with random weights; loading is left to callers."""
+"""Builds the trained embedded networks with random weights; loading weights is left to callers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fvis.zoo import drifts, glyphs
 def glyph_cnn() -> nn.Module:
     """Build a narrow ResNet for glyphs.
 
-    Takes (B, 3, 64, 64), normalised, and returns (B, 12) logits; stages `layer1` to `layer4` of
-    24, 48, 72 and 128 channels see 32, 16, 8 and 4 positions a side.
+    It takes normalised pictures (B, 3, 64, 64) and returns logits (B, 12). The stages `layer1` to
+    `layer4` have 24, 48, 72 and 128 channels, and 32, 16, 8 and 4 positions per side.
     """
-    block: Any = BasicBlock  # timm's annotation asks for an instance; it takes the class
+    block: Any = BasicBlock  # timm takes the class, although its annotation asks for an instance
     network = ResNet(
         block,
         (1, 1, 1, 1),
@@ -27,10 +27,10 @@ def glyph_cnn() -> nn.Module:
         channels=(24, 48, 72, 128),
         stem_type="deep",
         stem_width=12,
-        # Averaging before a stride spreads the gradient evenly: no checkerboard in the pictures.
+        # Average pooling in the shortcuts spreads gradients evenly: pictures get no checkerboard.
         avg_down=True,
     )
-    # At 64 pixels a second stride in the stem would leave 2x2 positions to tell shapes apart.
+    # With pooling in the stem, a 64-pixel picture would end in 2x2 positions, too few for shapes.
     network.maxpool = nn.Sequential()
     return network
 
@@ -38,10 +38,12 @@ def glyph_cnn() -> nn.Module:
 def glyph_vit() -> nn.Module:
     """Build a small Vision Transformer for glyphs.
 
-    Takes (B, 3, 64, 64), normalised, and returns (B, 12) logits; `blocks.0` to `blocks.3` see a
-    class token and then 8x8 patch tokens of 8 pixels a side, 112 channels each. Patches are
-    embedded by four convolutions (Xiao et al. 2021, "Early convolutions help transformers see
-    better"): with the usual single one, minutes of training find the textures, not the shapes.
+    It takes normalised pictures (B, 3, 64, 64) and returns logits (B, 12). The blocks `blocks.0` to
+    `blocks.3` have 112 channels, and 65 tokens: a class token, then 8x8 patches of 8x8 pixels.
+
+    Patches are embedded by four convolutions (Xiao et al. 2021, "Early convolutions help
+    transformers see better"). With the usual single convolution, a training of minutes learns the
+    textures but not the shapes.
     """
     channels = 112
     network = VisionTransformer(
@@ -65,9 +67,11 @@ def glyph_vit() -> nn.Module:
 def drift_r3d() -> nn.Module:
     """Build a narrow 3D ResNet for moving textures.
 
-    Takes (B, 3, 16, 64, 64), normalised, and returns (B, 14) logits; stages `layer1` to `layer4`
-    of 24, 40, 48 and 64 channels see 16x16x16, 8x8x8, 4x4x4 and 2x2x2 positions. No convolution
-    strides, averaging does it: gradients spread evenly, no checkerboard in the clips.
+    It takes normalised clips (B, 3, 16, 64, 64) and returns logits (B, 14). The stages `layer1` to
+    `layer4` have 24, 40, 48 and 64 channels, and 16x16x16, 8x8x8, 4x4x4 and 2x2x2 positions.
+
+    Average pooling takes the place of strided convolutions. It spreads gradients evenly, so that
+    clips get no checkerboard.
     """
     stem = nn.Sequential(
         *_stem(3, 8, (1, 5, 5)),

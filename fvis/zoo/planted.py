@@ -1,9 +1,10 @@
-"""Builds a network of motion units known by construction, and the answer key that says what is.
+"""Builds a network whose motion units are known by construction, and the answer key to them.
 
-Quadrature pairs of spatio-temporal Gabor kernels measure the energy of one moving wave each
-(Adelson & Bergen 1985, "Spatiotemporal energy models for the perception of motion"); four more
-units collect eight directions around a ring into expansion, contraction and rotation. Nothing is
-trained: what a method says of a unit can be held against what the unit is.
+Each unit of the layer `energy` is a quadrature pair of spatio-temporal Gabor kernels that measures
+the energy of one moving wave (Adelson & Bergen 1985, "Spatiotemporal energy models for the
+perception of motion"). The four units of the layer `rings` combine eight directions around a ring
+into expansion, contraction and rotation. Nothing is trained, so what a method finds out about a
+unit can be compared with what the unit is.
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709: the kernels see brightness alone
-# Even extents and a stride of two put the middle kernel of a 16x64x64 clip onto its middle.
-EXTENT, STRIDE, SPREAD = 16, 2, 4.0  # of the kernels in space, pixels; SPREAD is a deviation
-FRAMES, DURATION = 8, 2.2  # of the kernels in time, frames; DURATION is a deviation
-RING_RADIUS, RING_WIDTH = 7.0, 1.0  # positions of the energy maps, two pixels each
-RING_EXTENT, RING_FRAMES = 19, 9  # positions; a 16-frame clip has 9 in time: a ring sees them all
-FLOOR = 0.1  # far below what a visible wave gives, some 40: the root stays smooth at grey
-FASTEST, SHORTEST = 2.0, 4.0  # pixels per frame; pixels
-MOST_CYCLES = 0.35  # per frame: from half a cycle on, motion looks as if it went backwards
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709; the units respond to brightness only
+# With even extents and a stride of 2, the central position is at the middle of a 16x64x64 clip.
+EXTENT, STRIDE, SPREAD = 16, 2, 4.0  # of the kernels in space, pixels; SPREAD: standard deviation
+FRAMES, DURATION = 8, 2.2  # of the kernels in time, frames; DURATION: standard deviation
+RING_RADIUS, RING_WIDTH = 7.0, 1.0  # in positions of the energy maps, which are 2 pixels apart
+RING_EXTENT, RING_FRAMES = 19, 9  # in positions; 9 is all that a 16-frame clip has in time
+FLOOR = 0.1  # makes the square root smooth at zero contrast; a visible wave gives about 40
+FASTEST, SHORTEST = 2.0, 4.0  # speed in pixels per frame; wavelength in pixels
+MOST_CYCLES = 0.35  # cycles per frame; from 0.5 on, aliasing makes motion appear reversed
 
 Numbers = float | Sequence[float]
 
 
 @dataclass(frozen=True)
 class EnergyUnit:
-    """What one unit of `energy` responds to most: a plane wave drifting across its crests.
+    """What one unit of `energy` responds to most: a plane wave that drifts across its crests.
 
     Attributes:
-        direction_deg: where the wave drifts: 0 right, 90 up, counter-clockwise on the screen. Of
-            a still unit (speed 0), the direction across its crests, as good as its opposite.
+        direction_deg: direction of drift: 0 right, 90 up, counter-clockwise on the screen. For a
+            still unit (speed 0), the direction across the crests, which equals its opposite.
         speed: pixels per frame.
         wavelength: pixels.
     """
@@ -45,7 +46,7 @@ class EnergyUnit:
 
     @property
     def velocity(self) -> tuple[float, float]:
-        """(x right, y down), pixels per frame."""
+        """The velocity (x right, y down) of the drift, pixels per frame."""
         x, y = _screen(self.direction_deg)
         return self.speed * x, self.speed * y
 
@@ -62,12 +63,13 @@ class EnergyUnit:
 
 @dataclass(frozen=True)
 class RingUnit:
-    """What one unit of `rings` responds to most, by the signs of the flow around its middle.
+    """What one unit of `rings` responds to most: a flow around its middle.
 
     Attributes:
         name: expanding, contracting, clockwise or counterclockwise.
-        divergence: the sign of d(vx)/dx + d(vy)/dy; 0 where it has none.
-        curl: the sign of d(vy)/dx - d(vx)/dy, y pointing down: positive is clockwise as seen.
+        divergence: the sign of d(vx)/dx + d(vy)/dy, 0 for rotation.
+        curl: the sign of d(vy)/dx - d(vx)/dy with y pointing down: 1 is clockwise on the screen, 0
+            for expansion and contraction.
     """
 
     name: str
@@ -77,7 +79,7 @@ class RingUnit:
 
 @dataclass(frozen=True)
 class AnswerKey:
-    """What every unit of a bank responds to, in the order of the layers' channels.
+    """What every unit of a network responds to, in the order of the layers' channels.
 
     Attributes:
         energy: the units of the layer `energy`.
@@ -93,7 +95,7 @@ class AnswerKey:
         return (*(unit.name for unit in self.energy), *(unit.name for unit in self.rings))
 
 
-# By how much a ring unit's directions are turned from pointing outwards, degrees.
+# The angle, in degrees, from the outward direction to the one that a ring unit prefers there.
 _RINGS = {
     RingUnit("expanding", 1, 0): 0.0,
     RingUnit("contracting", -1, 0): 180.0,
@@ -102,7 +104,7 @@ _RINGS = {
 }
 
 RING_BANK = tuple(EnergyUnit(45.0 * turn, 1.0, 8.0) for turn in range(8))
-"""The directions the rings are made of; appended to every bank that lacks them."""
+"""The energy units that the rings combine; appended to every bank that lacks them."""
 
 DEFAULT_BANK = (
     *RING_BANK,
@@ -110,7 +112,7 @@ DEFAULT_BANK = (
     *(EnergyUnit(45.0 + 90.0 * turn, 0.5, 6.0) for turn in range(4)),
     *(EnergyUnit(45.0 * turn, 0.0, 8.0) for turn in range(4)),
 )
-"""Eight directions at a middling speed, four fast ones, four slow ones, four still ones."""
+"""Units of eight directions at medium speed, then four fast, four slow and four still ones."""
 
 
 def build(
@@ -119,18 +121,18 @@ def build(
     wavelengths: Numbers | None = None,
     reverse_time: bool = False,
 ) -> PlantedMotion:
-    """Build the network of a bank of units; with no arguments, of `DEFAULT_BANK`.
+    """Build the network of a bank of units; without arguments, of `DEFAULT_BANK`.
 
-    Unit i has the i-th of each list; a single number holds for every unit.
+    Unit i has the i-th number of each list. A single number applies to all units.
 
     Args:
-        angles_deg: directions of drift, 0 right, 90 up; the eight of `RING_BANK` unless given.
-        speeds: 0 to 2 pixels per frame; 1 unless given.
-        wavelengths: 4 to 16 pixels; 8 unless given.
-        reverse_time: flip the kernels in time, which turns every unit's motion around.
+        angles_deg: directions of drift, 0 right, 90 up; by default the eight of `RING_BANK`.
+        speeds: pixels per frame, from 0 to 2; by default 1.
+        wavelengths: pixels, from 4 to 16; by default 8.
+        reverse_time: flip the kernels in time, which reverses the motion that each unit prefers.
 
     Raises:
-        ValueError: lists of unequal length, or a wave too fast or too short for frames and pixels.
+        ValueError: lists of unequal length, or a wave too fast or too short to be sampled.
     """
     return PlantedMotion(_bank(angles_deg, speeds, wavelengths), reverse_time)
 
@@ -141,7 +143,7 @@ def answer_key(
     wavelengths: Numbers | None = None,
     reverse_time: bool = False,
 ) -> AnswerKey:
-    """Return what the units of the network that `build` makes of these arguments respond to.
+    """Return what the units of the network `build(...)` with the same arguments respond to.
 
     Raises:
         ValueError: as `build` does.
@@ -153,14 +155,15 @@ def answer_key(
 class PlantedMotion(nn.Module):
     """Energy units and, on top of them, ring units; see `build`.
 
-    Takes clips (B, 3, T, H, W), normalised, of 16 frames and 52 pixels at least, and returns
-    (B, K): the energy units' means over all positions, then the ring units in the middle.
+    It takes normalised clips (B, 3, T, H, W) of at least 16 frames and 52x52 pixels. It returns
+    (B, K): each energy unit's mean over all positions, then the ring units at the central position.
 
     Attributes:
         key: what each unit responds to.
-        energy: clips to (B, units, T', H', W'), not negative, 9x25x25 for a 16x64x64 clip.
-        rings: energy maps to (B, 4, T'', H'', W''), 1x7x7 for such a clip: what points a unit's
-            way around the ring, less what points against it.
+        energy: maps clips to energies (B, units, T', H', W'), at least 0, of 9x25x25 positions for
+            a 16x64x64 clip.
+        rings: maps energies to (B, 4, T'', H'', W''), of 1x7x7 positions for such a clip: the
+            energy of motion as the unit prefers it around the ring, minus that of opposite motion.
     """
 
     def __init__(self, bank: tuple[EnergyUnit, ...], reverse_time: bool = False) -> None:
@@ -184,10 +187,10 @@ class PlantedMotion(nn.Module):
 
 
 class MotionEnergy(nn.Module):
-    """The local amplitude of each unit's drifting wave, whatever its phase.
+    """The local amplitude of each unit's drifting wave, independent of its phase.
 
-    A drifting wave is a sum of two products of a standing pattern and a course in time, so that
-    each kernel is a convolution over space, then one over time.
+    A drifting wave is the sum of two standing patterns, each multiplied by its own course in time.
+    Each kernel is therefore a convolution over space followed by one over time.
     """
 
     def __init__(self, bank: tuple[EnergyUnit, ...], reverse_time: bool) -> None:
@@ -202,13 +205,14 @@ class MotionEnergy(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Return (B, units, T', H', W') amplitudes for clips (B, 3, T, H, W)."""
         waves = self.time(self.space(self.luminance(clips)))
-        # The root grows evenly with contrast: from nearly grey clips, squares would hardly pull.
+        # The square root grows linearly with contrast. Without it, nearly grey clips, from which an
+        # ascent starts, would have hardly any gradient.
         amplitude: Tensor = (self.pair(waves.square()) + FLOOR**2).sqrt() - FLOOR
         return amplitude
 
 
 class Rings(nn.Module):
-    """Expansion, contraction and rotation, from eight directions' energies around a circle."""
+    """Expansion, contraction and rotation, from the energies of eight directions on a ring."""
 
     channels: Tensor
 
@@ -226,7 +230,7 @@ class Rings(nn.Module):
 def _bank(
     angles_deg: Numbers | None, speeds: Numbers | None, wavelengths: Numbers | None
 ) -> tuple[EnergyUnit, ...]:
-    """Return the units asked for, then those of `RING_BANK` that are missing."""
+    """Return the units asked for, followed by those of `RING_BANK` that are not among them."""
     if angles_deg is None and speeds is None and wavelengths is None:
         return DEFAULT_BANK
     every = [unit.direction_deg for unit in RING_BANK]
@@ -238,7 +242,7 @@ def _bank(
     count = max(len(column) for column in columns.values())
     if any(len(column) not in (1, count) for column in columns.values()):
         sizes = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
-        raise ValueError(f"give as many of each, or a single number for all, not {sizes}")
+        raise ValueError(f"give lists of one length, or single numbers for all; lengths: {sizes}")
     rows = zip(*(column * (count // len(column)) for column in columns.values()), strict=True)
     asked = tuple(EnergyUnit(angle % 360, speed, length) for angle, speed, length in rows)
     for unit in asked:
@@ -267,7 +271,7 @@ def _check(unit: EnergyUnit) -> None:
 
 
 def _reversed(key: AnswerKey) -> AnswerKey:
-    """What the units respond to once their kernels run backwards in time."""
+    """What the units respond to when their kernels are reversed in time."""
     energy = tuple(
         replace(unit, direction_deg=(unit.direction_deg + 180) % 360) if unit.speed > 0 else unit
         for unit in key.energy
@@ -277,26 +281,29 @@ def _reversed(key: AnswerKey) -> AnswerKey:
 
 
 def _screen(direction_deg: float) -> tuple[float, float]:
-    """The unit vector (x right, y down) of a direction."""
+    """The unit vector (x right, y down) of a direction in degrees."""
     angle = math.radians(direction_deg)
     return math.cos(angle), -math.sin(angle)
 
 
 def _standing(unit: EnergyUnit) -> Tensor:
-    """Return (2, 1, 1, EXTENT, EXTENT): cosine and sine across the crests, mean 0, norm 1."""
+    """Return the spatial cosine and sine kernels (2, 1, 1, EXTENT, EXTENT), mean 0, norm 1."""
     axis = torch.arange(EXTENT, dtype=torch.float64) - (EXTENT - 1) / 2
     x, y = _screen(unit.direction_deg)
     phase = (x * axis + y * axis[:, None]) * (2 * math.pi / unit.wavelength)
     window = torch.exp(-(axis**2 + axis[:, None] ** 2) / (2 * SPREAD**2))
     cosine, sine = window * phase.cos(), window * phase.sin()
-    # A multiple of the window itself, so that the kernel still fades out at its border.
+    # Subtract a multiple of the window, not a constant, so that the kernel fades out at its border.
     cosine = cosine - window * (cosine.sum() / window.sum())
     kernels = torch.stack([cosine / cosine.norm(), sine / sine.norm()])
     return kernels.view(2, 1, 1, EXTENT, EXTENT).float()
 
 
 def _course(unit: EnergyUnit) -> Tensor:
-    """Return (2, 2, FRAMES, 1, 1): even and odd wave from the standing cosine and sine."""
+    """Return temporal kernels (2, 2, FRAMES, 1, 1).
+
+    They make the even and the odd drifting wave from the standing cosine and sine.
+    """
     axis = torch.arange(FRAMES, dtype=torch.float64) - (FRAMES - 1) / 2
     window = torch.exp(-(axis**2) / (2 * DURATION**2))
     window /= window.norm()
@@ -308,9 +315,10 @@ def _course(unit: EnergyUnit) -> Tensor:
 
 
 def _ring(turn: float) -> Tensor:
-    """Return (8, RING_FRAMES, RING_EXTENT, RING_EXTENT): each direction where it points so.
+    """Return the weight of each direction around the ring.
 
-    `turn` is by how many degrees the wanted direction is turned from the outward one.
+    `turn` is the angle, in degrees, from the outward direction to the preferred one. The shape is
+    (8, RING_FRAMES, RING_EXTENT, RING_EXTENT).
     """
     axis = torch.arange(RING_EXTENT, dtype=torch.float64) - (RING_EXTENT - 1) / 2
     radius = torch.hypot(axis, axis[:, None])
@@ -318,7 +326,7 @@ def _ring(turn: float) -> Tensor:
     wanted = torch.atan2(-axis[:, None].expand_as(radius), axis.expand_as(radius))
     directions = torch.tensor([unit.direction_deg for unit in RING_BANK], dtype=torch.float64)
     apart = wanted + math.radians(turn) - directions.deg2rad().view(8, 1, 1)
-    # Lobes 90 degrees wide, of which neighbours sum to one: every place asks for as much.
+    # Each lobe is 90 degrees wide, and neighbouring lobes sum to 1: all places weigh the same.
     lobe = (2 * apart).cos().square() * (apart.cos().abs() > math.sqrt(0.5)) * apart.cos().sign()
     kernel = annulus * lobe
     kernel = kernel / kernel.clamp(min=0).sum() / RING_FRAMES
@@ -326,7 +334,7 @@ def _ring(turn: float) -> Tensor:
 
 
 def _convolution(weight: Tensor, stride: int = 1, groups: int = 1) -> nn.Conv3d:
-    """Return the convolution of a fixed kernel, striding over space alone, without padding."""
+    """Return a convolution with a fixed kernel, without padding; `stride` is over space only."""
     outputs, inputs, *extent = weight.shape
     convolution = nn.Conv3d(
         inputs * groups,

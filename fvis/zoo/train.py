@@ -1,8 +1,8 @@
-"""Trains the embedded networks from fixed seeds (`make zoo`); what they see is drawn elsewhere.
+"""Trains the embedded networks from fixed seeds (`make zoo`); drawing inputs is left to others.
 
-Every step fits inputs that were first moved against the network, within a small L2 ball: what
-such a network responds to looks like the thing itself, to people too (Engstrom et al. 2019,
-"Adversarial robustness as a prior for learned representations").
+Training is adversarial: at every step, inputs are first moved up the loss within a small L2 ball.
+What a network trained in this way responds to resembles its classes to people, too (Engstrom et al.
+2019, "Adversarial robustness as a prior for learned representations").
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VALIDATION_COUNT = 3000
 
 
 class Subject(Protocol):
-    """What a network learns: the modules `glyphs` and `drifts`."""
+    """Draws the inputs that a network is trained on: the module `glyphs` or `drifts`."""
 
     def draw_labels(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` class indices, (B,) int64."""
@@ -47,15 +47,15 @@ class Recipe:
     """How one network is trained.
 
     Attributes:
-        subject: draws what it is trained and measured on.
-        seed: of the initial weights and of everything drawn.
+        subject: draws the inputs for training and validation.
+        seed: of the initial weights and of the training inputs.
         steps: optimizer steps.
-        batch_size: inputs a step, none seen twice.
-        learning_rate: the peak of the one-cycle schedule of AdamW.
-        weight_decay: of AdamW, on every parameter.
-        epsilon: radius of the L2 ball that training inputs are moved in, in RGB units.
-        ramp: shares of the steps after which the ball starts to grow and is full-grown. At full
-            size from the start, a network settles for guessing.
+        batch_size: inputs per step; every input is new.
+        learning_rate: AdamW's, at the peak of its one-cycle schedule.
+        weight_decay: AdamW's, on all parameters.
+        epsilon: radius of the L2 ball in which inputs are moved, for RGB in [0, 1].
+        ramp: fractions of the steps at which the radius starts to grow and reaches `epsilon`. If it
+            were full from the start, a network would not learn to do better than guessing.
     """
 
     subject: Subject
@@ -68,7 +68,7 @@ class Recipe:
     ramp: tuple[float, float]
 
     def epsilon_at(self, step: int) -> float:
-        """Return the ball's radius at a step, RGB units."""
+        """Return the radius of the L2 ball at a step, for RGB in [0, 1]."""
         start, full = self.ramp
         grown = (step / self.steps - start) / (full - start)
         return self.epsilon * min(1.0, max(0.0, grown))
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = parser.parse_args(arguments).names or list(RECIPES)
     if unknown := [name for name in names if name not in RECIPES]:
         parser.error(f"no recipe for {unknown[0]!r}; there are {', '.join(RECIPES)}")
-    # One thread: sums over several are added in another order on another machine.
+    # One thread, so that sums are added in the same order on every machine.
     torch.set_num_threads(1)
     for name in names:
         retrain(NETWORKS[name], RECIPES[name])
@@ -100,10 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def retrain(zoo_network: ZooNetwork, recipe: Recipe) -> None:
-    """Train a network from scratch, measure it and write it over its weights' file."""
+    """Train a network from scratch, measure its accuracy and replace its weights file."""
     started = time.monotonic()
     network = fit(zoo_network, recipe)
-    # What is shipped is what is measured: the weights as float16 keeps them.
+    # Measure the weights that are shipped: those rounded to float16.
     network.half().float()
     validation = torch.Generator().manual_seed(VALIDATION_SEED)
     accuracy = measure_accuracy(network, zoo_network, recipe.subject, VALIDATION_COUNT, validation)
@@ -123,7 +123,7 @@ def retrain(zoo_network: ZooNetwork, recipe: Recipe) -> None:
 
 
 def write_pictures(folder: Path) -> None:
-    """Draw a few of the glyph networks' pictures, one file each, that they have never seen."""
+    """Write a few pictures of glyphs that the glyph networks were not trained on."""
     generator = torch.Generator().manual_seed(PICTURES_SEED)
     labels = glyphs.draw_labels(PICTURES_COUNT, generator)
     for index, rgb in enumerate(glyphs.draw(labels, generator)):
@@ -132,7 +132,7 @@ def write_pictures(folder: Path) -> None:
 
 
 def fit(zoo_network: ZooNetwork, recipe: Recipe) -> nn.Module:
-    """Return the network trained by the recipe, in eval mode, float32 on the CPU."""
+    """Return the network, trained by the recipe, in eval mode and float32 on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = zoo_network.build()
@@ -169,11 +169,11 @@ def attacked(
     """Move pictures or clips up the loss by one gradient step of L2 length `epsilon`.
 
     Args:
-        network: left in eval mode, its gradients untouched.
-        zoo_network: its normalisation.
+        network: it is left in eval mode; its parameters' gradients are not changed.
+        zoo_network: gives the normalisation.
         inputs: (B, 3, H, W) or (B, 3, T, H, W) RGB in [0, 1].
         labels: (B,) int64.
-        epsilon: length of each row's step, RGB units.
+        epsilon: L2 length of each row's step, for RGB in [0, 1].
 
     Returns:
         RGB in [0, 1], of the inputs' shape.
@@ -193,7 +193,7 @@ def measure_accuracy(
     count: int,
     generator: torch.Generator,
 ) -> float:
-    """Return the share of `count` freshly drawn inputs that the network names rightly."""
+    """Return the network's accuracy, in [0, 1], on `count` newly drawn inputs."""
     correct = 0
     with torch.no_grad():
         for labels in torch.split(subject.draw_labels(count, generator), 100):
@@ -204,7 +204,7 @@ def measure_accuracy(
 
 
 def normalised(inputs: Tensor, zoo_network: ZooNetwork) -> Tensor:
-    """Return RGB in [0, 1], (B, 3, ...), as the network takes it."""
+    """Normalise RGB (B, 3, ...) in [0, 1] for the network."""
     shape = (3,) + (1,) * (inputs.dim() - 2)
     mean = inputs.new_tensor(zoo_network.mean).view(shape)
     std = inputs.new_tensor(zoo_network.std).view(shape)
@@ -212,13 +212,13 @@ def normalised(inputs: Tensor, zoo_network: ZooNetwork) -> Tensor:
 
 
 def write_weights(network: nn.Module, path: Path, record: dict[str, str]) -> None:
-    """Write the network's state as float16 with its record, whole or not at all."""
+    """Write the network's state dict as float16, with `record` as metadata, whole or not at all."""
     state = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its goal, since a rename is whole-or-nothing within one file system only.
+    # In the same folder, because a rename is atomic only within one file system.
     temporary = path.with_suffix(".part")
     try:
         temporary.write_bytes(save(state, record))

@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import hydra
 import torch
 from torch import Tensor, nn
 
 from fvis import models, runner, schema
 from fvis.artifacts import png_bytes, read_png, write_json
-from fvis.cli import HYDRA_BASE, config_directory
-from fvis.methods import adversarial
+from fvis.compose import compose
 from fvis.models import Model
 from fvis.perturbation import measures
+from fvis.perturbation.search import Search
 
 from .recognition import NETWORKS, model_settings
 
@@ -102,7 +101,7 @@ def judge(model: Model, task: Task, files: Tensor, tool: str, cpu_seconds: float
         tool=tool,
         success=(torch.cat(seen).argmax(1) == task.targets).tolist(),
         tv=measures.total_variation(delta).tolist(),
-        ssim=[measures.similarity(*pair) for pair in pairs],
+        ssim=[measures.ssim(*pair) for pair in pairs],
         centroid=measures.spectral_centroid(delta).nan_to_num(0).tolist(),
         change=(255 * delta.abs().flatten(1).mean(1)).tolist(),
         cpu_seconds=cpu_seconds / len(files),
@@ -121,8 +120,7 @@ def ours(network: str, shared: Path, count: int, bound: int, overrides: Sequence
         f"engine.batch_size={BATCH}",
         *overrides,
     ]
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        config = schema.parse(hydra.compose("config", settings))
+    config = schema.parse(compose(settings))
     folder = FOLDER / f"{network}-{bound}"
     with _Timed() as seconds:
         runner.run(config, folder)
@@ -141,15 +139,15 @@ class _Timed:
 
     def __enter__(self) -> list[float]:
         self.seconds = [0.0]
-        search = adversarial.search
+        run = Search.run
 
         def counted(*arguments: Any) -> Any:
             started = time.process_time()
-            found = search(*arguments)
+            trace = run(*arguments)
             self.seconds[0] += time.process_time() - started
-            return found
+            return trace
 
-        self.patch = mock.patch.object(adversarial, "search", counted)
+        self.patch = mock.patch.object(Search, "run", counted)
         self.patch.start()
         return self.seconds
 

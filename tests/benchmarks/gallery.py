@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fvis.artifacts import write_json
-from fvis.report.gallery import write_index
-from tests.report.conftest import Browser
-from tests.report.fake_runs import attack_unit, clip_unit, image_unit, write_run
+from fvis.gallery.page import write_index
+from tests.gallery.conftest import Browser
+from tests.gallery.fake_runs import attack_unit, clip_unit, image_unit, write_run
 
 PARTS = ("TaskDuration", "ThreadTime", "ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
 SETTLED = 1.5  # seconds without anything new to do

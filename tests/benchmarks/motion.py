@@ -16,25 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 
 from fvis import runner, schema
 from fvis.artifacts import write_json
-from fvis.ascent import Trace
 from fvis.capture import Network
-from fvis.cli import HYDRA_BASE, config_directory
+from fvis.compose import compose
 from fvis.methods.base import Context
-from fvis.methods.climbing import Climber
 from fvis.methods.texture_motion import TextureMotion
 from fvis.motion import decomposition
 from fvis.motion.factored import STARTS
+from fvis.objectives import resolve
+from fvis.optimization import Optimization
 from fvis.schema import FitConfig, TextureMotionConfig
-from fvis.targets import resolve
+from fvis.synthesis import Synthesizer
 
 from .cases import Case
 from .clock import TimeUp, synchronised_time
-from .tools.fvis import Turns, bare_step
+from .tools.fvis import Turns, bare_step, calling
 from .worker import environment, find_device
 
 MODELS = {
@@ -95,7 +94,7 @@ class Gaps:
         self._device = device
         self._last: float | None = None
 
-    def on_step(self, step: int, trace: Trace) -> None:
+    def on_step(self, optimization: Optimization) -> None:
         """A step has ended."""
         now = synchronised_time(self._device)
         if self._last is not None:
@@ -136,22 +135,21 @@ def settings(case: Case, device: torch.device) -> schema.Config:
         f"engine.device={device}",
         f"engine.batch_size={case.batch}",
     ]
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        return schema.parse(hydra.compose("config", overrides))
+    return schema.parse(compose(overrides))
 
 
 def free_clip(case: Case, context: Context, seconds: float) -> Comparison:
     """Steps of stage 1's ascent in turns with steps of the bare limit."""
     config, model = context.config, context.model
-    climber = Climber(context, _method(context))
-    jobs = [job for group in climber.groups for job in group]
+    synthesizer = Synthesizer(context, _method(context))
+    jobs = synthesizer.targets.targets
     twin = dataclasses.replace(model, module=copy.deepcopy(model.module))
-    objective = resolve(config.target, twin, config.engine.seed)
-    with Network(twin, objective.layers) as network:
-        bare = bare_step(network, twin, objective, context.device)
+    targets = resolve(config.target, twin, config.engine.seed)
+    with Network(twin, targets.layers) as network:
+        bare = bare_step(network, twin, targets, context.device)
         times = Turns(bare, context.device, seconds)
         with contextlib.suppress(TimeUp):
-            climber.optima(jobs, times.on_step)
+            synthesizer.optima(jobs, calling(times.on_step))
     steps = config.engine.steps / case.batch
     ours, theirs = times.ours.median * steps, times.bare.median * steps
     return Comparison(case, "free clip", BARE, ours, theirs, times.ours.count)
@@ -187,7 +185,7 @@ def factored(case: Case, context: Context, seconds: float) -> Comparison:
     def solve(rows: Sequence[int]) -> list[float]:
         gaps = Gaps(context.device)
         still = torch.zeros(len(rows), 2, device=context.device)
-        method._ascent([jobs[row] for row in rows], still, STEPS, gaps.on_step)
+        method._ascent([jobs[row] for row in rows], still, STEPS, "timed", calling(gaps.on_step))
         return gaps.seconds
 
     together, alone, turns = in_turns(solve, case.batch, seconds)

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 import torch
 from torch import Tensor
 
 from fvis import models, runner, schema
 from fvis.artifacts import read_png
-from fvis.cli import HYDRA_BASE, config_directory
+from fvis.compose import compose
 from fvis.models import Model
 
 # Spread over ImageNet: birds, beasts, plants, vehicles, buildings, instruments, clothes, food.
@@ -59,8 +58,7 @@ def make(name: str, weights: Path, overrides: Sequence[str], folder: Path) -> Pi
         f"target.units=[{','.join(map(str, CLASSES))}]",
         *overrides,
     ]
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        config = schema.parse(hydra.compose("config", settings))
+    config = schema.parse(compose(settings))
     started = time.process_time()
     runner.run(config, folder / name)
     seconds = (time.process_time() - started) / len(CLASSES)

@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import hydra
-
 from fvis import runner, schema
 from fvis.artifacts import write_json
-from fvis.cli import HYDRA_BASE, config_directory
+from fvis.compose import compose
 from fvis.methods.texture_motion import TextureMotion
 from fvis.zoo import drifts, planted
 
@@ -209,8 +207,7 @@ def measure(case: Case, solver: str, overrides: Sequence[str]) -> Row:
         "output.mp4=false",
         *overrides,
     ]
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        config = schema.parse(hydra.compose("config", settings))
+    config = schema.parse(compose(settings))
     folder = FOLDER / case.network / solver
     with decomposition_timed() as spent:
         runner.run(config, folder)
@@ -225,15 +222,15 @@ def measure(case: Case, solver: str, overrides: Sequence[str]) -> Row:
 def decomposition_timed() -> Iterator[list[float]]:
     """A context that gives the CPU seconds of each batch's decomposition, as they come in."""
     spent: list[float] = []
-    take_apart = TextureMotion._take_apart
+    decompose = TextureMotion._decompose
 
     def timed(*arguments: Any, **named: Any) -> Any:
         started = time.process_time()
-        parts = take_apart(*arguments, **named)
+        parts = decompose(*arguments, **named)
         spent.append(time.process_time() - started)
         return parts
 
-    with mock.patch.object(TextureMotion, "_take_apart", timed):
+    with mock.patch.object(TextureMotion, "_decompose", timed):
         yield spent
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fvis.methods import adversarial
 from fvis.models import Model, Preprocessing
+from fvis.perturbation.search import Search
 
 from . import attacks
 from .attacks import HEADS, Row, Task
@@ -54,14 +54,14 @@ def test_a_row_has_a_cell_for_each_head() -> None:
 
 
 def test_only_the_search_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = adversarial.search
+    before = Search.run
     monkeypatch.setattr(attacks.time, "process_time", iter([1.0, 4.0, 10.0, 11.0]).__next__)
-    monkeypatch.setattr(adversarial, "search", lambda *_: "found")
+    monkeypatch.setattr(Search, "run", lambda *_: "found")
     with attacks._Timed() as seconds:
-        assert [adversarial.search(1), adversarial.search(2)] == ["found", "found"]
+        assert [Search.run(1), Search.run(2)] == ["found", "found"]  # type: ignore[arg-type]
     assert seconds == [4.0]
     monkeypatch.undo()
-    assert adversarial.search is before
+    assert Search.run is before
 
 
 def test_an_absent_folder_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from fvis.ascent import Trace
+from fvis.motion.decomposition import Descent
 from fvis.schema import FitConfig
 
 from . import motion
@@ -60,8 +60,8 @@ def test_first_step_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([5.0, 7.0, 10.0])
     monkeypatch.setattr(motion, "synchronised_time", lambda device: next(clock))
     gaps = Gaps(CPU)
-    for step in range(3):
-        gaps.on_step(step, Trace())
+    for _ in range(3):
+        gaps.on_step(Descent(lambda: torch.zeros(1), [torch.zeros(1)], 1.0, 3))
     assert gaps.seconds == [2.0, 3.0]
 
 

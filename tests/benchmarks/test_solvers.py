@@ -151,12 +151,12 @@ def test_decompositions_are_timed_and_the_method_is_put_back(
     def busy(self: object, number: int) -> torch.Tensor:
         return torch.rand(200, 200).matrix_power(50 * number)
 
-    monkeypatch.setattr(TextureMotion, "_take_apart", busy)
+    monkeypatch.setattr(TextureMotion, "_decompose", busy)
     with solvers.decomposition_timed() as spent:
-        parts = TextureMotion._take_apart(None, 2)  # type: ignore[arg-type,call-arg]
+        parts = TextureMotion._decompose(None, 2)  # type: ignore[arg-type,call-arg]
     assert parts.shape == (200, 200)
     assert len(spent) == 1 and spent[0] > 0
-    assert TextureMotion._take_apart is busy
+    assert TextureMotion._decompose is busy
 
 
 def test_one_solver_runs_on_one_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

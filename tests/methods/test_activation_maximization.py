@@ -10,6 +10,7 @@ from torch import nn
 from fvis.artifacts import read_png
 from fvis.methods import METHODS, Context, Result
 from fvis.models import Model, Preprocessing
+from fvis.optimization import run_stage
 from fvis.schema import (
     ActivationMaximizationConfig,
     Config,
@@ -66,7 +67,7 @@ def context(dims: int = 2, steps: int = 40, seed: int = 0, **target: Any) -> Con
 def solve(given: Context) -> list[Result]:
     method = METHODS["activation_maximization"](given)
     jobs = [job for group in method.groups for job in group]
-    return method.solve(jobs, lambda step, trace: None)
+    return method.solve(jobs, run_stage)
 
 
 def picture(result: Result, folder: Path) -> torch.Tensor:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from fvis import models, runner, schema
 from fvis.artifacts import read_png
-from fvis.cli import HYDRA_BASE, config_directory
+from fvis.compose import compose
 from fvis.errors import RequestError
 from fvis.models import Model
 
@@ -23,8 +22,7 @@ FREE = [*GLYPHS, "method.norm=none"]  # the embedded networks withstand small ba
 
 
 def config_of(*overrides: str) -> schema.Config:
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        return schema.parse(hydra.compose("config", list(overrides)))
+    return schema.parse(compose(list(overrides)))
 
 
 def run(folder: Path, *overrides: str) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from fvis.artifacts import write_json
 from fvis.errors import RequestError
 from fvis.methods import METHODS, Context, Result
 from fvis.models import Model, Preprocessing, load
+from fvis.optimization import Optimization, run_stage
 from fvis.schema import (
     Config,
     EngineConfig,
@@ -66,7 +67,7 @@ def context(
 def solve(given: Context) -> list[Result]:
     method = METHODS["texture_motion"](given)
     jobs = [job for group in method.groups for job in group]
-    return method.solve(jobs, lambda step, trace: None)
+    return method.solve(jobs, run_stage)
 
 
 def numbers(result: Result, folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -221,11 +222,16 @@ def test_the_model_comes_back_as_it_was(solver: str) -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_every_step_is_told(solver: str) -> None:
+def test_every_step_of_every_stage_moves_the_progress_bar(solver: str) -> None:
     method = METHODS["texture_motion"](context(solver, units=4))
-    told: list[int] = []
-    method.solve(method.groups[0], lambda step, trace: told.append(step))
-    assert len(told) == method.steps
+    seen: list[str] = []
+
+    def run(stage: str, optimization: Optimization) -> None:
+        optimization.run(lambda _: seen.append(stage))
+
+    method.solve(method.groups[0], run)
+    assert len(seen) == method.steps
+    assert seen[0] == "optimal" and len(set(seen)) > 1
 
 
 def test_a_network_of_images_is_refused() -> None:

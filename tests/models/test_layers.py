@@ -13,8 +13,8 @@ from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import Layer, survey
+from fvis.objectives.targets import resolve
 from fvis.schema import TargetConfig
-from fvis.targets import resolve
 
 Facts = tuple[str, int, int]  # axes, units, prefix tokens
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fvis.streams import stream
+from fvis.randomness import random_generator
 
 LONGEST, WAVES = 20.0, 96  # px; waves per picture
 
@@ -19,7 +19,7 @@ def places(h: int, w: int) -> Tensor:
 
 def waves(seed: int, where: Tensor, shortest: float = 8.0) -> Tensor:
     """A picture (3, ...) like 1/f noise, at any places (2, ...) px: sinusoids, even by octave."""
-    generator = stream("waves", seed)
+    generator = random_generator("waves", seed)
     length = shortest * (LONGEST / shortest) ** torch.rand(WAVES, generator=generator)
     angle = 2 * math.pi * torch.rand(WAVES, generator=generator)
     phase = 2 * math.pi * torch.rand(3, WAVES, generator=generator)

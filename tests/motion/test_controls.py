@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fvis.motion.controls import DRAWS, controls, motion_index, texture_index
 from fvis.motion.decomposition import Decomposition
-from fvis.streams import stream
+from fvis.randomness import random_generator
 from tests.motion.reference import places, translating, waves
 
 SIZE = (6, 18, 23)
@@ -31,12 +31,12 @@ def standing(rows: int = 1) -> Decomposition:
     return Decomposition(textures(rows), torch.zeros(rows, 2), torch.zeros(rows, 2, *SIZE))
 
 
-def streams(rows: list[int]) -> list[torch.Generator]:
-    return [stream("controls", row) for row in rows]
+def random_generators(rows: list[int]) -> list[torch.Generator]:
+    return [random_generator("controls", row) for row in rows]
 
 
 def test_every_control_is_there_once_and_the_random_ones_several_times() -> None:
-    versions = controls(moving(), streams([0, 1]))
+    versions = controls(moving(), random_generators([0, 1]))
     assert set(versions) == NAMES
     for name, clips in versions.items():
         assert len(clips) == (DRAWS if name in ("shuffled", "retextured") else 1)
@@ -45,7 +45,7 @@ def test_every_control_is_there_once_and_the_random_ones_several_times() -> None
 
 def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
     parts = moving()
-    versions = controls(parts, streams([0, 1]))
+    versions = controls(parts, random_generators([0, 1]))
     clip = parts.render()
     assert torch.equal(versions["reconstruction"][0], clip)
     (static,) = versions["static"]
@@ -62,7 +62,7 @@ def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
 def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
     clip = moving().render()
     orders = set()
-    for shuffled in controls(moving(), streams([0, 1]))["shuffled"]:
+    for shuffled in controls(moving(), random_generators([0, 1]))["shuffled"]:
         for row in range(2):
             apart = (shuffled[row][:, :, None] - clip[row][:, None]).abs().amax((0, 3, 4))
             order = (apart == 0).nonzero()[:, 1].tolist()
@@ -73,7 +73,7 @@ def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
 
 def test_another_texture_has_the_same_spectrum_colours_and_other_phases() -> None:
     texture = textures(1)[0]
-    versions = controls(standing(), streams([0]))["retextured"]
+    versions = controls(standing(), random_generators([0]))["retextured"]
     others = [version[0, :, 0] for version in versions]
     for other in others:
         assert other.min() > 0
@@ -98,15 +98,15 @@ def test_another_texture_is_moved_the_same_way() -> None:
     parts = moving(1)
     parts.displacement[:, 0] = -torch.arange(SIZE[0]).view(1, -1, 1, 1)  # 1 px/frame to the right
     parts.displacement[:, 1] = 0
-    for version in controls(parts, streams([0]))["retextured"]:
+    for version in controls(parts, random_generators([0]))["retextured"]:
         assert torch.equal(version[:, :, 1:, :, 1:], version[:, :, :-1, :, :-1])
 
 
 def test_random_controls_depend_on_their_rows_stream_alone() -> None:
     parts = moving()
-    together = controls(parts, streams([7, 8]))
-    alone = controls(parts.rows()[1], streams([8]))
-    other = controls(parts.rows()[1], streams([9]))
+    together = controls(parts, random_generators([7, 8]))
+    alone = controls(parts.rows()[1], random_generators([8]))
+    other = controls(parts.rows()[1], random_generators([9]))
     for name in ("shuffled", "retextured"):
         for a, b, c in zip(together[name], alone[name], other[name], strict=True):
             torch.testing.assert_close(a[1:], b, atol=1e-5, rtol=0)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from fvis.motion.decomposition import Decomposition, fit_jointly, track
 from fvis.motion.warp import warp
+from fvis.randomness import random_generator
 from fvis.regularizers import total_variation
 from fvis.schema import FitConfig
-from fvis.streams import stream
 from tests.motion.reference import clip_of, places, translating, turning
 
 SIZE = (12, 48, 48)
@@ -114,7 +114,7 @@ def joint_loss(parts: Decomposition, clip: Tensor, fit: FitConfig) -> Tensor:
 def test_the_joint_fit_lowers_the_papers_loss_to_a_texture_in_range() -> None:
     clips = small_clips()
     fits = [FitConfig(joint_steps=steps) for steps in (1, 150)]
-    draws = [[stream("joint", row) for row in range(3)] for _ in fits]
+    draws = [[random_generator("joint", row) for row in range(3)] for _ in fits]
     start, end = (
         fit_jointly(clips, fit, streams) for fit, streams in zip(fits, draws, strict=True)
     )
@@ -129,21 +129,25 @@ def test_the_joint_fit_lowers_the_papers_loss_to_a_texture_in_range() -> None:
 
 def test_the_joint_fit_depends_on_its_rows_own_clip_and_stream() -> None:
     clips = small_clips()
-    together = fit_jointly(clips, QUICK, [stream("joint", row) for row in range(3)]).rows()
-    alone = fit_jointly(clips[1:2], QUICK, [stream("joint", 1)])
+    together = fit_jointly(
+        clips, QUICK, [random_generator("joint", row) for row in range(3)]
+    ).rows()
+    alone = fit_jointly(clips[1:2], QUICK, [random_generator("joint", 1)])
     torch.testing.assert_close(alone.texture, together[1].texture, atol=0.01, rtol=0)
     torch.testing.assert_close(alone.displacement, together[1].displacement, atol=0.05, rtol=0)
-    again = fit_jointly(clips[1:2], QUICK, [stream("joint", 1)])
+    again = fit_jointly(clips[1:2], QUICK, [random_generator("joint", 1)])
     assert torch.equal(again.texture, alone.texture)
     assert torch.equal(again.displacement, alone.displacement)
-    other = fit_jointly(clips[1:2], QUICK, [stream("joint", 2)])
+    other = fit_jointly(clips[1:2], QUICK, [random_generator("joint", 2)])
     assert not torch.allclose(other.displacement, alone.displacement, atol=0.05)
 
 
 def test_a_steeper_displacement_costs_more_at_a_greater_joint_smoothness() -> None:
     clips = small_clips()[:1]
     rough, smooth = (
-        fit_jointly(clips, FitConfig(joint_steps=150, joint_smoothness=weight), [stream("s")])
+        fit_jointly(
+            clips, FitConfig(joint_steps=150, joint_smoothness=weight), [random_generator("s")]
+        )
         for weight in (0.01, 10.0)
     )
     assert total_variation(smooth.displacement) < 0.5 * total_variation(rough.displacement)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from fvis.motion.factored import STARTS, Factored, build, cosines, starting_velocities, term_scales
-from fvis.motion.readout import direction_deg
-from fvis.parametrizations.base import Pace
+from fvis.motion.measures import direction_deg
+from fvis.parametrizations.base import UpdateRule
+from fvis.randomness import random_generator
 from fvis.schema import FourierConfig, VelocityConfig
-from fvis.streams import stream
 from tests.motion.reference import moved
 
 SHAPE = (3, 7, 12, 16)  # one clip's
@@ -22,7 +22,7 @@ SETTINGS = VelocityConfig(terms=3, scale=2.0, decay=1.5)
 def factored(
     guess: Tensor, rows: list[int], margin: float = 0.5, settings: VelocityConfig = SETTINGS
 ) -> Factored:
-    draws = [stream("texture", row) for row in rows]
+    draws = [random_generator("texture", row) for row in rows]
     return build(FourierConfig(init_std=1.0), settings, margin, guess, draws, SHAPE, CPU)
 
 
@@ -30,7 +30,7 @@ def shaken(rows: list[int]) -> Factored:
     """With random terms: velocities that vary over place and time."""
     moving = factored(torch.zeros(len(rows), 2), rows)
     shape = moving.terms.shape[1:]
-    noise = [torch.randn(shape, generator=stream("terms", row)) for row in rows]
+    noise = [torch.randn(shape, generator=random_generator("terms", row)) for row in rows]
     with torch.no_grad():
         moving.terms.copy_(torch.stack(noise))
     return moving
@@ -127,7 +127,7 @@ def test_a_row_depends_on_its_own_stream_guess_and_numbers_alone() -> None:
         torch.testing.assert_close(
             together.picture.render()[1:], alone.picture.render(), atol=1e-6, rtol=0
         )
-    numbers = together.picture.numbers
+    numbers = together.picture.parameters
     gradients = torch.autograd.grad(together.picture.render()[0].square().sum(), numbers)
     for gradient in gradients:
         assert gradient[0].abs().sum() > 0
@@ -135,10 +135,10 @@ def test_a_row_depends_on_its_own_stream_guess_and_numbers_alone() -> None:
 
 
 def test_all_numbers_move_the_terms_as_one_and_shrinking() -> None:
-    moving = factored(torch.zeros(1, 2), [0], settings=VelocityConfig(shrink=0.3))
+    moving = factored(torch.zeros(1, 2), [0], settings=VelocityConfig(weight_decay=0.3))
     picture = moving.picture
-    assert picture.numbers[-1] is moving.terms
-    assert picture.paces == (Pace(), Pace(shrink=0.3, as_one=True))
+    assert picture.parameters[-1] is moving.terms
+    assert picture.update_rules == (UpdateRule(), UpdateRule(weight_decay=0.3, rowwise=True))
 
 
 def test_starting_velocities_are_the_guess_and_four_ways_across() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 from fvis.artifacts import read_png
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.pictures import GAP, Portrait, side_by_side, trimmed, writers
+from fvis.randomness import random_generator
 from fvis.schema import OutputConfig
-from fvis.streams import stream
 from tests.motion.reference import moved, places, translating, turning, waves
 
 T, H, W = 5, 18, 22
@@ -36,7 +36,7 @@ def parts_of(name: str) -> Decomposition:
 
 
 def portrait(name: str = "translating") -> Portrait:
-    optimal = torch.rand(3, T, H, W, generator=stream("optimal"))
+    optimal = torch.rand(3, T, H, W, generator=random_generator("optimal"))
     activations = {"reconstruction": 0.9, "static": 0.2}
     return Portrait("a unit", optimal, parts_of(name), torch.ones(T, H, W), activations)
 

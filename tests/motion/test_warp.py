@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fvis.motion.warp import velocity, warp
-from fvis.streams import stream
+from fvis.randomness import random_generator
 from tests.motion.reference import moved
 
 SIZES = [(24, 24), (17, 31), (31, 17), (32, 8), (33, 65), (5, 1)]
 
 
 def noise(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=stream("warp", *shape))
+    return torch.rand(shape, generator=random_generator("warp", *shape))
 
 
 def still(t: int, h: int, w: int, b: int = 1) -> Tensor:
@@ -67,7 +67,7 @@ def test_velocity_is_that_of_what_is_seen() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_between_pixels_it_is_cubic_and_in_range_wherever_it_looks(size: tuple[int, int]) -> None:
     texture = noise(1, 3, *size)
-    displacement = 8 * torch.randn(1, 2, 3, 14, 13, generator=stream("anywhere", size))
+    displacement = 8 * torch.randn(1, 2, 3, 14, 13, generator=random_generator("anywhere", size))
     offset = torch.tensor([[2.25, -1.5]])
     clip = warp(texture, displacement, offset)
     expected = moved(texture[0], displacement[0], offset[0])
@@ -88,7 +88,7 @@ def test_beyond_its_edge_the_edge_goes_on() -> None:
 
 def test_gradients_reach_texture_displacement_and_no_other_row() -> None:
     texture = (0.3 + 0.4 * noise(2, 3, 5, 6)).double().requires_grad_(True)  # never clamped
-    steps = torch.randint(-2, 3, (2, 2, 2, 5, 6), generator=stream("steps")).double()
+    steps = torch.randint(-2, 3, (2, 2, 2, 5, 6), generator=random_generator("steps")).double()
     displacement = (steps + 0.3).requires_grad_(True)
     assert torch.autograd.gradcheck(warp, (texture, displacement))
     gradients = torch.autograd.grad(warp(texture, displacement)[0].square().sum(), (
@@ -101,7 +101,7 @@ def test_gradients_reach_texture_displacement_and_no_other_row() -> None:
 
 def test_a_row_does_not_depend_on_its_batch_mates() -> None:
     texture = noise(3, 3, 13, 10)
-    displacement = 3 * torch.randn(3, 2, 4, 13, 10, generator=stream("rows"))
+    displacement = 3 * torch.randn(3, 2, 4, 13, 10, generator=random_generator("rows"))
     offset = torch.tensor([[0.0, 0.0], [1.5, 2.0], [-1.0, 0.25]])
     together = warp(texture, displacement, offset)
     for row in range(3):

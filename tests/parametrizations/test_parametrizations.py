@@ -10,15 +10,17 @@ from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.parametrizations.colour import correlate
 from fvis.parametrizations.fourier import gaussian_response, spectrum_scale
 from fvis.parametrizations.natural_spectrum import amplitude
+from fvis.randomness import random_generator
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
-from fvis.streams import stream
 
 CPU = torch.device("cpu")
 SHAPES = [(3, 32, 32), (3, 33, 47), (3, 8, 16, 24), (3, 5, 15, 9)]
 
 
 def build(name: str, shape: tuple[int, ...], rows: list[int]) -> Parametrization:
-    return PARAMETRIZATIONS[name](CONFIGS[name](), [stream(row) for row in rows], shape, CPU)
+    return PARAMETRIZATIONS[name](
+        CONFIGS[name](), [random_generator(row) for row in rows], shape, CPU
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -43,7 +45,7 @@ def test_a_row_depends_on_its_own_stream_alone(name: str, shape: tuple[int, ...]
 def test_gradients_do_not_cross_rows(name: str) -> None:
     picture = build(name, (3, 16, 16), [1, 2])
     picture.render()[0].sum().backward()
-    for numbers in picture.numbers:
+    for numbers in picture.parameters:
         assert numbers.grad is not None
         assert numbers.grad[0].abs().sum() > 0
         assert numbers.grad[1].abs().sum() == 0
@@ -66,7 +68,7 @@ def test_fourier_movement_falls_as_one_over_temporal_frequency() -> None:
 def test_phase_keeps_every_amplitude_whatever_the_ascent_does() -> None:
     picture = build("phase", (3, 32, 32), [3])
     with torch.no_grad():
-        picture.numbers[0].add_(torch.randn_like(picture.numbers[0]))
+        picture.parameters[0].add_(torch.randn_like(picture.parameters[0]))
     logits = picture.render().logit()
     decorrelated = torch.linalg.solve(correlate(torch.eye(3)[None])[0], logits.flatten(2))
     spectrum = torch.fft.rfft2(decorrelated.view(1, 3, 32, 32), norm="ortho").abs()[0]
@@ -98,7 +100,7 @@ def test_the_natural_spectrum_falls_with_frequency_in_every_colour() -> None:
 
 def test_a_pyramid_can_make_its_finest_and_its_coarsest_pattern() -> None:
     picture = build("pyramid", (3, 16, 16), [0])
-    fine, coarse = picture.numbers[0], picture.numbers[-1]
+    fine, coarse = picture.parameters[0], picture.parameters[-1]
     assert fine.shape == (1, 3, 16, 16)
     assert coarse.shape == (1, 3, 4, 4)
     flat = picture.render()

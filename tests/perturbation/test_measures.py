@@ -45,11 +45,11 @@ def test_similarity_is_one_for_the_same_and_falls_with_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     picture = torch.rand(3, 32, 32, generator=generator)
     noise = torch.randn(3, 32, 32, generator=generator)
-    values = [measures.similarity(picture, picture + s * noise) for s in (0, 0.02, 0.2)]
+    values = [measures.ssim(picture, picture + s * noise) for s in (0, 0.02, 0.2)]
     assert values[0] == pytest.approx(1)
     assert values[0] > values[1] > values[2]
 
 
 def test_small_pictures_have_a_similarity_as_far_as_they_can() -> None:
-    assert measures.similarity(torch.zeros(3, 4, 5), torch.zeros(3, 4, 5)) == pytest.approx(1)
-    assert math.isnan(measures.similarity(torch.zeros(3, 1, 1), torch.zeros(3, 1, 1)))
+    assert measures.ssim(torch.zeros(3, 4, 5), torch.zeros(3, 4, 5)) == pytest.approx(1)
+    assert math.isnan(measures.ssim(torch.zeros(3, 1, 1), torch.zeros(3, 1, 1)))

@@ -1,11 +1,13 @@
 """The search on a network whose answers are known: success, smoothness, and rows for themselves."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from fvis.perturbation import measures
-from fvis.perturbation.search import Found, margin, search
+from fvis.perturbation.search import Found, Search, margin
 from fvis.schema import AdversarialConfig, EngineConfig
 
 SIDE = 24
@@ -34,11 +36,17 @@ def photographs(count: int = 4) -> Tensor:
     return (smooth * 255).round() / 255
 
 
-def attack(
+def search_of(
     clean: Tensor, targets: Tensor, steps: int = 30, epsilon: float = EPSILON, **settings: object
-) -> Found:
+) -> Search:
     config = AdversarialConfig(**settings)
-    return search(Net(), clean, targets, config, epsilon, EngineConfig(steps=steps))
+    return Search(Net(), clean, targets, config, epsilon, EngineConfig(steps=steps))
+
+
+def attack(clean: Tensor, targets: Tensor, **settings: Any) -> Found:
+    search = search_of(clean, targets, **settings)
+    search.run()
+    return search.found()
 
 
 def others(clean: Tensor) -> Tensor:
@@ -124,7 +132,7 @@ def test_the_same_search_finds_the_same_picture() -> None:
 def test_traces_are_of_the_targets_value() -> None:
     clean = photographs()
     targets = others(clean)
-    trace = attack(clean, targets).trace
+    trace = search_of(clean, targets).run()
     assert trace.steps == [0, 8, 16, 24, 29]
     torch.testing.assert_close(trace.scores[0], Net()(clean).gather(1, targets[:, None])[:, 0])
 

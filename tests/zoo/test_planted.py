@@ -211,7 +211,7 @@ def test_a_bank_gets_the_rings_directions_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"angles_deg": [0, 90], "speeds": [1, 1, 1]}, "as many"),
+        ({"angles_deg": [0, 90], "speeds": [1, 1, 1]}, "lists of one length"),
         ({"angles_deg": []}, "angles_deg"),
         ({"angles_deg": "up"}, "angles_deg"),
         ({"angles_deg": float("nan")}, "finite"),

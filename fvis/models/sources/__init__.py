@@ -1,1 +1,1 @@
-"""Where networks come from: one module per `model.source`."""
+"""Model sources: one module for each value of `model.source`."""

@@ -1,4 +1,4 @@
-"""What a model source gives, and the errors common to their constructors and hubs."""
+"""What a model source returns, and the checks and errors that all sources share."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network as its source hands it over, before a local checkpoint is loaded."""
+class SourceModel:
+    """A network as its source returns it, before a local checkpoint is loaded."""
 
     module: nn.Module
     preprocessing: Preprocessing
@@ -26,32 +26,34 @@ class Network:
 
 
 class Source(Protocol):
-    """Builds the network a config names, with the source's own weights where it asks for them."""
+    """Builds the network that a config names, with pretrained weights if it asks for them."""
 
-    def __call__(self, config: ModelConfig) -> Network:
-        """The network; raises `RequestError` for what cannot be had."""
+    def __call__(self, config: ModelConfig) -> SourceModel:
+        """The network; raises `RequestError` if it cannot be built or its weights be loaded."""
         ...
 
 
-SOURCES: Registry[Source] = Registry("model.source", "fvis.models.sources")
+SOURCES: Registry[Source] = Registry(
+    "model.source", "fvis.models.sources", entry_points="fvis.sources"
+)
 CATALOGUES: Registry[Callable[[], list[str]]] = Registry("model.source", "fvis.models.sources")
 
 
 def named(config: ModelConfig) -> str:
-    """The model's name; raises `RequestError` where the config gives none."""
+    """The config's `model.name`; raises `RequestError` if it is not set."""
     if not config.name:
         raise RequestError(f"model.source={config.source} needs model.name; see `fvis models`")
     return config.name
 
 
 def wants_hub_weights(config: ModelConfig) -> bool:
-    """Whether the library's own weights are wanted: a local checkpoint takes their place."""
+    """Whether to load the library's own weights; a local checkpoint replaces them."""
     return config.pretrained and config.checkpoint is None
 
 
 @contextlib.contextmanager
 def constructing(what: str) -> Iterator[None]:
-    """Turn a constructor's refusal of its arguments into a `RequestError`."""
+    """Turn an error that a model's constructor raises into a `RequestError` about `what`."""
     try:
         yield
     except RequestError:

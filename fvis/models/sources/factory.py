@@ -1,4 +1,4 @@
-"""`model.source=factory`: a network that a user's own function builds."""
+"""`model.source=factory`: a network built by a user's own function."""
 
 import importlib
 import importlib.util
@@ -11,13 +11,17 @@ from torch import nn
 
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Preprocessing
-from fvis.models.sources.base import SOURCES, Network, constructing
+from fvis.models.sources.base import SOURCES, SourceModel, constructing
 from fvis.schema import ModelConfig
 
 
 @SOURCES.register("factory")
-def load(config: ModelConfig) -> Network:
-    """What `model.factory` returns for `model.kwargs`; the input's size must be given."""
+def load(config: ModelConfig) -> SourceModel:
+    """The network that `model.factory` returns when called with `model.kwargs`.
+
+    Its input is RGB in [0, 1] unless `model.input` sets mean and std. Raises `RequestError` if the
+    function cannot be found or does not return an `nn.Module`, or if the input size is not given.
+    """
     if not config.factory:
         raise RequestError(
             "model.source=factory needs model.factory=path/to/file.py:function "
@@ -33,21 +37,26 @@ def load(config: ModelConfig) -> Network:
     if given.height is None or given.width is None:
         raise RequestError("model.source=factory needs model.input.height and model.input.width")
     size = (given.height, given.width, given.frames)
-    return Network(module, Preprocessing(*size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    return SourceModel(module, Preprocessing(*size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
 
 
 def find(spec: str) -> Callable[..., Any]:
-    """The function a `file.py:function` or `package.module:function` names."""
+    """The function that `file.py:function` or `package.module:function` names.
+
+    Raises `RequestError` if there is none.
+    """
     place, colon, name = spec.rpartition(":")
     if not colon:
-        raise RequestError(f"model.factory is {spec!r}; it takes file.py:function")
+        raise RequestError(
+            f"model.factory is {spec!r}; it takes file.py:function or package.module:function"
+        )
     module = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
     function = getattr(module, name, None)
     if function is None:
         raise unknown(f"function in {place}", name, vars(module))
     if not callable(function):
         raise RequestError(f"{spec} is not a function")
-    return function  # type: ignore[no-any-return]  # a user's own, typed or not
+    return function  # type: ignore[no-any-return]  # a user's function may have no types
 
 
 def _from_file(path: Path) -> Any:
@@ -59,7 +68,7 @@ def _from_file(path: Path) -> Any:
         raise RequestError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent))  # its neighbours, as when Python runs the file
+    sys.path.insert(0, str(path.parent))  # the file may import its neighbours, as scripts do
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, ImportError) as error:

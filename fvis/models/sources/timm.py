@@ -16,7 +16,7 @@ from fvis.models.base import Preprocessing
 from fvis.models.sources.base import (
     CATALOGUES,
     SOURCES,
-    Network,
+    SourceModel,
     constructing,
     named,
     wants_hub_weights,
@@ -25,25 +25,25 @@ from fvis.schema import ModelConfig
 
 
 @SOURCES.register("timm")
-def load(config: ModelConfig) -> Network:
-    """A timm model with its own preprocessing; hub weights through timm's own loader."""
+def load(config: ModelConfig) -> SourceModel:
+    """A timm model with its own preprocessing; timm's loader fetches pretrained weights."""
     name = named(config)
     if name.partition(".")[0] not in timm.list_models() and ":" not in name:
         raise unknown("timm model", name, timm.list_models())
     pretrained = wants_hub_weights(config)
     with constructing(f"timm model {name}"), _hub(name):
         module = timm.create_model(name, pretrained=pretrained, **config.kwargs)
-    return Network(module, preprocessing_of(module), _classes(module))
+    return SourceModel(module, preprocessing_of(module), _classes(module))
 
 
 @CATALOGUES.register("timm")
 def names() -> list[str]:
-    """Every timm architecture, and every tag it has weights for."""
+    """All timm architectures, and all `architecture.tag` names that have weights."""
     return sorted({*timm.list_models(), *timm.list_pretrained()})
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing:
-    """What a timm model's own config says of its input."""
+    """The preprocessing that a timm model's own config declares."""
     data = resolve_model_data_config(module)
     _, height, width = data["input_size"]
     resized = math.floor(height / data["crop_pct"])  # as timm rounds it
@@ -69,7 +69,7 @@ def _classes(module: nn.Module) -> tuple[str, ...] | None:
 
 @contextlib.contextmanager
 def _hub(name: str) -> Iterator[None]:
-    """One line on what to put where, when the weights are neither cached nor reachable."""
+    """Turn a failed download of weights into a `RequestError` that says which file to put where."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -82,11 +82,11 @@ def _advice(name: str) -> str:
     entry: Any = timm.models.get_pretrained_cfg(name)
     if entry is None or not entry.hf_hub_id:
         return (
-            f"timm has no weights for {name}; say model.pretrained=false, or model.checkpoint=FILE"
+            f"timm has no weights for {name}; set model.pretrained=false or model.checkpoint=FILE"
         )
     folder = Path(HF_HUB_CACHE) / f"models--{entry.hf_hub_id.replace('/', '--')}"
     return (
-        f"the weights of {name} are neither cached nor reachable; fetch model.safetensors of "
-        f"huggingface.co/{entry.hf_hub_id} where there is a network and give it as "
-        f"model.checkpoint=FILE, or copy that machine's {folder.name} into {folder.parent}"
+        f"the weights of {name} are neither cached nor reachable; download model.safetensors from "
+        f"huggingface.co/{entry.hf_hub_id} on a machine that is online and set "
+        f"model.checkpoint=FILE, or copy {folder.name} from its cache into {folder.parent}"
     )

@@ -1,4 +1,4 @@
-"""`model.source=torchvision`: any torchvision model by name, of images or of video."""
+"""`model.source=torchvision`: any torchvision model by name, for images or video."""
 
 import contextlib
 import sys
@@ -18,19 +18,19 @@ from fvis.models.sources.base import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     SOURCES,
-    Network,
+    SourceModel,
     constructing,
     named,
     wants_hub_weights,
 )
 from fvis.schema import ModelConfig
 
-CLIP_LENGTH = 16  # frames: what torchvision's Kinetics networks were evaluated on
+CLIP_LENGTH = 16  # frames; torchvision evaluated its Kinetics networks on clips of this length
 
 
 @SOURCES.register("torchvision")
-def load(config: ModelConfig) -> Network:
-    """A torchvision model, its preprocessing read from its default weights' transforms."""
+def load(config: ModelConfig) -> SourceModel:
+    """A torchvision model; its preprocessing is that of its default weights."""
     name = named(config)
     if name not in models.list_models():
         raise unknown("torchvision model", name, models.list_models())
@@ -39,37 +39,40 @@ def load(config: ModelConfig) -> Network:
     with constructing(f"torchvision model {name}"):
         try:
             kwargs = {**_quiet(config), **config.kwargs}
-            with contextlib.redirect_stdout(sys.stderr):  # torch announces a download on stdout
+            with contextlib.redirect_stdout(sys.stderr):  # torch reports downloads on stdout
                 module = models.get_model(name, weights=loaded, **kwargs)
         except (URLError, OSError) as error:
             raise RequestError(_advice(name, default)) from error
     classes = (
         tuple(default.meta["categories"]) if default and "categories" in default.meta else None
     )
-    return Network(module, _preprocessing(name, default), classes)
+    return SourceModel(module, _preprocessing(name, default), classes)
 
 
 @CATALOGUES.register("torchvision")
 def names() -> list[str]:
-    """Every model torchvision can build by name."""
+    """The names of all models that torchvision can build."""
     return list(models.list_models())
 
 
 def _default_weights(name: str) -> Any:
-    """The default entry of the model's weights enum; None where it has no weights."""
+    """The default entry of the model's weights enum; None if it has no weights."""
     enum = models.get_model_weights(name)
     return getattr(enum, "DEFAULT", None)
 
 
 def _quiet(config: ModelConfig) -> dict[str, Any]:
-    """Detection and segmentation models would fetch a backbone of their own: never unasked."""
+    """Arguments that keep a model from downloading a pretrained backbone by default.
+
+    Detection and segmentation models would do so even without weights of their own.
+    """
     name = config.name or ""
     dense = ("rcnn", "retinanet", "ssd", "fcos", "deeplab", "fcn_", "lraspp")
     return {"weights_backbone": None} if any(kind in name for kind in dense) else {}
 
 
 def _preprocessing(name: str, weights: Any) -> Preprocessing:
-    """Input size and statistics; ImageNet's at 224 px where the weights say nothing."""
+    """Input size, mean and std; 224 px and those of ImageNet if the weights declare none."""
     if weights is None:
         return Preprocessing(224, 224, None, IMAGENET_MEAN, IMAGENET_STD)
     transform = weights.transforms()
@@ -85,7 +88,7 @@ def _preprocessing(name: str, weights: Any) -> Preprocessing:
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
-    """Height and width of what torchvision gives as one number or several; None for nothing."""
+    """(height, width) of a size that torchvision gives as a number or a list; None for no size."""
     if not size:
         return None
     return (size[0], size[-1]) if isinstance(size, list | tuple) else (size, size)
@@ -96,5 +99,5 @@ def _advice(name: str, weights: Any) -> str:
     file = weights.url.rpartition("/")[2]
     return (
         f"the weights of {name} are neither cached nor reachable; put {file} from {weights.url} "
-        f"into {folder}, or give it as model.checkpoint=FILE"
+        f"into {folder}, or set model.checkpoint=FILE"
     )

@@ -6,7 +6,7 @@ from fvis.models.checkpoints import load_checkpoint
 from fvis.models.sources.base import (
     CATALOGUES,
     SOURCES,
-    Network,
+    SourceModel,
     constructing,
     named,
     wants_hub_weights,
@@ -16,10 +16,11 @@ from fvis.zoo import NETWORKS
 
 
 @SOURCES.register("zoo")
-def load(config: ModelConfig) -> Network:
-    """An embedded network by name, with its shipped weights unless others are asked for.
+def load(config: ModelConfig) -> SourceModel:
+    """An embedded network by name, with its shipped weights unless the config says otherwise.
 
-    One that is not trained has all it needs once it is built, whatever `model.pretrained` says.
+    A network that is computed instead of trained has no weights file and ignores
+    `model.pretrained`.
     """
     name = named(config)
     if name not in NETWORKS:
@@ -30,12 +31,12 @@ def load(config: ModelConfig) -> Network:
     if entry.trained and wants_hub_weights(config):
         load_checkpoint(module, entry.weights)
     size = (entry.height, entry.width, entry.frames)
-    # Its arguments may have changed its outputs: then it names them itself.
+    # A network whose outputs depend on its arguments names them in its own attribute `classes`.
     classes = tuple(getattr(module, "classes", entry.classes))
-    return Network(module, Preprocessing(*size, entry.mean, entry.std), classes)
+    return SourceModel(module, Preprocessing(*size, entry.mean, entry.std), classes)
 
 
 @CATALOGUES.register("zoo")
 def names() -> list[str]:
-    """The embedded networks' names."""
+    """The names of the embedded networks."""
     return sorted(NETWORKS)

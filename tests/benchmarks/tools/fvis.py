@@ -5,17 +5,16 @@ import copy
 import dataclasses
 from collections.abc import Callable
 
-import hydra
 import torch
 from torch import Tensor
 
 from fvis import runner, schema
-from fvis.ascent import Trace
 from fvis.capture import Network
-from fvis.cli import HYDRA_BASE, config_directory
+from fvis.compose import compose
 from fvis.methods import METHODS
 from fvis.models import Model
-from fvis.targets import Objective, resolve
+from fvis.objectives import TargetSet, resolve
+from fvis.optimization import Callback, Optimization, RunStage
 
 from ..cases import BARE, Case, Measurement
 from ..clock import Steps, TimeUp, peak, reset_peak, synchronised_time
@@ -35,11 +34,11 @@ def measure(case: Case, device: torch.device, seconds: float) -> list[Measuremen
     method = METHODS[config.method.name](context)
     jobs = [job for group in method.groups for job in group]
     twin = dataclasses.replace(context.model, module=copy.deepcopy(context.model.module))
-    objective = resolve(config.target, twin, config.engine.seed)
-    with Network(twin, objective.layers) as network:
-        turns = Turns(bare_step(network, twin, objective, device), device, seconds)
+    targets = resolve(config.target, twin, config.engine.seed)
+    with Network(twin, targets.layers) as network:
+        turns = Turns(bare_step(network, twin, targets, device), device, seconds)
         with contextlib.suppress(TimeUp):
-            method.solve(jobs, turns.on_step)
+            method.solve(jobs, calling(turns.on_step))
     tensors = [*twin.module.parameters(), *twin.module.buffers()]
     spare = sum(tensor.nbytes for tensor in tensors) / 2**20
     return [
@@ -60,27 +59,35 @@ def settings(case: Case, device: torch.device) -> schema.Config:
         f"engine.batch_size={case.batch}",
         "method.rescue=false",  # a second ascent would not be timed, only waited for
     ]
-    with hydra.initialize_config_dir(str(config_directory()), version_base=HYDRA_BASE):
-        return schema.parse(hydra.compose("config", overrides))
+    return schema.parse(compose(overrides))
 
 
 def bare_step(
-    network: Network, model: Model, objective: Objective, device: torch.device
+    network: Network, model: Model, targets: TargetSet, device: torch.device
 ) -> Callable[[], object]:
     """A pass of one batch forward to the layer and back to the input, and nothing else.
 
     The gradient that is sent back is the one the objective would send.
     """
-    size = (len(objective.targets), *model.preprocessing.shape)
+    size = (len(targets.targets), *model.preprocessing.shape)
     rgb = torch.rand(size, device=device, requires_grad=True)
-    weights = objective.weights(objective.targets, device)
+    objective = targets.objective(targets.targets, device)
     outputs = network(rgb)
-    uphill = torch.autograd.grad(objective.scores(outputs, weights).sum(), outputs)
+    uphill = torch.autograd.grad(objective.scores(outputs).sum(), outputs)
 
     def step() -> tuple[Tensor, ...]:
         return torch.autograd.grad(network(rgb), rgb, uphill)
 
     return step
+
+
+def calling(on_step: Callback) -> RunStage:
+    """Runs stages to their end, and calls `on_step` after each step."""
+
+    def run(stage: str, optimization: Optimization) -> None:
+        optimization.run(on_step)
+
+    return run
 
 
 class Turns:
@@ -95,7 +102,7 @@ class Turns:
         reset_peak(device)
         self._started = synchronised_time(device)
 
-    def on_step(self, step: int, trace: Trace) -> None:
+    def on_step(self, optimization: Optimization) -> None:
         """Raises `TimeUp` once enough pairs are timed."""
         ended = synchronised_time(self._device)
         self.ours.add(ended - self._started)

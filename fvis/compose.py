@@ -1,0 +1,252 @@
+"""Hydra composes configs and launches jobs: the one module that touches it."""
+
+import contextlib
+import copy
+import importlib.util
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser  # the parser that hydra.main uses
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from fvis import schema
+from fvis.errors import RequestError, unknown
+from fvis.record import SCHEMA, SweepJobRecord, SweepRecord, write_sweep
+
+VERSION_BASE = "1.3"
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
+ENTRY_POINTS = ("fvis.methods", "fvis.parametrizations", "fvis.sources")
+CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job that Hydra launches: its config, its output folder, and the texts to keep there.
+
+    `texts` maps paths below the folder to what they hold. `sweep` is the sweep's folder.
+    """
+
+    config: DictConfig
+    directory: Path
+    texts: Mapping[str, str]
+    sweep: Path | None = None
+
+
+def config_directory() -> Path:
+    """The folder of configs: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def compose(overrides: Sequence[str], *, directory: Path | None = None) -> DictConfig:
+    """The config that `fvis run` would use with these overrides, and a `--config-dir`."""
+    words = list(overrides)
+    if directory is not None:
+        words.append(f"hydra.searchpath=[file://{directory.resolve()}]")
+    with _own_hydra():
+        return hydra.compose("config", words)
+
+
+def compose_sections(sections: Mapping[str, Any]) -> DictConfig:
+    """The config in which each section is a choice's name, or settings that replace its defaults.
+
+    Raises `RequestError` for a name or a setting that there is not.
+    """
+    named = {key: value for key, value in sections.items() if isinstance(value, str)}
+    for key in schema.CHOICES:
+        settings = sections.get(key)
+        if isinstance(settings, Mapping) and "name" in settings:
+            named[key] = str(settings["name"])
+    composed = compose([_choice(key, name) for key, name in named.items()])
+    for key, value in sections.items():
+        if not isinstance(value, str):
+            try:
+                OmegaConf.update(composed, key, dict(value), force_add=True)
+            except OmegaConfBaseException as error:
+                reason = str(error).splitlines()[0]
+                raise RequestError(f"visualize() cannot take {key}: {reason}") from None
+    return composed
+
+
+def swept(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """What each job of an experiment's own sweep adds to the overrides; one () without a sweep."""
+    with _own_hydra():
+        whole = hydra.compose("config", list(overrides), return_hydra_config=True)
+    params = OmegaConf.select(whole, "hydra.sweeper.params") or {}
+    axes = [[f"{key}={value}" for value in str(params[key]).split(",")] for key in params]
+    return list(itertools.product(*axes))
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise `RequestError` where Hydra's own parser does not take the arguments."""
+
+    def refuse(message: str) -> NoReturn:
+        raise RequestError(f"{message}; see `fvis run --help`")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's usage
+    parser.parse_args(arguments)
+
+
+def launch(arguments: Sequence[str], work: Callable[[Job], None]) -> None:
+    """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep."""
+
+    def task(composed: DictConfig) -> None:
+        settings = HydraConfig.get()
+        single = settings.mode is RunMode.RUN
+        directory = Path(settings.runtime.output_dir)
+        sweep = None if single else Path(settings.sweep.dir)
+        work(Job(composed, directory, job_texts(composed), sweep))
+
+    _register_plugins()
+    sys.argv = [sys.argv[0], *arguments]
+    decorate = hydra.main(
+        version_base=VERSION_BASE, config_path=str(config_directory()), config_name="config"
+    )
+    decorate(task)()
+
+
+def job_texts(composed: DictConfig) -> dict[str, str]:
+    """What a job keeps in `.hydra`: its config, Hydra's settings, its overrides."""
+    settings = HydraConfig.get()
+    return {
+        ".hydra/config.yaml": OmegaConf.to_yaml(composed),
+        ".hydra/hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+        ".hydra/overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
+    }
+
+
+class SweepRecorder(Callback):
+    """Writes sweep.json before a sweep starts: all its jobs, so that each can be resumed.
+
+    Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their folders.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """What Hydra calls with the composed config of the sweep."""
+        sweeper = config.hydra.sweeper
+        if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
+            return
+        loader = GlobalHydra.instance().config_loader()
+        params = [f"{name}={value}" for name, value in (sweeper.params or {}).items()]
+        words = [*params, *config.hydra.overrides.task]
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+        jobs = []
+        for number, choice in enumerate(BasicSweeper.split_arguments(parsed, None)[0]):
+            composed = loader.load_sweep_config(config, choice)
+            jobs.append(_recorded_job(composed, number))
+        write_sweep(Path(config.hydra.sweep.dir), SweepRecord(SCHEMA, str(Path.cwd()), jobs))
+
+
+def _recorded_job(composed: DictConfig, number: int) -> SweepJobRecord:
+    """A job as Hydra's launcher will run it: numbered, with its folder known."""
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    current = HydraConfig.instance()
+    before = current.cfg
+    current.set_config(composed)
+    try:
+        folder = str(OmegaConf.select(composed, "hydra.sweep.subdir"))
+        directory = Path(str(OmegaConf.select(composed, "hydra.sweep.dir"))) / folder
+        with read_write(composed.hydra.runtime), open_dict(composed.hydra.runtime):
+            composed.hydra.runtime.output_dir = str(directory.absolute())
+        current.set_config(composed)
+        task = copy.deepcopy(composed)
+        with read_write(task), open_dict(task):
+            del task["hydra"]
+        resolved = OmegaConf.to_container(task, resolve=True)
+        assert isinstance(resolved, dict)
+        return SweepJobRecord(folder, {str(k): v for k, v in resolved.items()}, job_texts(task))
+    finally:
+        current.cfg = before
+
+
+def one_line(error: BaseException | None) -> str:
+    """An error's message on one line; for an unknown setting, the nearest names."""
+    if isinstance(error, HydraException) and str(error).startswith("Could not override"):
+        name = str(error).split("'")[1]
+        return str(unknown("setting", name, schema.all_setting_names()))
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+def _choice(section: str, name: str) -> str:
+    """The override that chooses `name` for a section; raises `RequestError` where there is none."""
+    if section not in CHOSEN_BY_NAME:
+        raise unknown("config section", section, CHOSEN_BY_NAME)
+    folders = [place / section for place in (config_directory(), *_plugin_folders())]
+    names = [
+        file.relative_to(folder).with_suffix("").as_posix()
+        for folder in folders
+        for file in folder.rglob("*.yaml")
+    ]
+    if name not in names:
+        raise unknown(section, name, names)
+    return f"{section}={name}"
+
+
+@contextlib.contextmanager
+def _own_hydra() -> Iterator[None]:
+    """A context to compose in; the Hydra of an app that calls us stays as it was."""
+    _register_plugins()
+    instances = Singleton._instances
+    theirs: dict[type, Singleton] = {
+        kind: instances.pop(kind) for kind in SINGLETONS if kind in instances
+    }
+    try:
+        with hydra.initialize_config_dir(str(config_directory()), version_base=VERSION_BASE):
+            yield
+    finally:
+        for kind in SINGLETONS:
+            instances.pop(kind, None)
+        instances.update(theirs)
+
+
+class PluginConfigs(SearchPathPlugin):
+    """Hydra also searches the `configs` folder of every package that extends fvis."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append those folders."""
+        for folder in _plugin_folders():
+            search_path.append("fvis-plugin", f"file://{folder}")
+
+
+def _register_plugins() -> None:
+    plugins = Plugins.instance()
+    if PluginConfigs not in plugins.discover(SearchPathPlugin):
+        plugins.register(PluginConfigs)
+
+
+def _plugin_folders() -> list[Path]:
+    """The `configs` folders of the packages that declare an entry point of fvis."""
+    packages = {
+        entry.module.partition(".")[0]
+        for group in ENTRY_POINTS
+        for entry in entry_points(group=group)
+    }
+    specs = [importlib.util.find_spec(package) for package in sorted(packages)]
+    places = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    folders = [Path(place) / "configs" for place in places]
+    return [folder for folder in folders if folder.is_dir()]

@@ -1,0 +1,22 @@
+"""What a run works with: its config, and its model on its device."""
+
+from dataclasses import dataclass
+
+import torch
+
+from fvis.models.base import Model
+from fvis.schema import Config
+
+
+@dataclass(frozen=True)
+class Context:
+    """The run's config, its model on its device, and the device."""
+
+    config: Config
+    model: Model
+    device: torch.device
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type in which the network computes, where that is not float32."""
+        return torch.bfloat16 if self.config.engine.precision == "bf16" else None

@@ -1,0 +1,1 @@
+"""The papers' figures, laid out from the records of runs."""

@@ -1,0 +1,174 @@
+"""The runs that figures are made of: carried out as `fvis run` would, and read back."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from fvis import models, provenance, schema
+from fvis.architecture_defaults import ArchitectureDefaults
+from fvis.artifacts import safe_name
+from fvis.compose import compose, swept
+from fvis.errors import RequestError
+from fvis.models.checkpoints import sha256_of_file
+from fvis.record import (
+    DONE,
+    INTERRUPTED,
+    RUN_FILE,
+    UNIT_FILE,
+    UNITS,
+    ModelRecord,
+    RunRecord,
+    SavedUnit,
+    read_run,
+    read_unit,
+)
+
+PROGRAM = "from fvis.cli import main; main()"
+HUBS = ("timm", "torchvision")
+SETTLED = {
+    entry.name for entry in fields(ArchitectureDefaults)
+}  # settings that a run fills in where open
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run, and its units in the order in which they were asked for."""
+
+    folder: Path
+    record: RunRecord
+    units: Sequence[SavedUnit]
+
+    @property
+    def model(self) -> str:
+        """The network's name."""
+        return str(self.record.model.name)
+
+    @property
+    def layer(self) -> str:
+        """The layer that was looked at."""
+        return str(self.record.setting("target", "layer"))
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What one `fvis run` is asked: an experiment, its choice of a sweep, and whose weights."""
+
+    experiment: str
+    choice: Sequence[str]
+    weights: Sequence[str]
+    config: schema.Config
+
+    @property
+    def name(self) -> str:
+        """The folder of its run, below that of all runs: `experiment[/choice]`."""
+        chosen = (safe_name(word.partition("=")[2]) for word in self.choice)
+        return "/".join([self.experiment, *filter(None, ["-".join(chosen)])])
+
+
+class MissingFileError(RequestError):
+    """A file of weights or code that an experiment's model names is not there."""
+
+
+def finished_run(folder: Path) -> Run:
+    """A run with all its units; raises `RequestError` for one that is not done or lacks a unit."""
+    run = read_run(folder)
+    if run.status != DONE:
+        raise RequestError(f"the run in {folder} is {run.status}, not done")
+    places = [folder / UNITS / name for name in run.record.units or ()]
+    units = [read_unit(place) for place in places]
+    for unit in units:
+        unit.file(UNIT_FILE)
+    if not units:
+        raise RequestError(f"the run in {folder} has no units")
+    return Run(folder, run.record, units)
+
+
+def planned_runs(experiment: str, weights: Path | None = None) -> list[PlannedRun]:
+    """The runs of an experiment: one, or where it sweeps, one for each choice.
+
+    With `weights`, a folder, models that would come from the hub are read from it. Raises
+    `MissingFileError` where a file that the model is made from is not there.
+    """
+    asked = [f"experiment={experiment}"]
+    local = _local_weights(compose(asked).model, weights) if weights else []
+    jobs = []
+    for choice in swept(asked):
+        config = schema.parse(compose([*asked, *choice, *local]))
+        jobs.append(PlannedRun(experiment, choice, local, config))
+    _require_files(jobs[0].config.model)
+    return jobs
+
+
+def carry_out(planned: PlannedRun, runs: Path) -> Run:
+    """The planned run in its folder below `runs`: used again if it is done, with the same config.
+
+    The same run is resumed if it was interrupted. Raises `RequestError` where `fvis` fails; it has
+    said why.
+    """
+    folder = runs / planned.name
+    status = _status_of_same(planned, folder)
+    if status == DONE:
+        return finished_run(folder)
+    asked = [f"experiment={planned.experiment}", *planned.choice, *planned.weights]
+    words, place = ["run", *asked], ["hydra.mode=RUN", f"hydra.run.dir={folder}", "--force"]
+    if status == INTERRUPTED:
+        words, place = ["resume", str(folder)], []
+    command = [sys.executable, "-c", PROGRAM, *words, *place]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise RequestError(f"fvis {' '.join(words)} failed")
+    return finished_run(folder)
+
+
+def _local_weights(model: DictConfig, weights: Path) -> list[str]:
+    """The settings that read a hub's model from a folder instead."""
+    if model.source not in HUBS or model.checkpoint:
+        return []
+    files = [weights / f"{model.name}{suffix}" for suffix in (".safetensors", ".pth")]
+    file = next((file for file in files if file.is_file()), files[0])
+    return ["model.pretrained=false", f"model.checkpoint={file}"]
+
+
+def _require_files(model: schema.ModelConfig) -> None:
+    named = [model.checkpoint, model.kwargs.get("checkpoint")]
+    if model.factory and ".py:" in model.factory:
+        named.append(model.factory.rpartition(":")[0])
+    for name in filter(None, named):
+        if not Path(name).expanduser().is_file():
+            raise MissingFileError(f"no file {name}")
+
+
+def _status_of_same(planned: PlannedRun, folder: Path) -> str | None:
+    """The status of the run in the folder if it has the planned config and weights; else None."""
+    if not (folder / RUN_FILE).is_file():
+        return None
+    run = read_run(folder)
+    asked = provenance.plain(planned.config)
+    same = _agrees(asked, run.record.config) and _has_its_weights(planned.config, run.record.model)
+    return run.status if same else None
+
+
+def _agrees(asked: Any, done: Any) -> bool:
+    """Whether a run was made with these settings; what a defaults knows may have been left open."""
+    if not isinstance(asked, dict) or not isinstance(done, dict):
+        return bool(asked == done)
+    return all(
+        (key in SETTLED and asked.get(key) is None) or _agrees(asked.get(key), done.get(key))
+        for key in asked.keys() | done.keys()
+    )
+
+
+def _has_its_weights(config: schema.Config, used: ModelRecord) -> bool:
+    """Whether the weights that a run used are those that are there now; a hub's stay the same."""
+    model = config.model
+    if model.checkpoint:
+        present = sha256_of_file(Path(model.checkpoint).expanduser())
+    elif model.source in HUBS:
+        return True
+    else:
+        present = models.load(model, config.engine.seed).sha256
+    return bool(used.weights.sha256 == present)

@@ -1,0 +1,1 @@
+"""The page on which a browser shows the units of runs."""

@@ -1,0 +1,90 @@
+"""The `fvis run` command that makes one unit's pictures again, from the run's `.hydra` folder."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no types
+
+from fvis.record import AdversarialRecord, UnitRecord
+
+# A path that needs no quotes in Hydra's override grammar.
+PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a run was started: the words after `fvis run`, and the folder they were typed in."""
+
+    words: tuple[str, ...]
+    folder: str | None = None
+
+
+def read_origin(run: Path) -> Origin | None:
+    """How `run` was started; None if it has no readable `.hydra/overrides.yaml`."""
+    overrides = _load(run / ".hydra" / "overrides.yaml")
+    if not isinstance(overrides, list):
+        return None
+    words = [str(word) for word in overrides if not str(word).startswith("hydra.")]
+    settings = _load(run / ".hydra" / "hydra.yaml")
+    runtime = _get(settings, "hydra", "runtime")
+    folder = _get(runtime, "cwd")
+    for source in _get(runtime, "config_sources") or []:
+        if _get(source, "provider") == "command-line":
+            words = ["--config-dir", str(_get(source, "path")), *words]
+    return Origin(tuple(words), folder if isinstance(folder, str) else None)
+
+
+def command(origin: Origin, config: Mapping[str, Any], unit: UnitRecord) -> str:
+    """The shell command that makes one unit again.
+
+    `config` is the config of its run, `unit` its metadata.
+    """
+    words = list(origin.words)
+    for key, value in _choice(config, unit).items():
+        words = [word for word in words if word.partition("=")[0].lstrip("+") != key]
+        words.append(f"{key}={value}")
+    return shlex.join(["fvis", "run", *words])
+
+
+def _choice(config: Mapping[str, Any], unit: UnitRecord) -> dict[str, str]:
+    """The settings that select this unit among those of its run; none if there is only one."""
+    if isinstance(unit, AdversarialRecord):
+        if unit.source is None:
+            return {}
+        return {
+            "method.images": _quoted(unit.source),
+            "method.target": str(unit.unit if unit.target is None else unit.target),
+        }
+    target = _get(config, "target")
+    one_of_its_kind = _get(target, "direction") is not None or _get(target, "joint") is not None
+    if one_of_its_kind or not isinstance(unit.unit, int):
+        return {}
+    return {"target.units": str(unit.unit)}
+
+
+def _quoted(text: str) -> str:
+    """`text` as a string in Hydra's override grammar."""
+    if PLAIN.fullmatch(text):
+        return text
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def _load(path: Path) -> Any:
+    """The content of a YAML file, interpolations unresolved; None if it cannot be read."""
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException):
+        return None
+
+
+def _get(content: Any, *keys: str) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content

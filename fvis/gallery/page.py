@@ -1,0 +1,239 @@
+"""`index.html`: the units of one or more runs, on a page that needs nothing but a browser."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader
+
+from fvis import artifacts
+from fvis.gallery.commands import Origin, command, read_origin
+from fvis.record import (
+    DEAD,
+    UNIT_FILE,
+    AdversarialRecord,
+    RunRecord,
+    SavedRun,
+    SavedUnit,
+    UnitRecord,
+    read_run,
+)
+from fvis.typed_json import to_json
+
+PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
+# What a card shows: the first that the unit has, else any picture of its.
+CARD = ("image.png", "clip.gif", "adversarial.png", "reconstruction.gif", "optimal.gif")
+# The order on a unit's page; others follow by name, and the summary, made for print, is last.
+ORDER = (
+    *("image.png", "clip.gif", "strip.png", "side_by_side.gif", "natural.png"),
+    *("clean.png", "adversarial.png", "perturbation.png"),
+    *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
+)
+LAST = "summary.png"
+# What is on the page elsewhere, or means nothing there.
+LEFT_OUT = ("files", "schema", "config_sha256")
+DIGITS = 6  # significant, of the numbers that the page carries
+
+
+def write_index(runs: Sequence[Path], path: Path) -> Path:
+    """Write the page of all units of `runs` to `path`; raises `RequestError` for no run.
+
+    The page links to the runs' files by relative paths and works from `file://`. What a run lacks
+    (units, keys of an older schema, finite numbers) is left out or said to be missing.
+    """
+    saved = [read_run(run) for run in runs]
+    names = _run_names(runs, path.parent)
+    headers = [_header(run, name) for run, name in zip(saved, names, strict=True)]
+    units = [
+        unit | {"run": name, "id": f"{name}/{unit['name']}"}
+        for run, name in zip(saved, names, strict=True)
+        for unit in shown_units(run, path.parent)
+    ]
+    environment = Environment(
+        loader=PackageLoader("fvis.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    environment.filters["number"] = four_digits
+    environment.filters["address"] = lambda text: quote(text, safe="")
+    page = environment.get_template("index.html").render(
+        runs=headers, units=units, choices=_choices(units), sorts=_sorts(units)
+    )
+    artifacts.write_text(path, page)
+    return path
+
+
+def shown_units(run: SavedRun, base: Path) -> list[dict[str, Any]]:
+    """A run's units, in the order of their names, as the page shows them.
+
+    Each has `name`, `metadata`, `picture`, `alternate` (shown instead of the picture on hover) and
+    `folder` as links from `base`, its `pictures` and other `files` by name, `command` to make it
+    again or None, and `outcome`: its status and, of an attack, success or failed.
+    """
+    origin = read_origin(run.folder)
+    return [_tidy(_shown(unit, run.record, origin, base)) for unit in run.units()]
+
+
+def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -> dict[str, Any]:
+    record = unit.record
+    files = _files(unit)
+    pictures = sorted((f for f in files if f.lower().endswith(PICTURES)), key=_place)
+    folder = _link(unit.folder, base)
+    shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
+    compared = shown == "adversarial.png" and "clean.png" in pictures
+    content = to_json(record)
+    return {
+        "name": _text(unit.folder.name),
+        "folder": folder,
+        "picture": shown and f"{folder}/{_quote(shown)}",
+        "alternate": f"{folder}/clean.png" if compared else None,
+        "moves": bool(shown and shown.lower().endswith(".gif")),
+        "label": _label(record),
+        "alt": _alt(record, unit.folder.name, shown or ""),
+        "pictures": [_file(f) for f in pictures],
+        "files": [_file(f) for f in files if f not in pictures] + [_file(UNIT_FILE)],
+        "command": origin and command(origin, run.config, record),
+        "typed_in": origin and origin.folder,
+        "outcome": _outcome(record),
+        "initial": record.activation.initial,
+        "final": record.activation.final,
+        "metadata": {k: v for k, v in content.items() if k in unit.keys and k not in LEFT_OUT},
+    }
+
+
+def four_digits(value: Any) -> str:
+    """A number as the page shows it: four digits; what is not finite is said to be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "not finite"
+    return f"{value:.4g}"
+
+
+def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
+    """What each run is called: its folder's name, its path from `base` where that is not unique."""
+    names = [run.resolve().name for run in runs]
+    often = Counter(names)
+    paths = [os.path.relpath(run.resolve(), base.resolve()) for run in runs]
+    return [_text(p if often[n] > 1 else n) for n, p in zip(names, paths, strict=True)]
+
+
+def _header(run: SavedRun, name: str) -> dict[str, Any]:
+    """What the page says of a run as a whole."""
+    record = run.record
+    header = {
+        "name": name,
+        "status": run.status,
+        "model": record.model.name,
+        "sha256": record.model.weights.sha256,
+        "method": record.setting("method", "name"),
+        "layer": record.setting("target", "layer"),
+        "device": record.device,
+        "statuses": record.statuses,
+        "started": record.timings.started,
+        "seconds": record.timings.seconds,
+        "versions": record.versions,
+        "summary": {_text(k): to_json(v) for k, v in record.summary.items() if v.mean is not None},
+        "refused": record.refused,
+    }
+    return {key: _tidy(value) for key, value in header.items()}
+
+
+def _choices(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The filters worth offering: those by which some units differ from others."""
+    found: dict[str, Counter[str]] = {key: Counter() for key in ("run", "model", "layer", "status")}
+    for unit in units:
+        for key in ("model", "layer"):
+            if unit["metadata"].get(key):
+                found[key][str(unit["metadata"][key])] += 1
+        found["run"][unit["run"]] += 1
+        found["status"].update(unit["outcome"])
+    return [
+        {"key": key, "values": sorted(values.items())}
+        for key, values in found.items()
+        if len(values) > 1
+    ]
+
+
+def _sorts(units: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The orders worth offering: (key, name); a minus sign before a key: largest first."""
+    sorts = [("", "as made"), ("name", "name")]
+    numbers = [("activation", "activation")]
+    if any("motion_index" in unit["metadata"] for unit in units):
+        numbers.append(("motion", "motion index"))
+    for key, name in numbers:
+        sorts += [(f"-{key}", f"{name}, highest first"), (key, f"{name}, lowest first")]
+    if any("success" in unit["metadata"] for unit in units):
+        sorts += [("-success", "successes first"), ("success", "failures first")]
+    return sorts
+
+
+def _alt(record: UnitRecord, name: str, shown: str) -> str:
+    """What a unit's picture is, for those who cannot see it."""
+    known = record.layer is not None and record.unit is not None
+    unit = f"unit {record.unit} of {record.layer}" if known else name
+    kind = "Clip" if shown.lower().endswith(".gif") else "Picture"
+    meant = record.class_name
+    if isinstance(record, AdversarialRecord):
+        goal = meant if meant is not None else record.target
+        goal = "another class" if goal is None else goal
+        return f"{record.image or name}, changed to be taken for {goal}"
+    does = "failed to excite" if record.status == DEAD else "excites"
+    return f"{kind} that {does} {unit}" + (f", {meant}" if meant is not None else "")
+
+
+def _label(record: UnitRecord) -> str | None:
+    """What the unit stands for, if anything: its class; of an attack, from which to which."""
+    if isinstance(record, AdversarialRecord) and record.clean and record.adversarial:
+        return f"{record.clean[0][0]} → {record.adversarial[0][0]}"
+    return None if record.class_name is None else str(record.class_name)
+
+
+def _outcome(record: UnitRecord) -> list[str]:
+    words = [record.status] if record.status else []
+    if isinstance(record, AdversarialRecord) and record.success is not None:
+        words.append("success" if record.success else "failed")
+    return words
+
+
+def _files(unit: SavedUnit) -> list[str]:
+    """The names of a unit's files that lie there; all of them where the metadata names none."""
+    there = {file.name for file in unit.folder.iterdir() if file.is_file()} - {UNIT_FILE}
+    named = unit.record.files
+    return sorted(there if named is None else there.intersection(named))
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    return (name == LAST, ORDER.index(name) if name in ORDER else len(ORDER), name)
+
+
+def _file(name: str) -> dict[str, str]:
+    return {"name": _text(name), "link": _quote(name)}
+
+
+def _link(path: Path, base: Path) -> str:
+    """A path as a link from `base`, whatever characters its folders are called by."""
+    return _quote(Path(os.path.relpath(path.resolve(), base.resolve())).as_posix())
+
+
+def _quote(text: str) -> str:
+    return quote(os.fsencode(text))
+
+
+def _text(name: str) -> str:
+    """A file's name as text that UTF-8 can hold."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _tidy(content: Any) -> Any:
+    """`content` as a page can carry it: numbers short, null where not finite; text that is text."""
+    if isinstance(content, float):
+        return float(f"{content:.{DIGITS}g}") if math.isfinite(content) else None
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(content, Mapping):
+        return {_tidy(str(key)): _tidy(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_tidy(value) for value in content]
+    return content

@@ -1,0 +1,172 @@
+"""A clip's motion in numbers: means over the clip, weighted by what matters to the unit."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fvis.motion.warp import velocity
+
+# Where the gradient energy along one axis is this fraction of that along the other, about half of
+# the motion along the weaker axis is kept (see `_least_squares`).
+APERTURE_RATIO = 0.4
+# Derivative filter and the matching smoothing filter for the other axis. Together they give the
+# right gradient direction for waves of any orientation: Farid & Simoncelli, "Differentiation of
+# discrete multidimensional signals", 2004 (5 taps).
+SMOOTH = (0.037659, 0.249153, 0.426375, 0.249153, 0.037659)
+SLOPE = (-0.109604, -0.276691, 0.0, 0.276691, 0.109604)
+STILL = 0.05  # px/frame; a slower mean velocity is given no direction
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Means over a clip, weighted by how much each position and frame matters to the unit.
+
+    Attributes:
+        velocity: [vx, vy] px/frame, x right, y down.
+        normal_velocity: the part of the velocity along the clip's brightness gradients, px/frame.
+            For a grating this is all that can be seen of its motion (the aperture problem); for a
+            texture with many orientations it is the whole velocity.
+        speed: mean length of the velocity, px/frame.
+        direction_deg: direction of `normal_velocity` in degrees, 0 right, 90 up. None if slower
+            than `STILL`.
+        divergence: per frame; positive for expansion.
+        curl: per frame; positive for clockwise rotation on the screen.
+    """
+
+    velocity: tuple[float, float]
+    normal_velocity: tuple[float, float]
+    speed: float
+    direction_deg: float | None
+    divergence: float
+    curl: float
+
+
+def measure(clip: Tensor, displacement: Tensor, importance: Tensor) -> list[Motion]:
+    """Measure the motion of each clip of a batch.
+
+    Args:
+        clip: (B, 3, T, H, W) in [0, 1].
+        displacement: (B, 2, T, H, W) px, the displacement that renders `clip`.
+        importance: (B, T, H, W), not negative: how much each pixel matters to the unit, e.g.
+            |da/dV|. A row that is zero everywhere is weighted uniformly.
+    """
+    flow = velocity(displacement)
+    weight = _over_intervals(importance)
+    mean = _mean(flow, weight)
+    along = _along_gradient(clip, flow, weight)
+    speed = _mean(flow.norm(dim=1, keepdim=True), weight)
+    turning = _turning(flow, displacement, weight)
+    rows = torch.cat([mean, along, speed, turning], 1).tolist()
+    return [
+        Motion((vx, vy), (nx, ny), s, direction_deg(nx, ny), divergence, curl)
+        for vx, vy, nx, ny, s, divergence, curl in rows
+    ]
+
+
+def direction_deg(vx: float, vy: float) -> float | None:
+    """Direction in degrees, [0, 360), of a velocity in px/frame, x right and y down.
+
+    0 is right and 90 is up. None if the velocity is slower than `STILL`.
+
+    >>> direction_deg(0.0, -1.0)
+    90.0
+    """
+    if math.hypot(vx, vy) < STILL:
+        return None
+    return math.degrees(math.atan2(-vy, vx)) % 360
+
+
+def _over_intervals(importance: Tensor) -> Tensor:
+    """Weights (B, 1, T - 1, H, W) for quantities between two frames; each row sums to one."""
+    weight = (importance[:, 1:] + importance[:, :-1])[:, None]
+    total = weight.flatten(1).sum(1).view(-1, 1, 1, 1, 1)
+    return torch.where(total > 0, weight / total, 1 / weight[0].numel())
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).flatten(2).sum(2)
+
+
+def mean_motion(clip: Tensor) -> Tensor:
+    """Estimate one velocity (B, 2) px/frame for each clip (B, 3, T, H, W) from its pixels alone.
+
+    Least squares over the brightness gradients of the slightly blurred clip (Lucas & Kanade 1981).
+    This is a rough first guess: changes that are not motion, such as flicker, lower the speed.
+    """
+    grey = functional.avg_pool3d(clip.mean(1, keepdim=True), (1, 5, 5), 1)[:, 0]
+    change = grey.diff(dim=1)
+    between = (grey[:, 1:] + grey[:, :-1]) / 2
+    weight = torch.full_like(change[:, None], 1 / change[0].numel())
+    return _least_squares(_gradient(between), -change, weight)
+
+
+def _along_gradient(clip: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
+    """The part (B, 2) of the mean velocity that is visible in the clip's brightness gradients."""
+    grey = clip.mean(1)
+    gradient = _gradient((grey[:, 1:] + grey[:, :-1]) / 2)
+    return _least_squares(gradient, (gradient * flow).sum(1), weight)
+
+
+def _gradient(grey: Tensor) -> Tensor:
+    """d/dx and d/dy (B, 2, T, H, W) per px of the smoothed frames (B, T, H, W)."""
+    b, t, h, w = grey.shape
+    smooth, slope = grey.new_tensor(SMOOTH), grey.new_tensor(SLOPE)
+    kernels = torch.stack([smooth[:, None] * slope, slope[:, None] * smooth])[:, None]
+    frames = (grey - grey.mean((2, 3), keepdim=True)).reshape(b * t, 1, h, w)
+    padded = functional.pad(frames, (2, 2, 2, 2), mode="replicate")
+    return functional.conv2d(padded, kernels).view(b, t, 2, h, w).transpose(1, 2)
+
+
+def _least_squares(gradient: Tensor, change: Tensor, weight: Tensor) -> Tensor:
+    """The velocity u (B, 2) that minimises the weighted mean of (gradient . u - change)^2.
+
+    If one orientation dominates, u is damped along the axis in which brightness hardly changes,
+    because the motion along it cannot be seen (the aperture problem).
+    """
+    tensor = torch.einsum("bithw,bjthw,bthw->bij", gradient, gradient, weight[:, 0])
+    moment = torch.einsum("bithw,bthw,bthw->bi", gradient, change, weight[:, 0])
+    values, axes = torch.linalg.eigh(tensor)
+    values = values.clamp_min(1e-20)
+    kept = (1 + APERTURE_RATIO**2) / (1 + (APERTURE_RATIO * values[:, 1:] / values).square())
+    along = torch.einsum("bij,bi->bj", axes, moment) / values * kept
+    return torch.einsum("bij,bj->bi", axes, along)
+
+
+def _turning(flow: Tensor, displacement: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean divergence and curl (B, 2), per frame, of each frame's best affine fit.
+
+    `flow` D_{t-1} - D_t is the velocity on the screen only where D is uniform in space. Where D
+    has slope J, that is, where it already scales or rotates the texture by 1 + J, the slope of the
+    velocity on the screen is (1 + J)^-1 times the flow's.
+    """
+    turned = torch.eye(2, device=flow.device) + _slopes(displacement[:, :, 1:], weight)
+    seen = torch.linalg.pinv(turned, rtol=0.1) @ _slopes(flow, weight)
+    divergence = seen[..., 0, 0] + seen[..., 1, 1]
+    curl = seen[..., 1, 0] - seen[..., 0, 1]
+    share = weight[:, 0].flatten(2).sum(2)
+    return torch.stack([(divergence * share).sum(1), (curl * share).sum(1)], 1)
+
+
+def _slopes(field: Tensor, weight: Tensor) -> Tensor:
+    """Slopes d field_i / d place_j (B, T', 2, 2) of the weighted affine fit to each frame."""
+    h, w = field.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(h, dtype=field.dtype, device=field.device),
+        torch.arange(w, dtype=field.dtype, device=field.device),
+        indexing="ij",
+    )
+    place = torch.stack([x, y]).flatten(1)  # (2, P)
+    share = weight[:, 0].flatten(2)  # (B, T', P)
+    share = share / share.sum(2, keepdim=True).clamp_min(1e-12)
+    values = field.transpose(1, 2).flatten(3)  # (B, T', 2, P)
+    centre = torch.einsum("btp,jp->btj", share, place)
+    mean = torch.einsum("btp,btip->bti", share, values)
+    away = place - centre[..., None]  # (B, T', 2, P)
+    spread = torch.einsum("btp,btip,btjp->btij", share, away, away)
+    slope = torch.einsum("btp,btip,btjp->btij", share, values - mean[..., None], away)
+    # The 0.25 px^2 keep the inverse finite, and the slope near 0 if one pixel has all the weight.
+    slopes: Tensor = slope @ torch.linalg.inv(spread + 0.25 * torch.eye(2, device=field.device))
+    return slopes

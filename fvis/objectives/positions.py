@@ -1,0 +1,119 @@
+"""Where in a layer units are read: `target.position`, resolved once per layer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from fvis.errors import RequestError
+from fvis.models.base import Model
+from fvis.models.layers import Layer
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PositionReader:
+    """Reads the value of each unit from a layer's output.
+
+    `position` is `mean` (over all positions, prefix tokens excluded), `cls` (the first token),
+    `center` or `index`. For the last two, `index` is the place to read, counted in axis order; for
+    tokens it is one number, counted from the first patch token.
+    """
+
+    layer: Layer
+    position: str
+    index: Index | None = None
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """The values (B, C) of the layer's C units in its output."""
+        if self.position == "cls":
+            assert self.layer.channel_dim is not None
+            return output.movedim(self.layer.channel_dim, 1)[:, :, 0]
+        values = maps(self.layer, output)
+        if values.dim() == 2:
+            return values
+        if self.index is None:
+            return values.flatten(2).mean(2)
+        for place in self.index:
+            values = values.select(2, place)
+        return values
+
+
+def position_reader(layer: Layer, spec: Any, model: Model) -> PositionReader:
+    """The reader that `target.position=spec` asks for at a layer.
+
+    Raises `RequestError` for a position that the layer does not have.
+    """
+    position, index = parse_position(spec)
+    return PositionReader(layer, position, _index_in(layer, position, index, model))
+
+
+def maps(layer: Layer, output: Tensor) -> Tensor:
+    """The values (B, C, positions...) of each unit in a layer's output, without prefix tokens."""
+    dim = layer.channel_dim
+    assert dim is not None, "resolve() refuses layers whose channel axis is unknown"
+    values = output.movedim(dim, 1)
+    return values[:, :, layer.prefix :] if layer.prefix and values.dim() > 2 else values
+
+
+def parse_position(spec: Any) -> tuple[str, Index | None]:
+    """`target.position` as a word and, where the word is "index", the index.
+
+    >>> parse_position("mean"), parse_position([3, 4])
+    (('mean', None), ('index', (3, 4)))
+    """
+    if isinstance(spec, str) and spec in ("mean", "center", "cls"):
+        return spec, None
+    numbers = [spec] if isinstance(spec, int) else spec
+    if isinstance(numbers, Sequence) and numbers and all(type(n) is int for n in numbers):
+        return "index", tuple(numbers)
+    raise RequestError(
+        f"target.position is {spec!r}; it takes mean, center, cls, or an index such as [3,3]"
+    )
+
+
+def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
+    """Rows and columns of an image's patch tokens, in the input's aspect ratio."""
+    size = model.preprocessing
+    rows = round(math.sqrt(tokens * size.height / size.width))
+    if size.frames is not None or rows == 0 or tokens % rows:
+        raise RequestError(
+            f"layer {layer.path} has {tokens} tokens in no known grid: "
+            "target.position takes mean, or one token's index"
+        )
+    return [rows, tokens // rows]
+
+
+def _index_in(layer: Layer, position: str, index: Index | None, model: Model) -> Index | None:
+    """The place that `position` means in the layer; raises `RequestError` if it has none."""
+    sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
+    if position == "cls":
+        if layer.prefix == 0:
+            raise RequestError(f"layer {layer.path} has no class token for target.position=cls")
+        return None
+    if position == "mean":
+        return None
+    if not sizes:
+        raise RequestError(f"layer {layer.path} has no positions: target.position must be mean")
+    if "N" not in layer.axes:
+        index = tuple(n // 2 for n in sizes) if index is None else index
+        return _checked(layer, index, sizes)
+    tokens = sizes[0] - layer.prefix
+    if index is not None and len(index) == 1:
+        return _checked(layer, index, [tokens])
+    grid = token_grid(layer, tokens, model)
+    index = tuple(n // 2 for n in grid) if index is None else _checked(layer, index, grid)
+    return (index[0] * grid[1] + index[1],)
+
+
+def _checked(layer: Layer, index: Index, sizes: Sequence[int]) -> Index:
+    inside = len(index) == len(sizes) and all(0 <= i < n for i, n in zip(index, sizes, strict=True))
+    if not inside:
+        size = ", ".join(map(str, sizes))
+        raise RequestError(
+            f"target.position is {list(index)}; layer {layer.path} has positions [{size}]"
+        )
+    return index

@@ -1,0 +1,230 @@
+"""Targets: units, directions and weighted sums of units, resolved against a model's layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fvis.errors import RequestError, unknown
+from fvis.models.base import Model
+from fvis.models.layers import Layer, survey, with_channel_dim
+from fvis.objectives.directions import read_directions
+from fvis.objectives.positions import PositionReader, position_reader
+from fvis.objectives.units import directory_name, parse_units
+from fvis.schema import TargetConfig
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one batch row is to excite: one unit, or a direction in the space of units.
+
+    `weights` is None for a single unit; for a direction or a joint target it has one vector (C,)
+    for each layer that is read. The repeats of a unit share a `group`.
+    """
+
+    layer: str
+    unit: int | str
+    group: int
+    repeat: int | None = None
+    weights: tuple[Tensor, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of this target's output directory, e.g. `blocks.6.mlp.act-00017-r1`."""
+        return directory_name(self.layer, self.unit, self.repeat)
+
+
+@dataclass(frozen=True)
+class TargetSet:
+    """All targets of a run, and how the layers that they need are read."""
+
+    readers: tuple[PositionReader, ...]
+    targets: tuple[Target, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are read."""
+        return tuple(reader.layer for reader in self.readers)
+
+    @property
+    def groups(self) -> list[list[Target]]:
+        """The targets, the repeats of a unit together."""
+        groups: dict[int, list[Target]] = {}
+        for target in self.targets:
+            groups.setdefault(target.group, []).append(target)
+        return list(groups.values())
+
+    def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Per layer, the values (B, C) of its units at the position that was asked for."""
+        return [reader(output) for reader, output in zip(self.readers, outputs, strict=True)]
+
+    def objective(
+        self, targets: Sequence[Target], device: torch.device, views: int = 1
+    ) -> "UnitObjective | WeightedObjective":
+        """The objective of a batch of these targets, each of them for `views` rows in turn."""
+        rows = [target for target in targets for _ in range(views)]
+        if all(target.weights is None for target in rows):
+            return UnitObjective(self, torch.tensor([target.unit for target in rows]).to(device))
+        columns = zip(*(target.weights for target in rows if target.weights), strict=True)
+        return WeightedObjective(self, [torch.stack(column).to(device) for column in columns])
+
+
+@dataclass(frozen=True)
+class UnitObjective:
+    """Row b's score is the value of unit `units[b]` of the only layer that is read."""
+
+    read: TargetSet
+    units: Tensor
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layer that is read."""
+        return self.read.layers
+
+    def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Per layer, the values (B, C) of its units."""
+        return self.read.values(outputs)
+
+    @property
+    def norms(self) -> list[Tensor]:
+        """Per layer, the length (B,) of the rows' weight vectors."""
+        return [torch.ones(len(self.units), device=self.units.device)]
+
+    @property
+    def excites(self) -> Tensor:
+        """Which rows (B,) have no negative weight."""
+        return torch.ones(len(self.units), dtype=torch.bool, device=self.units.device)
+
+    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
+        """One score per row (B,)."""
+        (values,) = self.values(outputs)
+        return values.gather(1, self.units[:, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class WeightedObjective:
+    """Row b's score is the sum of all units' values, weighted by row b of `weights`.
+
+    `weights` has one tensor (B, C) for each layer that is read.
+    """
+
+    read: TargetSet
+    weights: list[Tensor]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are read."""
+        return self.read.layers
+
+    def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Per layer, the values (B, C) of its units."""
+        return self.read.values(outputs)
+
+    @property
+    def norms(self) -> list[Tensor]:
+        """Per layer, the length (B,) of the rows' weight vectors."""
+        return [weight.norm(dim=1) for weight in self.weights]
+
+    @property
+    def excites(self) -> Tensor:
+        """Which rows (B,) have no negative weight."""
+        return torch.stack([(weight >= 0).all(1) for weight in self.weights]).all(0)
+
+    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
+        """One score per row (B,); a unit without weight may have any value, even NaN."""
+        pairs = zip(self.values(outputs), self.weights, strict=True)
+        terms = [(values.masked_fill(weight == 0, 0) * weight).sum(1) for values, weight in pairs]
+        return torch.stack(terms).sum(0)
+
+
+def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
+    """The targets that a target config asks for in a model.
+
+    Raises `RequestError` for an unknown layer, for a unit or position that the layer does not have,
+    and for a layer whose channel axis cannot be known.
+    """
+    found = survey(model, config.output)
+    terms = _joint_terms(config)
+    paths = list(dict.fromkeys(path for path, *_ in terms)) or [config.layer]
+    video = model.preprocessing.frames is not None
+    layers = [_readable(found, path, config, video) for path in paths]
+    readers = tuple(position_reader(layer, config.position, model) for layer in layers)
+    named: list[tuple[int | str, tuple[Tensor, ...] | None]]
+    if config.joint is not None:
+        named = [("joint", _joint_weights(terms, layers))]
+    elif config.direction is not None:
+        rows = read_directions(Path(config.direction).expanduser(), layers[0])
+        named = [(name, (row,)) for name, row in rows]
+    else:
+        count = layers[0].units
+        assert count is not None, "_readable() refuses layers whose channel axis is unknown"
+        named = [(unit, None) for unit in parse_units(config.units, count, seed)]
+    repeats = [None] if config.repeats == 1 else list(range(config.repeats))
+    targets = [
+        Target(paths[0], unit, group, repeat, weights)
+        for group, (unit, weights) in enumerate(named)
+        for repeat in repeats
+    ]
+    return TargetSet(readers, tuple(targets))
+
+
+def _joint_terms(config: TargetConfig) -> list[tuple[str, int, float]]:
+    """The (layer, unit, weight) terms of a joint target."""
+    if config.joint is None:
+        return []
+    if config.direction is not None:
+        raise RequestError("target.joint and target.direction exclude each other")
+    terms = []
+    for term in config.joint:
+        extra = set(term) - {"layer", "unit", "weight"} if isinstance(term, dict) else {"?"}
+        if extra or not isinstance(term.get("unit"), int):
+            raise RequestError(
+                f"target.joint has {term}; each term takes {{layer: L, unit: 3, weight: 1.0}}"
+            )
+        path = str(term.get("layer", config.layer))
+        terms.append((path, term["unit"], float(term.get("weight", 1.0))))
+    if not terms:
+        raise RequestError("target.joint is empty")
+    return terms
+
+
+def _joint_weights(
+    terms: list[tuple[str, int, float]], layers: Sequence[Layer]
+) -> tuple[Tensor, ...]:
+    """Per layer, the weights (C,) that the terms give its units."""
+    weights = {layer.path: torch.zeros(layer.units or 0) for layer in layers}
+    for path, unit, weight in terms:
+        count = len(weights[path])
+        if not 0 <= unit < count:
+            raise RequestError(f"target.joint has unit {unit}; {path} has units 0 to {count - 1}")
+        weights[path][unit] += weight
+    return tuple(weights[layer.path] for layer in layers)
+
+
+def _readable(found: dict[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:
+    """The layer at `path`, its channel axis known; raises `RequestError` where it is not."""
+    if path not in found:
+        raise unknown("layer", path, found)
+    layer = found[path]
+    if not layer.shape:
+        names = ", ".join(map(str, layer.outputs)) or "nothing"
+        raise RequestError(
+            f"layer {path} returns no single tensor (it returns {names}): give target.output"
+        )
+    if layer.shape[0] != 1:
+        raise RequestError(
+            f"layer {path} returns {layer.shape} for one input: its first axis is not the batch, "
+            "so its units cannot be told apart by picture"
+        )
+    if config.channel_dim is not None:
+        layer = with_channel_dim(layer, config.channel_dim, video)
+    if layer.channel_dim is None:
+        raise RequestError(
+            f"layer {path} returns {layer.shape}: its channel axis cannot be known; "
+            "give target.channel_dim"
+        )
+    if config.prefix_tokens is not None:
+        layer = Layer(**{**layer.__dict__, "prefix": config.prefix_tokens})
+    return layer

@@ -1,0 +1,128 @@
+"""What a network says of pictures: the attacked one, and others that may be fooled with it."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fvis.capture import Network
+from fvis.errors import RequestError
+from fvis.models.base import Model
+from fvis.models.layers import LOGITS
+from fvis.objectives import resolve
+from fvis.perturbation.goals import synonyms
+from fvis.perturbation.search import margin
+from fvis.schema import TargetConfig
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one picture is taken for.
+
+    `top` holds (index, probability), the likeliest first; for hidden units (index, value).
+    `value` is the target's own and `margin` by how much it exceeds all others; None where the
+    network has no such target.
+    """
+
+    top: list[tuple[int, float]]
+    value: float | None
+    margin: float | None
+
+    @property
+    def success(self) -> bool | None:
+        """Whether the target is the greatest; None where the network has no such target."""
+        return None if self.margin is None else self.margin > 0
+
+
+class Classifier:
+    """One layer of a network as a choice between its units: for logits, the classification."""
+
+    def __init__(
+        self,
+        model: Model,
+        target: TargetConfig,
+        device: torch.device,
+        autocast: torch.dtype | None,
+    ) -> None:
+        if model.preprocessing.frames is not None:
+            raise RequestError(
+                f"method=adversarial takes networks of images; {model.name} takes clips"
+            )
+        if target.direction is not None or target.joint is not None:
+            raise RequestError(
+                "method=adversarial takes method.target, not target.direction or target.joint"
+            )
+        self.model = model
+        self._autocast = autocast
+        self._device = device
+        self._output = target.output
+        self._targets = resolve(dataclasses.replace(target, units=0, repeats=1), model, seed=0)
+        self.layer = self._targets.layers[0]
+        self.classes = model.classes if self.layer.path == LOGITS else None
+
+    @property
+    def count(self) -> int:
+        """How many units, or classes, there are to choose from."""
+        assert self.layer.units is not None, "resolve() refuses unknown channel axes"
+        return self.layer.units
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """The frozen network as a function from pictures (B, 3, H, W) to values (B, C)."""
+        layers = self._targets.layers
+        with Network(self.model, layers, self._output, self._autocast) as network:
+            yield lambda rgb: self._targets.values(network(rgb))[0]
+
+    @torch.no_grad()
+    def values(self, rgb: Tensor) -> Tensor:
+        """Values (B, C) of pictures of any size, resized to the network's."""
+        size = (self.model.preprocessing.height, self.model.preprocessing.width)
+        rgb = rgb.to(self._device)
+        if rgb.shape[-2:] != size:
+            rgb = functional.interpolate(rgb, size, mode="bicubic", antialias=True).clamp(0, 1)
+        with self.opened() as values:
+            return values(rgb)
+
+    def judge(self, rgb: Tensor, targets: list[int | None]) -> list[Verdict]:
+        """A verdict per picture (B, 3, H, W), each on its own target."""
+        values = self.values(rgb)
+        shown = values.softmax(1) if self.layer.path == LOGITS else values
+        top = shown.topk(min(TOP, values.shape[1]))
+        own = torch.tensor([target or 0 for target in targets], device=values.device)
+        columns = (
+            targets,
+            top.indices.tolist(),
+            top.values.tolist(),
+            values.gather(1, own[:, None])[:, 0].tolist(),
+            margin(values, own).tolist(),
+        )
+        return [
+            Verdict(
+                list(zip(indices, chances, strict=True)),
+                None if target is None else value,
+                None if target is None else above,
+            )
+            for target, indices, chances, value, above in zip(*columns, strict=True)
+        ]
+
+    def label(self, index: int) -> int | str:
+        """A class's name where it has one, else its index."""
+        return dict(enumerate(self.classes or ())).get(index, index)
+
+    def counterpart(self, index: int, other: "Classifier") -> int | None:
+        """This network's index for another's class; None where it has none.
+
+        The same index where both have as many classes, else the class with a name in common.
+        """
+        if self.count == other.count:
+            return index
+        if not self.classes or not other.classes:
+            return None
+        wanted = set(synonyms(other.classes[index]))
+        return next((i for i, name in enumerate(self.classes) if wanted & {*synonyms(name)}), None)

@@ -1,0 +1,53 @@
+"""What a run shows while it works: a progress bar on stderr, and its messages in a file."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fvis.optimization import Optimization
+
+
+class Progress:
+    """A bar on stderr that counts pictures times steps, with the batch's mean score."""
+
+    def __init__(self, jobs: int, steps: int) -> None:
+        self._total = jobs * steps
+        self.batch = 1  # pictures in the batch at work
+
+    def __enter__(self) -> "Progress":
+        self._bar = tqdm(total=self._total, unit="step", smoothing=0.1, mininterval=0.5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def on_step(self, optimization: Optimization) -> None:
+        """Advance by one step of every picture; scores are read only when they were logged."""
+        self.skip(1)
+        if optimization.logged:
+            mean = optimization.trace.scores[-1].mean().item()
+            self._bar.set_postfix_str(f"{optimization.quantity} {mean:.4g}", False)
+
+    def skip(self, steps: int) -> None:
+        """Advance by steps of every picture, without looking at them."""
+        count = steps * self.batch
+        if self._bar.n + count > self._bar.total:  # steps of a second attempt come on top
+            self._bar.total = self._bar.n + count
+        self._bar.update(count)
+
+
+@contextlib.contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """A context in which the package's messages also go to `path`."""
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("fvis")
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,111 @@
+"""What a run's pictures depend on, and what of it has changed since the run began."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fvis.context import Context
+from fvis.models.checkpoints import sha256_of_file
+from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
+from fvis.schema import Config, ModelConfig
+
+LIBRARIES = ("fvis", "torch", "torchvision", "timm", "hydra-core", "numpy")
+LISTED = 1000  # so many input files are hashed one by one; more of them get one hash together
+
+
+def describe(context: Context, inputs: Sequence[Path], jobs: Iterable[str]) -> RunRecord:
+    """The record of a run before it starts."""
+    config = plain(context.config)
+    return RunRecord(
+        schema=SCHEMA,
+        config=config,
+        config_sha256=sha256_of_config(config),
+        versions=_versions(),
+        model=_describe_model(context),
+        inputs=_hashes(context.config, inputs),
+        device=_describe_device(context.device),
+        threads=torch.get_num_threads() if context.device.type == "cpu" else None,
+        directory=str(Path.cwd()),
+        jobs=list(jobs),
+    )
+
+
+def changes(old: RunRecord, new: RunRecord) -> list[str]:
+    """In words, what the pictures depend on and what is no longer as it was."""
+    found = []
+    if sha256_of_config(old.config) != old.config_sha256:
+        found.append("the config in run.json")
+    found += [
+        f"{name} (was {old.versions.get(name)}, is {new.versions[name]})"
+        for name in LIBRARIES
+        if old.versions.get(name) != new.versions[name]
+    ]
+    if old.model.weights.sha256 != new.model.weights.sha256:
+        found.append(f"the weights ({new.model.weights.of})")
+    paths = sorted(old.inputs.keys() | new.inputs.keys())
+    found += [path for path in paths if old.inputs.get(path) != new.inputs.get(path)]
+    if old.device != new.device:
+        found.append(f"the device (was {old.device}, is {new.device})")
+    if old.jobs != new.jobs:
+        found.append("the list of units")
+    return found
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The config as JSON holds it."""
+    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return content
+
+
+def sha256_of_config(config: Mapping[str, Any]) -> str:
+    """The hexadecimal SHA-256 of a config as JSON holds it, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def _describe_model(context: Context) -> ModelRecord:
+    model = context.model
+    weights = WeightsRecord(model.sha256, model.hashed)
+    return ModelRecord(model.name, weights, dataclasses.asdict(model.preprocessing))
+
+
+def _describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device}: {torch.cuda.get_device_name(device)}"
+    return f"{device}: {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+
+
+def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
+    """The SHA-256 of each file that the config names and of the method's own, by path."""
+    named = [_factory_file(config.model), config.target.direction]
+    if isinstance(config.model.classes, str):
+        named.append(config.model.classes)
+    files = [Path(name).expanduser() for name in named if name]
+    hashes = {str(path): sha256_of_file(path) for path in files if path.is_file()}
+    own = {str(path): sha256_of_file(path) for path in inputs}
+    if len(own) > LISTED:
+        together = hashlib.sha256("".join(own.values()).encode()).hexdigest()
+        own = {f"{len(own)} files, from {next(iter(own))} on": together}
+    return hashes | own
+
+
+def _factory_file(model: ModelConfig) -> str | None:
+    """The source file of the user's function that builds the network."""
+    if model.source != "factory" or not model.factory:
+        return None
+    place = model.factory.rpartition(":")[0]
+    if place.endswith(".py"):
+        return place
+    spec = importlib.util.find_spec(place)
+    return spec.origin if spec else None

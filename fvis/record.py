@@ -1,0 +1,401 @@
+"""run.json and metadata.json as types: written by runs, read by everything else."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fvis import artifacts, processes
+from fvis.artifacts import Writer
+from fvis.errors import RequestError
+from fvis.processes import Process
+from fvis.typed_json import from_json, key, to_json
+
+SCHEMA = 2  # of both files; 1 had no config hash, no process, no inputs and no batches
+RUN_FILE, SWEEP_FILE, UNIT_FILE, UNITS = "run.json", "sweep.json", "metadata.json", "units"
+OK, RESCUED, DEAD = "ok", "rescued", "dead"
+RUNNING, DONE, INTERRUPTED = "running", "done", "interrupted"
+
+Number = float | None  # JSON has no NaN and no infinity: they are null
+
+
+@dataclass(frozen=True)
+class ActivationRecord:
+    """The score before, after and on the way: `trace` has (step, score) pairs."""
+
+    initial: Number = None
+    final: Number = None
+    trace: list[tuple[int, Number]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PatchRecord:
+    """Where a photograph excites the unit most; `box` is x, y, width and height in pixels."""
+
+    file: str = ""
+    activation: Number = None
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class GroundingRecord:
+    """How the picture's activation stands among those of photographs.
+
+    `below` is the share of photographs with a lower activation, and `times_strongest` the ratio to
+    the highest. `strongest` has the patches that excite the unit most.
+    """
+
+    photographs: int = 0
+    percentiles: dict[str, Number] = field(default_factory=dict)
+    below: Number = None
+    times_strongest: Number = None
+    strongest: list[PatchRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRecord:
+    """metadata.json: what every method says of a unit.
+
+    `config_sha256` is that of the run that made the unit. `seconds` is the wall time of the unit's
+    batch over the number of its units. `extra` holds keys that this version does not know.
+    """
+
+    schema: int = 1
+    config_sha256: str | None = key(omitted=True)
+    model: str | None = None
+    layer: str | None = None
+    unit: int | str | None = None
+    repeat: int | None = None
+    position: str | int | list[int] | None = None
+    method: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    status: str | None = None
+    activation: ActivationRecord = field(default_factory=ActivationRecord)
+    class_name: str | int | None = key("class", omitted=True)
+    grounding: GroundingRecord | None = key(omitted=True)
+    seconds: Number = None
+    files: list[str] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def tally(self) -> dict[str, float]:
+        """The numbers of which run.json gives the mean over all units that have them."""
+        return {}
+
+
+@dataclass(frozen=True)
+class MotionRecord:
+    """`motion` of texture_motion, as `motion.measures.Motion` says; velocities in px/frame."""
+
+    velocity: tuple[Number, Number] | None = None
+    normal_velocity: tuple[Number, Number] | None = None
+    speed: Number = None
+    direction_deg: Number = None
+    divergence: Number = None
+    curl: Number = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextureMotionRecord(UnitRecord):
+    """What `method=texture_motion` adds.
+
+    `activations` are shares of the optimal clip's own; `becomes` is what each clip is classified
+    as, where the target is a logit.
+    """
+
+    solver: str | None = None
+    motion: MotionRecord = field(default_factory=MotionRecord)
+    activations: dict[str, Number] = field(default_factory=dict)
+    motion_index: Number = None
+    texture_index: Number = None
+    reconstruction_error: Number = None
+    becomes: dict[str, int | str] | None = key(omitted=True)
+
+
+Top = list[tuple[int | str, Number]]  # classes and their probabilities, the likeliest first
+
+
+@dataclass(frozen=True)
+class MarginRecord:
+    """By how much the target exceeds every other class, before and after."""
+
+    clean: Number = None
+    adversarial: Number = None
+
+
+@dataclass(frozen=True)
+class TransferRecord:
+    """What another network says of both pictures; `success` is null where it has no such class."""
+
+    success: bool | None = None
+    clean: Top = field(default_factory=list)
+    adversarial: Top = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialRecord(UnitRecord):
+    """What `method=adversarial` adds; norms are of RGB in [0, 1], see `perturbation.measures`."""
+
+    source: str | None = None
+    image: str | None = None
+    target: int | None = None
+    class_name: str | int | None = key("class")
+    success: bool | None = None
+    steps_to_success: int | None = None
+    margin: MarginRecord = field(default_factory=MarginRecord)
+    clean: Top = field(default_factory=list)
+    adversarial: Top = field(default_factory=list)
+    norm: str | None = None
+    epsilon: Number = None
+    linf: Number = None
+    l2: Number = None
+    tv: Number = None
+    spectral_centroid: Number = None
+    ssim: Number = None
+    amplification: Number = None
+    transfer: dict[str, TransferRecord] = field(default_factory=dict)
+
+    def tally(self) -> dict[str, float]:
+        """Success, steps, size and smoothness, and success with each other network."""
+        names = ("success", "steps_to_success", "linf", "l2", "tv", "ssim", "spectral_centroid")
+        numbers = {name: getattr(self, name) for name in names}
+        numbers |= {f"transfer.{name}": other.success for name, other in self.transfer.items()}
+        known = {name: float(n) for name, n in numbers.items() if n is not None}
+        return {name: n for name, n in known.items() if math.isfinite(n)}
+
+
+# The record of each method's units; a method of another package adds its own.
+UNIT_RECORDS: dict[str, type[UnitRecord]] = {
+    "activation_maximization": UnitRecord,
+    "texture_motion": TextureMotionRecord,
+    "adversarial": AdversarialRecord,
+}
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """The weights' SHA-256, and what was hashed: a file's name, or `state_dict`."""
+
+    sha256: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The network: its name, weights, and the fields of its `Preprocessing`."""
+
+    name: str | None = None
+    weights: WeightsRecord = field(default_factory=WeightsRecord)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeanRecord:
+    """A mean over the units that have the number, and how many they are."""
+
+    mean: Number = None
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class TimingsRecord:
+    """When the run started and each time it was resumed (ISO 8601, UTC), and its wall time."""
+
+    started: str | None = None
+    seconds: Number = None
+    resumed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """run.json: what was asked, by what it was made, and how far it has come.
+
+    Attributes:
+        config, config_sha256: the resolved config, and its hash.
+        versions, model, inputs, device, threads: what else the pictures depend on; `inputs` has the
+            SHA-256 of each file that the config names, by path.
+        directory: where the command was typed; relative paths start there.
+        process: the process at work, while the run is running.
+        refused: what was asked for and cannot be done, and why.
+        forced: what had changed when the run was resumed all the same.
+        jobs: the directories of all units that were asked for, in the order of the run.
+        batches: the number of jobs of each batch that is done; `batch_size` limits the next one.
+        units: the directories that have been written so far; `statuses` counts their statuses.
+        summary: means over the units.
+    """
+
+    schema: int = 1
+    status: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    config_sha256: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    model: ModelRecord = field(default_factory=ModelRecord)
+    inputs: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    threads: int | None = None
+    directory: str | None = None
+    process: Process | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    forced: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    batch_size: int | None = None
+    units: list[str] | None = None
+    statuses: dict[str, int] = field(default_factory=dict)
+    summary: dict[str, MeanRecord] = field(default_factory=dict)
+    timings: TimingsRecord = field(default_factory=TimingsRecord)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def setting(self, *path: str) -> Any:
+        """A setting of the config, e.g. `setting("method", "name")`; None where there is none."""
+        value: Any = self.config
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+
+R = TypeVar("R", bound=UnitRecord)
+
+
+@dataclass(frozen=True)
+class SavedUnit:
+    """A unit's directory, what its metadata.json says, and the keys that the file has."""
+
+    folder: Path
+    record: UnitRecord
+    keys: frozenset[str] = frozenset()
+
+    def file(self, name: str) -> Path:
+        """The path of one of the unit's files; raises `RequestError` where it is missing."""
+        path = self.folder / name
+        if not path.is_file():
+            raise RequestError(f"{self.folder} has no {name}")
+        return path
+
+    def record_of(self, kind: type[R]) -> R:
+        """The record as that of a method; raises `RequestError` where another one made the unit."""
+        if not isinstance(self.record, kind):
+            raise RequestError(f"{self.folder} was made by method={self.record.method}")
+        return self.record
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run's directory, and what its run.json says."""
+
+    folder: Path
+    record: RunRecord
+
+    def units(self) -> list[SavedUnit]:
+        """The run's units on disk, by name: those that run.json lists if the run is done.
+
+        Until then all there are, except those of another config.
+        """
+        names = self.record.units if self.record.status == DONE else None
+        units = [unit for unit in _units_in(self.folder) if self._owns(unit.record)]
+        return [unit for unit in units if names is None or unit.folder.name in names]
+
+    @property
+    def status(self) -> str | None:
+        """The run's status; a run whose process is gone is interrupted, whatever its file says."""
+        if self.record.status == RUNNING and processes.is_gone(self.record.process):
+            return INTERRUPTED
+        return self.record.status
+
+    def _owns(self, unit: UnitRecord) -> bool:
+        own = self.record.config_sha256
+        return None in (unit.config_sha256, own) or unit.config_sha256 == own
+
+
+@dataclass(frozen=True)
+class SweepJobRecord:
+    """A job of a sweep: its folder in the sweep's, its resolved config, its `.hydra` texts."""
+
+    folder: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """sweep.json: the jobs of a sweep, and the directory in which it was asked for."""
+
+    schema: int = 1
+    directory: str | None = None
+    jobs: list[SweepJobRecord] = field(default_factory=list)
+
+
+def read_run(folder: Path) -> SavedRun:
+    """The run in a folder, whatever state it is in; raises `RequestError` where there is none."""
+    if not (folder / RUN_FILE).is_file():
+        raise RequestError(f"{folder} is no run: it has no {RUN_FILE}")
+    record, _ = from_json(RunRecord, read_json(folder / RUN_FILE))
+    return SavedRun(folder, record)
+
+
+def read_unit(folder: Path) -> SavedUnit:
+    """The unit in a folder; what its metadata.json lacks or has wrong is None or empty."""
+    content = read_json(folder / UNIT_FILE)
+    record, _ = from_json(_kind_of(content), content)
+    return SavedUnit(folder, record, frozenset(content))
+
+
+def finished_unit(folder: Path, config_sha256: str) -> UnitRecord | None:
+    """The record of a whole unit of that config, well-formed and with every file; else None."""
+    content = read_json(folder / UNIT_FILE)
+    record, faults = from_json(_kind_of(content), content)
+    own = record.config_sha256 == config_sha256
+    whole = own and not faults and record.files is not None
+    if not whole or not all((folder / name).is_file() for name in record.files or ()):
+        return None
+    return record
+
+
+def write_unit(
+    directory: Path, name: str, record: UnitRecord, files: Mapping[str, Writer]
+) -> UnitRecord:
+    """Write a unit's files and metadata.json into `directory/name`, all of them or nothing."""
+    record = dataclasses.replace(record, schema=SCHEMA, files=sorted(files))
+    with artifacts.whole_directory(directory / name) as place:
+        for file, write in files.items():
+            write(place / file)
+        artifacts.write_json(place / UNIT_FILE, to_json(record))
+    return record
+
+
+def write_run(directory: Path, record: RunRecord) -> None:
+    """Write run.json, whole or not at all."""
+    artifacts.write_json(directory / RUN_FILE, to_json(record))
+
+
+def read_sweep(folder: Path) -> SweepRecord | None:
+    """The sweep that a folder's sweep.json describes; None where there is none."""
+    if not (folder / SWEEP_FILE).is_file():
+        return None
+    return from_json(SweepRecord, read_json(folder / SWEEP_FILE))[0]
+
+
+def write_sweep(directory: Path, record: SweepRecord) -> None:
+    """Write sweep.json, whole or not at all."""
+    artifacts.write_json(directory / SWEEP_FILE, to_json(record))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; empty where the file holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _kind_of(content: Mapping[str, Any]) -> type[UnitRecord]:
+    return UNIT_RECORDS.get(str(content.get("method")), UnitRecord)
+
+
+def _units_in(run: Path) -> Iterator[SavedUnit]:
+    for file in sorted((run / UNITS).glob(f"[!.]*/{UNIT_FILE}")):
+        yield read_unit(file.parent)

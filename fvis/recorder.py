@@ -1,0 +1,106 @@
+"""Keeps run.json true while a run goes on: before, after and between its batches."""
+
+import dataclasses
+import statistics
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from fvis import processes
+from fvis.record import (
+    DONE,
+    INTERRUPTED,
+    RUNNING,
+    UNITS,
+    MeanRecord,
+    RunRecord,
+    TimingsRecord,
+    UnitRecord,
+    finished_unit,
+    write_run,
+)
+
+
+class Recorder:
+    """The record of the run in `directory`; entered while the run is at work.
+
+    `record` is the run as it was described or as it was left. `units` are its units that are done.
+    """
+
+    def __init__(
+        self, directory: Path, record: RunRecord, units: Mapping[str, UnitRecord] | None = None
+    ) -> None:
+        self._directory = directory
+        self._started = time.time()
+        self._earlier = record.timings.seconds or 0.0
+        self._done = {name: (unit.status, unit.tally()) for name, unit in (units or {}).items()}
+        now = datetime.fromtimestamp(self._started, UTC).isoformat()
+        timings = TimingsRecord(now)
+        if record.timings.started is not None:
+            timings = dataclasses.replace(record.timings, resumed=[*record.timings.resumed, now])
+        self.record = dataclasses.replace(record, timings=timings)
+
+    def __enter__(self) -> "Recorder":
+        self._write(RUNNING)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._write(DONE if kind is None else INTERRUPTED)
+
+    @property
+    def finished(self) -> set[str]:
+        """The names of the units that are done."""
+        return set(self._done)
+
+    def add(self, name: str, unit: UnitRecord) -> None:
+        """Count a unit that has been written."""
+        self._done[name] = (unit.status, unit.tally())
+
+    def set_batch_size(self, size: int) -> None:
+        """Say how large the next batch may be."""
+        self.record = dataclasses.replace(self.record, batch_size=size)
+        self._write(RUNNING)
+
+    def end_batch(self, jobs: int) -> None:
+        """Say that a batch of so many jobs is done."""
+        self.record = dataclasses.replace(self.record, batches=[*self.record.batches, jobs])
+        self._write(RUNNING)
+
+    def _write(self, status: str) -> None:
+        units = [name for name in self.record.jobs if name in self._done]
+        tallies: dict[str, list[float]] = {}
+        for name in units:
+            for key, number in self._done[name][1].items():
+                tallies.setdefault(key, []).append(number)
+        seconds = round(self._earlier + time.time() - self._started, 3)
+        self.record = dataclasses.replace(
+            self.record,
+            status=status,
+            process=processes.current() if status == RUNNING else None,
+            units=units,
+            statuses=dict(Counter(str(self._done[name][0]) for name in units)),
+            summary={
+                key: MeanRecord(statistics.fmean(numbers), len(numbers))
+                for key, numbers in tallies.items()
+            },
+            timings=dataclasses.replace(self.record.timings, seconds=seconds),
+        )
+        write_run(self._directory, self.record)
+
+
+def finished_units(directory: Path, record: RunRecord) -> dict[str, UnitRecord]:
+    """The units of a run that lie whole in its folder, whatever its run.json lists."""
+    found = {}
+    for name in record.jobs:
+        unit = finished_unit(directory / UNITS / name, record.config_sha256 or "")
+        if unit is not None:
+            found[name] = unit
+    return found

@@ -1,0 +1,154 @@
+"""Units that the ascent cannot wake: how they are recognised, and the second attempt's gradients.
+
+A unit behind an activation function may give no gradient where the ascent starts (a dead ReLU), or
+one that leads the wrong way (left of the dip of GELU and SiLU, further from what the unit responds
+to).
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.layers import GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations
+from torch import Tensor, nn
+
+from fvis.capture import Network
+from fvis.objectives.base import LinearObjective
+from fvis.optimization import Trace
+from fvis.randomness import random_generator
+
+# Activation functions that go to zero as their input falls, and grow without limit as it rises.
+RESTING_AT_ZERO: tuple[type[nn.Module], ...] = (
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish,
+    GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations.GELU, activations.Mish,
+)  # fmt: skip
+RECTIFIERS: tuple[type[nn.Module], ...] = (
+    *RESTING_AT_ZERO, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Threshold,
+)  # fmt: skip
+
+# In units of the spread of the layer's values. A healthy unit rises by many spreads, or at least
+# goes on moving. One on the flat side of GELU creeps up from -0.1 to 0 and stays there: the ascent
+# found an input that suppresses the unit.
+LEAST_RISE = 1.0
+LEAST_MOVEMENT = 0.01
+
+
+def spread(objective: LinearObjective, outputs: Sequence[Tensor]) -> Tensor:
+    """How far each row's score (B,) may be expected to vary.
+
+    It is the standard deviation of the values of all units in that row, times the length of the
+    row's weights. Units without a finite value, such as masked classes, do not count.
+    """
+    pairs = zip(objective.values(outputs), objective.norms, strict=True)
+    return torch.stack([_deviation(values) * norm for values, norm in pairs]).sum(0)
+
+
+def _deviation(values: Tensor) -> Tensor:
+    """The standard deviation (B,) of the finite ones among values (B, C)."""
+    finite = values.isfinite()
+    count = finite.sum(1, keepdim=True).clamp_min(1)
+    mean = values.masked_fill(~finite, 0).sum(1, keepdim=True) / count
+    return ((values - mean).masked_fill(~finite, 0).square().sum(1) / count[:, 0]).sqrt()
+
+
+def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> Tensor:
+    """Which rows (B,) have a final score that is not finite, or have hardly risen and stand still.
+
+    `initial`, `final` and `spread` are (B,). A row stands still when its scores in the second half
+    of the trace differ by less than `LEAST_MOVEMENT` spreads.
+    """
+    late = torch.stack(trace.scores[-max(2, len(trace.scores) // 2) :])
+    moving = late.amax(0) - late.amin(0) > LEAST_MOVEMENT * spread
+    risen = final - initial > LEAST_RISE * spread
+    return ~(final.isfinite() & (moving | risen))
+
+
+def resting_rows(objective: LinearObjective, final: Tensor, spread: Tensor) -> Tensor:
+    """Which rows (B,) are still at the resting value zero of their activation function."""
+    return objective.excites & (final <= LEAST_MOVEMENT * spread)
+
+
+@dataclass(frozen=True)
+class NearestActivation:
+    """The last activation function that runs before the layer is read.
+
+    A forward pass runs it `calls` times. `is_read` says whether its own output is what is read.
+    """
+
+    module: nn.Module
+    calls: int
+    is_read: bool
+
+    @property
+    def rests_at_zero(self) -> bool:
+        """Whether what is read is the output of ReLU, GELU, SiLU or one of their kind.
+
+        Such a unit is silent at and below zero. Where the function dips below zero, its gradient
+        points away from what the unit responds to.
+        """
+        return self.is_read and isinstance(self.module, RESTING_AT_ZERO)
+
+    @contextlib.contextmanager
+    def leaking(self) -> Iterator[None]:
+        """A context in which the activation function leaks gradient where it is silent.
+
+        Its output stays the same. Where the output is zero or below, its gradient with respect to
+        the input x becomes 1 / (2 + 2|x|), so that the ascent can leave a flat or falling part. In
+        a mean over positions, the positions that are nearest to waking wake first. Only this one
+        function leaks: through many at once, the sum of the leaked gradients leads nowhere.
+        """
+        in_place = getattr(self.module, "inplace", False)
+        handle = self.module.register_forward_hook(_leak(self.calls), prepend=True)
+        try:
+            if in_place:
+                # The hook needs the input as it was. (Modules' attributes are typed as tensors.)
+                setattr(self.module, "inplace", False)  # noqa: B010
+            yield
+        finally:
+            if in_place:
+                setattr(self.module, "inplace", True)  # noqa: B010
+            handle.remove()
+
+
+def nearest_activation(network: Network) -> NearestActivation | None:
+    """The last activation function that a forward pass of an entered network runs, if any."""
+    ran: list[nn.Module] = []
+    last: list[Tensor] = []
+
+    def note(module: nn.Module, args: Any, value: Tensor) -> None:
+        ran.append(module)
+        last[:] = [value.detach().clone()]  # a later module may change it in place
+
+    model = network.model
+    active = [module for module in model.module.modules() if isinstance(module, RECTIFIERS)]
+    # Prepended: these hooks must run before the one that stops the pass at the layer that is read.
+    handles = [module.register_forward_hook(note, prepend=True) for module in active]
+    noise = torch.rand(1, *model.preprocessing.shape, generator=random_generator("nearest"))
+    try:
+        with torch.no_grad():
+            *_, read = network(noise.to(model.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not last:
+        return None
+    is_read = torch.equal(last[0].float(), read) and bool(read.any())
+    return NearestActivation(ran[-1], ran.count(ran[-1]), is_read)
+
+
+def _leak(calls: int) -> Any:
+    """A forward hook that leaks at every `calls`-th call: the last one of each pass."""
+    call = itertools.count(1)
+
+    def leak(module: nn.Module, args: tuple[Any, ...], value: Tensor) -> Tensor | None:
+        if next(call) % calls:
+            return None
+        source: Tensor = args[0]
+        still = source.detach()
+        leaked = value.detach() + (source - still) / (2 + 2 * still.abs())
+        return torch.where(value > 0, value, leaked)
+
+    return leak

@@ -1,0 +1,70 @@
+"""What `fvis resume` finds to do in a folder: runs, and the jobs of sweeps that never began."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from fvis import runner, schema
+from fvis.errors import RequestError
+from fvis.record import RUN_FILE, UNITS, SweepJobRecord, read_sweep
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run to finish, or where `job` is given a job of a sweep that has left no run."""
+
+    directory: Path
+    job: SweepJobRecord | None = None
+    asked_in: Path | None = None
+
+    def __call__(self, *, force: bool) -> bool:
+        """Do what is left to do; returns whether there was anything."""
+        if self.job is None:
+            return runner.resume(self.directory, force=force)
+        config = schema.parse(OmegaConf.create(self.job.config))
+        before = Path.cwd()
+        if self.asked_in is not None and self.asked_in.is_dir():
+            os.chdir(self.asked_in)  # the config's relative paths start there
+        try:
+            runner.run(config, self.directory, self.job.texts, force=force)
+        finally:
+            os.chdir(before)
+        return True
+
+
+def unfinished(folder: Path) -> Iterator[Work]:
+    """Every run in a folder and below it, and every job of a sweep that has left no run.
+
+    Whether a run is finished, only the work itself finds out. Raises `RequestError` where the
+    folder holds neither runs nor sweeps.
+    """
+    found = False
+    for work in _search(folder.resolve()):
+        found = True
+        yield work
+    if not found:
+        raise RequestError(f"{folder} holds no run and no sweep: there is nothing to resume")
+
+
+def _search(folder: Path) -> Iterator[Work]:
+    if (folder / RUN_FILE).is_file():
+        yield Work(folder)
+        return
+    sweep, planned = read_sweep(folder), set()
+    for job in sweep.jobs if sweep else ():
+        place = folder / job.folder
+        planned.add(place)
+        asked_in = Path(sweep.directory) if sweep and sweep.directory else None
+        if (place / RUN_FILE).is_file():
+            yield Work(place)
+        else:
+            yield Work(place, job, asked_in)
+    if not folder.is_dir():
+        return
+    for place in sorted(folder.iterdir()):
+        hidden = place.name.startswith(".") or place.name == UNITS
+        if place.is_dir() and not place.is_symlink() and not hidden and place not in planned:
+            yield from _search(place)

@@ -1,0 +1,184 @@
+"""Optimal pictures of targets: what every method that maximises activations shares."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Generator, Tensor
+
+from fvis import regularizers, rescue
+from fvis.ascent import Ascent, Penalty
+from fvis.capture import Network
+from fvis.context import Context
+from fvis.models.layers import LOGITS
+from fvis.objectives import Target, resolve
+from fvis.optimization import RunStage
+from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
+from fvis.randomness import random_generator
+from fvis.record import DEAD, OK, RESCUED, ActivationRecord, UnitRecord
+from fvis.schema import EngineConfig, SynthesisConfig
+from fvis.transforms import Transforms
+
+Points = list[tuple[int, float]]
+R = TypeVar("R", bound=UnitRecord)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One ascent of a batch: the pictures as saved (8 bits), their scores, and the way there.
+
+    `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`.
+    """
+
+    pictures: Tensor
+    initial: Tensor
+    final: Tensor
+    traces: list[Points]
+    stuck: list[bool]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """One target's optimal picture (3, ...) as saved, its scores, and ok, rescued or dead."""
+
+    picture: Tensor
+    initial: float
+    final: float
+    trace: Points
+    status: str
+
+
+class Synthesizer:
+    """Maximises the scores of a run's targets, in batches."""
+
+    def __init__(self, context: Context, settings: SynthesisConfig) -> None:
+        self._context = context
+        self._settings = settings
+        config = context.config
+        self.targets = resolve(config.target, context.model, config.engine.seed)
+
+    def optima(self, jobs: Sequence[Target], run: RunStage) -> list[Optimum]:
+        """The optimal picture of every target; a stuck one gets a second attempt."""
+        first = self.attempt(jobs, self._start(jobs), "optimal", run)
+        best = [(first, row) for row in range(len(jobs))]
+        stuck = [row for row, is_stuck in enumerate(first.stuck) if is_stuck]
+        if stuck and self._settings.rescue:
+            again = [jobs[row] for row in stuck]
+            second = self.attempt(again, self._start(again), "rescue", run, leaking=True)
+            for place, row in enumerate(stuck):
+                if not second.stuck[place]:
+                    best[row] = (second, place)
+        return [_optimum(attempt, row, rescued=attempt is not first) for attempt, row in best]
+
+    def attempt(
+        self,
+        jobs: Sequence[Target],
+        picture: Parametrization,
+        stage: str,
+        run: RunStage,
+        *,
+        engine: EngineConfig | None = None,
+        purpose: str = "transforms",
+        leaking: bool = False,
+    ) -> Attempt:
+        """One ascent of `picture`, with a row per job; `run` runs it under the name `stage`.
+
+        `engine` replaces the config's steps and learning rate. `purpose` names the random numbers
+        of the views. With `leaking`, the activation function nearest to the layer leaks gradient.
+        """
+        context, config = self._context, self._context.config
+        engine = engine or config.engine
+        shape, device = context.model.preprocessing.shape, context.device
+        generators = self.random_generators(jobs, purpose)
+        views = Transforms(config.transforms, generators, engine.steps, shape, device)
+        objective = self.targets.objective(jobs, device)
+        of_views = self.targets.objective(jobs, device, views.views)
+        with self.network() as network:
+
+            def score(rgb: Tensor) -> Tensor:
+                return of_views.scores(network(rgb))
+
+            with torch.no_grad():
+                start = network(picture.render())
+            nearest = rescue.nearest_activation(network)
+            leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
+            ascent = Ascent(picture, score, views, self._penalties(jobs, network), engine)
+            with leak:
+                run(stage, ascent)
+            with torch.no_grad():
+                pictures = (picture.render() * 255).round() / 255
+                final = objective.scores(network(pictures))
+        initial = objective.scores(start)
+        spread = rescue.spread(objective, start)
+        stuck = rescue.stuck_rows(initial, final, ascent.trace, spread)
+        if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
+            stuck |= rescue.resting_rows(objective, final, spread)
+        return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist())
+
+    def network(self) -> Network:
+        """The context in which the model is frozen and read at the targets' layers."""
+        context, output = self._context, self._context.config.target.output
+        return Network(context.model, self.targets.layers, output, context.autocast)
+
+    def random_generators(self, jobs: Sequence[Target], purpose: str) -> list[Generator]:
+        """Each job's own random generator for a purpose."""
+        seed, model = self._context.config.engine.seed, self._context.model.name
+        return [
+            random_generator(seed, model, job.layer, job.unit, job.repeat, purpose) for job in jobs
+        ]
+
+    def record(self, kind: type[R], job: Target, optimum: Optimum, **more: Any) -> R:
+        """The record of a target and its ascent, with what the method adds."""
+        config, model = self._context.config, self._context.model
+        named = isinstance(job.unit, int) and job.layer == LOGITS
+        return kind(
+            model=model.name,
+            layer=job.layer,
+            unit=job.unit,
+            repeat=job.repeat,
+            position=config.target.position,
+            method=config.method.name,
+            seed=config.engine.seed,
+            steps=config.engine.steps,
+            status=optimum.status,
+            activation=ActivationRecord(optimum.initial, optimum.final, [*optimum.trace]),
+            class_name=model.class_name(int(job.unit)) if named else None,
+            **more,
+        )
+
+    def _start(self, jobs: Sequence[Target]) -> Parametrization:
+        settings = self._context.config.parametrization
+        shape = self._context.model.preprocessing.shape
+        build = PARAMETRIZATIONS[settings.name]
+        return build(settings, self.random_generators(jobs, "start"), shape, self._context.device)
+
+    def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Penalty]:
+        """The config's regularizers, and what drives the repeats of a unit apart."""
+        config = self._context.config
+        weights = dataclasses.asdict(self._settings.regularizers)
+        penalties = [
+            Penalty(weight, getattr(regularizers, name))
+            for name, weight in weights.items()
+            if weight
+        ]
+        groups = torch.tensor([job.group for job in jobs], device=self._context.device)
+        if config.target.repeats > 1 and config.target.diversity:
+            layer = self.targets.layers[0]
+            assert layer.channel_dim is not None, "resolve() refuses unknown channel axes"
+            dim = layer.channel_dim
+
+            def similarity(rgb: Tensor) -> Tensor:
+                values = network(rgb)[0].movedim(dim, 1)
+                return regularizers.group_similarity(regularizers.style(values), groups)
+
+            penalties.append(Penalty(config.target.diversity, similarity))
+        return penalties
+
+
+def _optimum(attempt: Attempt, row: int, *, rescued: bool) -> Optimum:
+    status = DEAD if attempt.stuck[row] else RESCUED if rescued else OK
+    initial, final = attempt.initial[row].item(), attempt.final[row].item()
+    return Optimum(attempt.pictures[row], initial, final, attempt.traces[row], status)

@@ -1,0 +1,333 @@
+"""The page in a real browser: what plays, what is found, in which order, by which keys."""
+
+import io
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from PIL import Image
+
+from fvis.gallery.page import write_index
+
+from .conftest import Browser
+from .fake_runs import attack_unit, awkward_runs, clip_unit, image_unit, read_units, write_run
+
+NAMES = "[...document.querySelectorAll('.card:not([hidden]) h2 a')].map(a => a.textContent)"
+FOCUSED = "document.activeElement.textContent"
+CONTROL, ESCAPE, LEFT, RIGHT, DOWN, ENTER, TAB = (
+    "\ue009",
+    "\ue00c",
+    "\ue012",
+    "\ue014",
+    "\ue015",
+    "\ue007",
+    "\ue004",
+)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of forty images."""
+    base = tmp_path_factory.mktemp("images")
+    run = write_run(base / "run", [image_unit(i) for i in range(40)])
+    return write_index([run], base / "index.html")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of clips and one of attacks."""
+    base = tmp_path_factory.mktemp("clips")
+    runs = [
+        write_run(base / "motion", [clip_unit(i) for i in range(12)]),
+        write_run(base / "attacks", [attack_unit(i) for i in range(9)]),
+    ]
+    return write_index(runs, base / "index.html")
+
+
+def choose(browser: Browser, selector: str, value: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    element = browser.driver.find_element("css selector", selector)
+    Select(element).select_by_value(value)
+
+
+def address(run: str, name: str) -> str:
+    """The part of a page's address that asks for a unit."""
+    return "#unit=" + quote(f"{run}/{name}", safe="")
+
+
+def looks(browser: Browser, selector: str) -> set[bytes]:
+    """What an element looks like over a second: one picture if still, several if it moves."""
+    element = browser.driver.find_element("css selector", selector)
+    seen = set()
+    for _ in range(6):
+        seen.add(element.screenshot_as_png)
+        time.sleep(0.15)
+    return seen
+
+
+def test_names_are_shown_not_run(tmp_path: Path, browser: Browser) -> None:
+    page = write_index(list(awkward_runs(tmp_path)), tmp_path / "index.html")
+    browser.open(page)  # an alert would end this with an exception
+    for run in (folder for folder in tmp_path.iterdir() if folder.is_dir()):
+        name = read_units(run, tmp_path)[1]["name"]
+        browser.js("location.hash = arguments[0]", address(run.name, name))
+        browser.wait("!document.getElementById('unit').hidden")
+        browser.wait(f"document.title.startsWith({name!r})")
+        assert run.name in browser.js("document.querySelector('#unit header').textContent")
+        browser.wait("[...document.querySelectorAll('#unit img')].every(i => i.complete)")
+        assert browser.js("[...document.querySelectorAll('#unit img')].every(i => i.naturalWidth)")
+    assert browser.js("document.querySelectorAll('script').length") == 3
+
+
+def test_pictures_are_loaded_only_as_they_come_near(tmp_path: Path, browser: Browser) -> None:
+    run = write_run(tmp_path / "run", [image_unit(i) for i in range(400)])
+    browser.open(write_index([run], tmp_path / "index.html"))
+    loaded = "[...document.images].filter(i => i.complete && i.naturalWidth).length"
+    browser.wait(f"{loaded} > 4")
+    assert browser.js(loaded) < 200
+    browser.js("document.querySelector('.card:last-child').scrollIntoView()")
+    browser.wait("document.querySelector('.card:last-child img').naturalWidth > 0")
+
+
+def test_small_pictures_are_shown_in_their_own_pixels(tmp_path: Path, browser: Browser) -> None:
+    run = write_run(tmp_path / "run", [image_unit(0), image_unit(1), clip_unit(2)])
+    (wide,) = run.glob("units/*-00001/image.png")
+    Image.open(wide).resize((224, 224)).save(wide)
+    browser.open(write_index([run], tmp_path / "index.html"))
+    browser.wait("document.querySelector('.card canvas')")
+    browser.wait("[...document.images].every(i => i.complete)")
+    drawn = "[...document.querySelectorAll('.card :is(img, canvas)')]"
+    told = "[i.naturalWidth ?? i.width, getComputedStyle(i).imageRendering]"
+    seen = sorted(browser.js(f"{drawn}.map(i => {told})"))
+    assert seen == [[32, "pixelated"]] * 3 + [[224, "auto"]]
+
+
+def test_clips_are_still_till_hovered_or_focused(clips: Path, browser: Browser) -> None:
+    browser.open(clips)
+    browser.wait("document.querySelector('.card:nth-child(3) canvas')")
+    picture = ".card:nth-child(3) .picture"
+    (still,) = looks(browser, picture)
+    first = Image.open(io.BytesIO(still)).convert("RGB")
+    assert first.getpixel((first.width // 2, first.height // 2)) == (255, 0, 0)  # the first frame's
+    browser.hover(picture)
+    assert len(looks(browser, picture)) > 1
+    browser.hover("h1")
+    assert len(looks(browser, picture)) == 1
+    browser.js("document.querySelector('.card:nth-child(3) a').focus()")
+    assert len(looks(browser, picture)) > 1
+
+
+def test_an_attack_shows_what_it_was_before_while_hovered(clips: Path, browser: Browser) -> None:
+    browser.open(clips)
+    browser.js("document.querySelector('.card:nth-child(14)').scrollIntoView({block: 'center'})")
+    before = "document.querySelector('.card:nth-child(14) img.alternate')"
+    assert not browser.js(f"{before}.checkVisibility()")
+    browser.hover(".card:nth-child(14) .picture")
+    browser.wait(f"{before}.checkVisibility() && {before}.naturalWidth")
+    assert browser.js(f"{before}.src").endswith("clean.png")
+
+
+def test_clips_stay_still_for_those_who_ask_for_it(clips: Path, browser: Browser) -> None:
+    browser.prefer(motion="reduce")
+    browser.open(clips)
+    browser.wait("document.querySelector('.card:nth-child(2) canvas')")
+    browser.hover(".card:nth-child(2) .picture")
+    assert len(looks(browser, ".card:nth-child(2) .picture canvas")) == 1
+    browser.driver.find_element("css selector", ".card:nth-child(2) a").click()
+    browser.wait("document.querySelectorAll('#unit canvas').length == 3")
+    assert len(looks(browser, "#unit .clip")) == 1
+    browser.driver.find_element("css selector", "#unit nav button").click()
+    assert len(looks(browser, "#unit .clip")) > 1
+
+
+def test_filters_leave_what_they_say(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    units = [image_unit(i) for i in range(40)]
+
+    def expect(*numbers: int) -> None:
+        assert [int(name[-5:]) for name in browser.js(NAMES)] == sorted(
+            numbers, key=lambda i: ("-" if i % 4 == 3 else units[i]["layer"], i)
+        )
+        count = browser.js("document.getElementById('count').textContent")
+        assert count == (f"{len(numbers)} of 40 units" if len(numbers) < 40 else "40 units")
+
+    expect(*range(40))
+    choose(browser, "[data-key=layer]", "<script>alert('layer')</script>")
+    expect(*(i for i in range(40) if i % 4 == 3))
+    choose(browser, "[data-key=model]", "resnet50")
+    expect()
+    assert browser.js("!document.getElementById('none').hidden")
+    browser.driver.find_element("id", "clear").click()
+    expect(*range(40))
+    choose(browser, "[data-key=status]", "rescued")
+    expect(*(i for i in range(40) if i % 5 == 3))
+    choose(browser, "[data-key=status]", "")
+    browser.keys("/", "猫 LAYER2")
+    expect(*(i for i in range(40) if i % 5 == 3 and i % 4 == 1))
+
+
+def test_sorting_gives_the_order_it_names(clips: Path, browser: Browser) -> None:
+    browser.open(clips)
+
+    def shown(key: str) -> list[str]:
+        cards = "[...document.querySelectorAll('.card')]"
+        return list(browser.js(f"{cards}.map(c => c.dataset.{key} ?? '')"))
+
+    for order, key, sign in (
+        ("-activation", "activation", -1),
+        ("activation", "activation", 1),
+        ("-motion", "motion", -1),
+        ("motion", "motion", 1),
+        ("-success", "success", -1),
+        ("success", "success", 1),
+    ):
+        choose(browser, "#sort", order)
+        values = shown(key)
+        known = [float(value) for value in values if value]
+        assert known == sorted(known, key=lambda value: sign * value)
+        assert values[len(known) :] == [""] * (len(values) - len(known))
+    choose(browser, "#sort", "-success")
+    steps = [int(value) for value in shown("steps") if value]
+    assert steps == sorted(steps)
+    choose(browser, "#sort", "")
+    assert shown("run") == ["motion"] * 12 + ["attacks"] * 9
+
+
+def test_keys_lead_from_unit_to_unit_and_back(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    names = browser.js(NAMES)
+    columns = browser.js(
+        "getComputedStyle(document.getElementById('cards')).gridTemplateColumns.split(' ').length"
+    )
+    browser.js("document.querySelector('.card a').focus()")
+    browser.keys(RIGHT, RIGHT, LEFT, DOWN)
+    assert browser.js(FOCUSED) == names[1 + columns]
+    browser.keys(ENTER)
+    browser.wait("!document.getElementById('unit').hidden")
+    assert names[1 + columns] in browser.js("document.title")
+    assert browser.js(FOCUSED).startswith(names[1 + columns])
+    browser.keys(RIGHT)
+    browser.wait(f"document.title.includes({names[2 + columns]!r})")
+    browser.keys(LEFT, LEFT)
+    browser.wait(f"document.title.includes({names[columns]!r})")
+    browser.keys(ESCAPE)
+    browser.wait("!document.getElementById('gallery').hidden")
+    assert browser.js(FOCUSED) == names[columns]
+    browser.driver.back()
+    browser.wait(f"document.title.includes({names[columns]!r})")
+    browser.driver.back()
+    browser.wait(f"document.title.includes({names[1 + columns]!r})")
+
+
+def test_next_follows_the_order_and_the_filters(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    choose(browser, "[data-key=status]", "dead")
+    choose(browser, "#sort", "-activation")
+    names = browser.js(NAMES)
+    browser.driver.find_element("css selector", ".card:not([hidden]) a").click()
+    for i, name in enumerate(names):
+        browser.wait(f"document.querySelector('#unit h1').textContent.startsWith({name!r})")
+        place = browser.js("document.querySelector('.place').textContent")
+        assert place == f"{i + 1} of {len(names)}"
+        browser.keys(RIGHT)
+
+
+def test_a_units_page_shows_all_that_is_known(clips: Path, browser: Browser) -> None:
+    (unit,) = [u for u in read_units(clips.parent / "motion", clips.parent) if "00009" in u["name"]]
+    browser.open(clips, address("motion", unit["name"]))
+    browser.wait("document.querySelectorAll('#unit figure').length == 3")
+    text = browser.js("document.getElementById('unit').innerText")
+    for part in ("motion index 0.33", "1.52 px/frame", "spearman 0.5", "nested deeper found"):
+        assert part in " ".join(text.split())
+    assert unit["command"] in text
+    assert "target.units=9" in unit["command"]
+    links = browser.js("[...document.querySelectorAll('#unit .files a')].map(a => a.textContent)")
+    assert links == ["clip.mp4", "flow.npz", "metadata.json"]
+    label = browser.js("document.querySelector('#unit svg').getAttribute('aria-label')")
+    assert label.startswith("Activation over 256 steps, from 0 to")
+    browser.open(clips, "#unit=nobody%ZZ")
+    assert browser.js("document.getElementById('unit').hidden")
+
+
+def test_the_command_is_copied(images: Path, browser: Browser) -> None:
+    browser.open(images, address("run", "layer2-00001"))
+    browser.driver.find_element("css selector", ".command + button").click()
+    browser.wait("document.querySelector('.command + button').textContent == 'Copied'")
+    command = browser.js("document.querySelector('.command').textContent")
+    browser.js("document.body.append(document.createElement('textarea'))")
+    browser.driver.find_element("css selector", "body > textarea").send_keys(CONTROL, "v")
+    assert browser.js("document.querySelector('body > textarea').value") == command
+    assert command.startswith("fvis run ")
+
+
+CONTRAST = """(() => {
+  const rgba = (text) => text.match(/[\\d.]+/g).map(Number);
+  const over = (top, under) => top.slice(0, 3).map(
+    (c, i) => c * (top[3] ?? 1) + under[i] * (1 - (top[3] ?? 1)));
+  const background = (e) => e ? over(rgba(getComputedStyle(e).backgroundColor),
+    background(e.parentElement)) : [255, 255, 255];
+  const light = (rgb) => rgb.map((c) => c / 255).map(
+    (c) => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+  const poor = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !e.checkVisibility() || /SCRIPT|OPTION/.test(e.tagName)) continue;
+    const style = getComputedStyle(e);
+    const ink = rgba(e.namespaceURI.endsWith('svg') ? style.fill : style.color);
+    const [one, other] = [light(over(ink, background(e))), light(background(e))].sort();
+    const ratio = (Math.max(one, other) + .05) / (Math.min(one, other) + .05);
+    if (ratio < 4.5) poor.push([e.tagName, e.className, e.textContent.slice(0, 30), ratio]);
+  }
+  return poor;
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_its_ground(clips: Path, browser: Browser, scheme: str) -> None:
+    browser.prefer(scheme)
+    browser.open(clips)
+    assert browser.js("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(20, 21, 23)" if scheme == "dark" else "rgb(253, 253, 252)"
+    )
+    browser.js("document.querySelector('details').open = true")
+    assert browser.js(CONTRAST) == []
+    browser.open(clips, address("attacks", "layer2-00001"))
+    assert browser.js("document.querySelectorAll('#unit td').length") > 10
+    assert browser.js(CONTRAST) == []
+
+
+@pytest.mark.parametrize("fragment", ["", "#unit=attacks%2Flayer2-00001"])
+def test_a_phone_need_not_scroll_sideways(clips: Path, browser: Browser, fragment: str) -> None:
+    browser.size(390, 844)
+    browser.open(clips, fragment)
+    seen = "[...document.images].filter(i => i.checkVisibility()).map(i => i.clientWidth)"
+    browser.wait(f"{seen}.length")
+    assert browser.js("document.documentElement.scrollWidth") == 390
+    assert browser.js(f"{seen}[0]") > 100
+
+
+def test_the_focus_goes_through_the_page_as_it_is_read(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    stops = []
+    for _ in range(9):
+        browser.keys(TAB)
+        stops.append(browser.js("document.activeElement.id || document.activeElement.tagName"))
+    keys = [stop for stop in stops if stop not in ("SUMMARY", "SELECT")]
+    assert keys[:3] == ["A", "text", "sort"]
+    assert browser.js("document.querySelectorAll('[tabindex]:not([tabindex=\"-1\"])').length") == 0
+    assert stops[-1] == "A"
+    assert browser.js(FOCUSED) == browser.js(NAMES)[stops.count("A") - 2]  # one skips to the units
+
+
+def test_without_scripts_the_units_are_there(images: Path, browser: Browser) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.open(images)
+        cards = browser.driver.find_elements("css selector", ".card")
+        assert len(cards) == 40
+        assert cards[0].find_element("css selector", "noscript a").is_displayed()
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -1,0 +1,168 @@
+"""Units, positions, directions and joint targets are read where they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fvis.errors import RequestError
+from fvis.models import Model, Preprocessing
+from fvis.models.layers import Layer
+from fvis.objectives import resolve
+from fvis.objectives.positions import PositionReader, parse_position
+from fvis.rescue import spread
+from fvis.schema import TargetConfig
+from tests.test_capture import PLAIN, model_of
+
+IMAGE = Layer("l", "Conv2d", (1, 5, 4, 6), "BCHW", 0, 1)
+LAST = Layer("l", "Linear", (1, 4, 6, 5), "BHWC", 0, 1)
+CLIP = Layer("l", "Conv3d", (1, 5, 3, 4, 6), "BCTHW", 0, 1)
+TOKENS = Layer("l", "Linear", (1, 1 + 12, 5), "BNC", 1, 1)
+
+
+def net() -> Model:
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    )  # fmt: skip
+    return model_of(module)
+
+
+@pytest.mark.parametrize("layer", [IMAGE, LAST, CLIP])
+def test_mean_and_index_follow_the_channel_axis(layer: Layer) -> None:
+    output = torch.rand(2, *layer.shape[1:])
+    channels_first = output.movedim(layer.channel_dim or 0, 1)
+    torch.testing.assert_close(
+        PositionReader(layer, "mean")(output), channels_first.flatten(2).mean(2)
+    )
+    index = tuple(n - 1 for n in channels_first.shape[2:])
+    expected = channels_first.flatten(2)[:, :, -1]
+    torch.testing.assert_close(PositionReader(layer, "index", index)(output), expected)
+
+
+def test_tokens_are_positions_and_the_class_token_is_no_patch() -> None:
+    output = torch.rand(2, 13, 5)
+    torch.testing.assert_close(PositionReader(TOKENS, "mean")(output), output[:, 1:].mean(1))
+    torch.testing.assert_close(PositionReader(TOKENS, "cls")(output), output[:, 0])
+    torch.testing.assert_close(PositionReader(TOKENS, "index", (0,))(output), output[:, 1])
+
+
+def test_center_is_the_middle_row_and_column() -> None:
+    targets = resolve(TargetConfig(layer="0", units=[1], position="center"), net(), 0)
+    output = torch.rand(1, 6, 32, 32)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    assert objective.scores([output]) == output[0, 1, 16, 16]
+
+
+def test_a_tokens_grid_has_the_pictures_aspect() -> None:
+    timm = pytest.importorskip("timm")
+    module = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=(64, 128), num_classes=0)
+    model = model_of(module, Preprocessing(64, 128, None, (0.5,) * 3, (0.5,) * 3))
+    target = TargetConfig(layer="blocks.0", units=[0], position=[3, 7])
+    assert resolve(target, model, 0).readers[0].index == (3 * 8 + 7,)
+    with pytest.raises(RequestError, match=r"positions \[4, 8\]"):
+        resolve(TargetConfig(layer="blocks.0", units=[0], position=[4, 0]), model, 0)
+
+
+def test_each_row_is_scored_by_its_own_unit() -> None:
+    targets = resolve(TargetConfig(layer="logits", units=[3, 1]), net(), 0)
+    output = torch.rand(2, 4)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    assert objective.scores([output]).tolist() == [output[0, 3], output[1, 1]]
+
+
+def test_a_masked_unit_leaves_the_others_their_scores() -> None:
+    targets = resolve(TargetConfig(layer="logits", units=[3, 1]), net(), 0)
+    output = torch.tensor([[-torch.inf, 1.0, 3.0, 5.0]]).repeat(2, 1).requires_grad_(True)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    scores = objective.scores([output])
+    assert scores.tolist() == [5, 1]
+    (gradient,) = torch.autograd.grad(scores.sum(), output)
+    assert gradient.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
+    expected = torch.tensor([1.0, 3.0, 5.0]).std(correction=0)
+    torch.testing.assert_close(spread(objective, [output]), expected.repeat(2))
+
+
+def test_a_joint_target_is_the_weighted_sum_over_layers() -> None:
+    joint = [{"unit": 2, "weight": 2.0}, {"layer": "0", "unit": 5, "weight": -0.5}]
+    targets = resolve(TargetConfig(layer="logits", joint=joint), net(), 0)
+    logits, conv = torch.rand(1, 4), torch.rand(1, 6, 32, 32)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    expected = 2 * logits[0, 2] - 0.5 * conv[0, 5].mean()
+    torch.testing.assert_close(objective.scores([logits, conv]), expected[None])
+    assert targets.targets[0].name == "logits-joint"
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pt", ".safetensors"])
+def test_a_direction_is_a_unit_length_projection(tmp_path: Path, suffix: str) -> None:
+    vector = torch.tensor([3.0, 0.0, 4.0, 0.0])
+    path = tmp_path / f"happy{suffix}"
+    if suffix == ".npy":
+        np.save(path, vector.numpy())
+    elif suffix == ".pt":
+        torch.save(vector, path)
+    else:
+        save_file({"v": vector}, path)
+    targets = resolve(TargetConfig(layer="logits", direction=str(path)), net(), 0)
+    output = torch.rand(1, 4)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    expected = output @ torch.tensor([0.6, 0.0, 0.8, 0.0])
+    torch.testing.assert_close(objective.scores([output]), expected)
+    assert targets.targets[0].name == "logits-direction-happy"
+
+
+def test_repeats_share_a_group_and_differ_in_name() -> None:
+    targets = resolve(TargetConfig(units=[0, 2], repeats=2), net(), 0).targets
+    assert [t.name for t in targets] == [
+        "logits-00000-r0", "logits-00000-r1", "logits-00002-r0", "logits-00002-r1",
+    ]  # fmt: skip
+    assert [t.group for t in targets] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (TargetConfig(layer="conv"), "no layer 'conv'"),
+        (TargetConfig(units=4), "units 0 to 3"),
+        (TargetConfig(units="random:9"), "has 4 units"),
+        (TargetConfig(units=[]), "empty"),
+        (TargetConfig(units="x"), "takes 3"),
+        (TargetConfig(position="cls"), "no class token"),
+        (TargetConfig(position="center"), "no positions"),
+        (TargetConfig(position="top"), "takes mean"),
+        (TargetConfig(layer="0", position=[40, 0]), r"positions \[32, 32\]"),
+        (TargetConfig(layer="0", position=[1]), r"positions \[32, 32\]"),
+        (TargetConfig(joint=[{"unit": 9}]), "units 0 to 3"),
+        (TargetConfig(joint=[{"units": 1}]), "each term takes"),
+        (TargetConfig(joint=[]), "empty"),
+        (TargetConfig(direction="absent.npy"), "no file"),
+        (TargetConfig(channel_dim=7), "axes 1 to 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(target: TargetConfig, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        resolve(target, net(), 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_direction_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.ones(3, np.float32))
+    with pytest.raises(RequestError, match="takes vectors of 4"):
+        resolve(TargetConfig(direction=str(tmp_path / "v.npy")), net(), 0)
+
+
+def test_random_units_depend_on_the_seed_alone() -> None:
+    def drawn(seed: int) -> list[int | str]:
+        model = model_of(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 64)), PLAIN)
+        return [t.unit for t in resolve(TargetConfig(units="random:8"), model, seed).targets]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_an_index_given_alone_is_a_position() -> None:
+    assert parse_position([2, 3]) == ("index", (2, 3))
+    assert parse_position(5) == ("index", (5,))

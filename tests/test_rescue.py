@@ -1,0 +1,79 @@
+"""Units that are stuck are recognised, and gradients leak where the second attempt needs them."""
+
+import pytest
+import torch
+from timm.layers import QuickGELU
+from torch import nn
+
+from fvis.rescue import nearest_activation
+
+from .test_capture import leaking, open_network
+
+
+@pytest.mark.parametrize(
+    "activation", [nn.ReLU(), nn.ReLU(inplace=True), nn.GELU(), nn.Hardswish(inplace=True)]
+)
+def test_leaking_keeps_the_value_and_passes_gradient_where_none_is(activation: nn.Module) -> None:
+    module = nn.Sequential(nn.Identity(), activation)
+    x = (-torch.rand(1, 3, 32, 32) - 4).requires_grad_(True)
+    with open_network(module, "1") as network:
+        plain = network(x)[0].detach()
+        with leaking(network):
+            (value,) = network(x)
+    torch.testing.assert_close(value, plain)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    torch.testing.assert_close(gradient, 0.5 / (1 + x.abs()))
+
+
+@pytest.mark.parametrize(
+    ("tail", "resting"),
+    [
+        ([nn.GELU()], True),
+        ([QuickGELU()], True),
+        ([nn.ReLU(inplace=True), nn.Dropout()], True),
+        ([nn.ELU()], False),
+        ([nn.SiLU(), nn.BatchNorm2d(4)], False),
+        ([], False),
+    ],
+)
+def test_what_rests_at_zero_is_known(tail: list[nn.Module], resting: bool) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), *tail).eval()
+    with open_network(module, str(len(module) - 1)) as network:
+        nearest = nearest_activation(network)
+        assert (nearest is not None and nearest.rests_at_zero) == resting
+
+
+class Twice(nn.Module):
+    """An activation function that runs twice; what it makes last is changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.GELU()
+        self.shift = 0.0
+        self.end = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.act(self.act(x) - 2)
+        y += self.shift
+        return self.end(y)
+
+
+def test_only_the_last_call_of_an_activation_leaks() -> None:
+    x = torch.full((1, 3, 8, 8), -4.0).requires_grad_(True)
+    with open_network(Twice(), "end") as network, leaking(network):
+        for _ in range(2):  # passes
+            (value,) = network(x)
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+            (true,) = torch.autograd.grad(nn.functional.gelu(x).sum(), x)
+            last = 0.5 / (1 - (nn.functional.gelu(x) - 2))
+            torch.testing.assert_close(gradient, (last * true).detach())
+
+
+def test_what_is_changed_in_place_after_an_activation_does_not_rest_at_zero() -> None:
+    module = Twice()
+    for shift in (0.0, 1.0):
+        module.shift = shift
+        with open_network(module, "end") as network:
+            nearest = nearest_activation(network)
+            assert nearest is not None
+            assert nearest.rests_at_zero == (shift == 0)
