@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+JOBS ?= 2
 INSTALLED := $(VENV)/.installed
 DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden glyph_cnn_adversarial \
 	drift_r3d_motion planted_motion_energy planted_motion_rings
@@ -15,8 +16,8 @@ demo: $(INSTALLED)  ## visualise the embedded networks: no download, a few minut
 	done
 	@$(BIN)/fvis report $(DEMO:%=outputs/demo/%)
 
-test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## the whole test suite, in JOBS processes; FAST=1: without what is slow
+	$(BIN)/python -m pytest -n $(JOBS) $(if $(FAST),-m "not slow")
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

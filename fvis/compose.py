@@ -31,7 +31,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fvis import schema
 from fvis.errors import RequestError, unknown
-from fvis.record import SCHEMA, SweepJobRecord, SweepRecord, write_sweep
+from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
+from fvis.run_folder import write_sweep
 
 VERSION_BASE = "1.3"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)

@@ -21,7 +21,7 @@ from fvis.compose import compose_sections
 from fvis.errors import RequestError
 from fvis.methods import METHODS, Result
 from fvis.models import Model, wrap
-from fvis.record import write_unit
+from fvis.run_folder import write_unit
 
 SHOWN = ("image.png", "strip.png", "side_by_side.gif", "clip.gif")  # the first that there is
 STYLE = "display:inline-block;margin:0 1em 1em 0;max-width:45em;vertical-align:top"

@@ -10,18 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from fvis import processes
-from fvis.record import (
-    DONE,
-    INTERRUPTED,
-    RUNNING,
-    UNITS,
-    MeanRecord,
-    RunRecord,
-    TimingsRecord,
-    UnitRecord,
-    finished_unit,
-    write_run,
-)
+from fvis.record import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord, UnitRecord
+from fvis.run_folder import UNITS, finished_unit, write_run
 
 
 class Recorder:

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from fvis import runner, schema
 from fvis.errors import RequestError
-from fvis.record import RUN_FILE, UNITS, SweepJobRecord, read_sweep
+from fvis.record import SweepJobRecord
+from fvis.run_folder import RUN_FILE, UNITS, read_sweep
 
 
 @dataclass(frozen=True)

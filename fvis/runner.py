@@ -24,16 +24,9 @@ from fvis.methods import METHODS, Method, Result
 from fvis.models import Model
 from fvis.optimization import Optimization
 from fvis.progress import Progress, log_file
-from fvis.record import (
-    DONE,
-    RUN_FILE,
-    UNITS,
-    RunRecord,
-    UnitRecord,
-    read_run,
-    write_unit,
-)
+from fvis.record import DONE, RunRecord, UnitRecord
 from fvis.recorder import Recorder, finished_units
+from fvis.run_folder import RUN_FILE, UNITS, read_run, write_unit
 from fvis.schema import Config
 
 STATE, LOCK, BATCH_FILE, INDEX = ".state", "lock", "batch.pt", "index.html"

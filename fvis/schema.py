@@ -1,33 +1,14 @@
 """The config as typed dataclasses: names, types and ranges, and the one place that checks them."""
 
-import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fvis.errors import RequestError, unknown
 from fvis.registry import load_entry_points
-
-T = TypeVar("T")
-
-
-def setting(
-    default: Any,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    one_of: Sequence[str] | None = None,
-) -> Any:
-    """A dataclass field with the range or the choices that `validate` holds it to."""
-    limits = {"at_least": at_least, "above": above, "at_most": at_most, "one_of": one_of}
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=limits)
-    return field(default=default, metadata=limits)
+from fvis.settings import section, setting, setting_names
 
 
 @dataclass
@@ -341,67 +322,12 @@ def parse_models(specs: Sequence[Any], setting: str) -> list[ModelConfig]:
     return found
 
 
-def section(given: Any, key: str, kind: type[T]) -> T:
-    """The settings `given` of one section, typed and checked; `key` is its name in errors.
-
-    Raises `RequestError` for a setting there isn't, or of a wrong type, or out of its range.
-    """
-    try:
-        typed = OmegaConf.merge(OmegaConf.structured(kind), given or {})
-        found = OmegaConf.to_object(typed)
-    except OmegaConfBaseException as error:
-        name = getattr(error, "full_key", None) or ""
-        text = re.sub(r"\s+", " ", str(error.msg or error)).partition(" full_key:")[0].strip()
-        if "not in" in text:
-            raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
-        raise RequestError(f"{key}.{name}: {text}") from None
-    assert isinstance(found, kind)
-    for path, value, limits in _walk(found, key):
-        _check(path, value, limits)
-    return found
-
-
-def setting_names(prefix: str, kind: type) -> Iterator[str]:
-    """The dotted names of all settings of a config dataclass."""
-    for entry in dataclasses.fields(kind):
-        name = f"{prefix}.{entry.name}"
-        yield name
-        if dataclasses.is_dataclass(entry.type) and isinstance(entry.type, type):
-            yield from setting_names(name, entry.type)
-
-
 def all_setting_names() -> Iterator[str]:
     """The dotted names of the settings of all sections and of all their choices."""
     kinds = [*SECTIONS.items()]
     kinds += [(key, kind) for key, choices in CHOICES.items() for kind in choices.values()]
     for key, kind in kinds:
         yield from setting_names(key, kind)
-
-
-def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    for entry in dataclasses.fields(section):
-        value = getattr(section, entry.name)
-        if dataclasses.is_dataclass(value):
-            yield from _walk(value, f"{prefix}.{entry.name}")
-        elif value is not None:
-            yield f"{prefix}.{entry.name}", value, entry.metadata
-
-
-def _check(path: str, value: Any, limits: Mapping[str, Any]) -> None:
-    one_of = limits.get("one_of")
-    if one_of is not None and value not in one_of:
-        raise RequestError(f"{path} is {value!r}; it takes one of: {', '.join(one_of)}")
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if not number == number or number in (float("inf"), float("-inf")):
-            raise RequestError(f"{path} is {value}; it must be finite")
-        if limits.get("at_least") is not None and number < limits["at_least"]:
-            raise RequestError(f"{path} is {value}; it must be at least {limits['at_least']:g}")
-        if limits.get("above") is not None and number <= limits["above"]:
-            raise RequestError(f"{path} is {value}; it must be above {limits['above']:g}")
-        if limits.get("at_most") is not None and number > limits["at_most"]:
-            raise RequestError(f"{path} is {value}; it must be at most {limits['at_most']:g}")
 
 
 def _validate_engine(engine: EngineConfig) -> None:

@@ -299,6 +299,7 @@ def test_a_wrong_request_is_one_line_status_2_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_a_refusal_never_takes_the_users_own_empty_folders(
     forked_fvis: Call, tmp_path: Path
 ) -> None:
@@ -348,6 +349,7 @@ def test_a_traceback_is_shown_only_when_asked_for(forked_fvis: Call) -> None:
     assert ran.stderr.splitlines()[-1].startswith("fvis: error: ")
 
 
+@pytest.mark.slow
 def test_the_installed_program_refuses_as_the_forked_one_does(fvis: Call, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("")
     assert_refused(fvis("run", "target.layer=layer9", cwd=tmp_path), "layer4")
@@ -367,6 +369,7 @@ def test_what_is_nobodys_request_is_status_1(forked_fvis: Call, tmp_path: Path) 
 # --- experiments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "experiment").glob("*.yaml")),
                          ids=lambda path: path.stem)  # fmt: skip
 def test_every_experiment_runs(forked_fvis: Call, tmp_path: Path, path: Path) -> None:

@@ -17,6 +17,8 @@ from fvis.zoo import NETWORKS
 from tests.conftest import PROGRAM, QUIET, TIMEOUT, Call
 from tests.test_cli import MOMENT, QUICK, Ran, assert_refused, files, read
 
+pytestmark = pytest.mark.slow
+
 QUICK_ARGUMENTS = ("-m", *QUICK)
 
 

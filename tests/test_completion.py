@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import PROGRAM, QUIET, ROOT, TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 # What bash does at a tab: it sets COMP_* and calls the function that `complete` registered.
 SESSION = """
 eval "$(fvis run -sc install=bash)"

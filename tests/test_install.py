@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import QUIET, ROOT, TIMEOUT
 from tests.test_cli import files, read
 
+pytestmark = pytest.mark.slow
+
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     ran = subprocess.run(

@@ -250,6 +250,7 @@ def test_an_unknown_file_is_named() -> None:
         shown.read("clip.gif")
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs_and_has_its_pictures() -> None:
     book = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(book, timeout=300, kernel_name="python3").execute()

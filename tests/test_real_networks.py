@@ -12,6 +12,8 @@ from fvis import models, runner, schema
 from fvis.artifacts import read_png
 from fvis.compose import compose
 
+pytestmark = pytest.mark.slow
+
 DEIT = "deit_tiny_patch16_224"
 HIDDEN = "target.layer=blocks.6.mlp.act"
 

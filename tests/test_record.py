@@ -7,19 +7,11 @@ from typing import Any
 
 import pytest
 
-from fvis import processes, record
+from fvis import processes
 from fvis.errors import RequestError
 from fvis.processes import Process
-from fvis.record import (
-    UNIT_RECORDS,
-    AdversarialRecord,
-    RunRecord,
-    TextureMotionRecord,
-    UnitRecord,
-    finished_unit,
-    read_run,
-    read_unit,
-)
+from fvis.record import UNIT_RECORDS, AdversarialRecord, RunRecord, TextureMotionRecord, UnitRecord
+from fvis.run_folder import SavedRun, finished_unit, read_run, read_unit
 from fvis.typed_json import from_json, to_json
 from tests import recorded
 
@@ -123,14 +115,14 @@ def test_units_of_another_config_are_not_a_runs_own(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no run: it has no run.json"):
+    with pytest.raises(RequestError, match=r"no run: it has no run\.json"):
         read_run(tmp_path)
 
 
 def test_a_run_whose_process_is_gone_is_interrupted() -> None:
     def status(process: Process | None) -> str | None:
         running = RunRecord(status="running", process=process)
-        return record.SavedRun(Path(), running).status
+        return SavedRun(Path(), running).status
 
     here = processes.current()
     assert status(here) == "running"

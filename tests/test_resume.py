@@ -21,6 +21,8 @@ from fvis.optimization import Optimization
 from fvis.photographs import EXAMPLES
 from tests.conftest import PROGRAM, QUIET, TIMEOUT, Call
 
+pytestmark = pytest.mark.slow
+
 BRIEF = ("engine.device=cpu", "engine.checkpoint_every=1", "output.mp4=false")
 GLYPHS = EXAMPLES / "glyphs"
 MOTION = ("model=drift_r3d", "method=texture_motion", "target.units=[0,8]", "engine.steps=5")

@@ -37,7 +37,8 @@ from fvis.motion.colours import (
     flow_colours,
 )
 from fvis.motion.decomposition import Decomposition
-from fvis.record import SavedUnit, TextureMotionRecord
+from fvis.record import TextureMotionRecord
+from fvis.run_folder import SavedUnit
 
 # Kernels per row: all kernels of a layer if there are at most MOST_COLUMNS, else COLUMNS.
 MOST_COLUMNS, COLUMNS = 4, 3

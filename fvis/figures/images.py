@@ -20,7 +20,8 @@ from fvis.figures.sheet import (
     wrapped,
 )
 from fvis.figures.words import about, by_model, short, unit_lines
-from fvis.record import AdversarialRecord, SavedUnit
+from fvis.record import AdversarialRecord
+from fvis.run_folder import SavedUnit
 
 OUTPUT_COLUMNS = 6
 SIDE_COLUMNS = 3  # pictures per layer and network in a comparison

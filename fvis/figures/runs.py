@@ -15,18 +15,8 @@ from fvis.artifacts import safe_name
 from fvis.compose import compose, swept
 from fvis.errors import RequestError
 from fvis.models.checkpoints import sha256_of_file
-from fvis.record import (
-    DONE,
-    INTERRUPTED,
-    RUN_FILE,
-    UNIT_FILE,
-    UNITS,
-    ModelRecord,
-    RunRecord,
-    SavedUnit,
-    read_run,
-    read_unit,
-)
+from fvis.record import DONE, INTERRUPTED, ModelRecord, RunRecord
+from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedUnit, read_run, read_unit
 
 PROGRAM = "from fvis.cli import main; main()"
 HUBS = ("timm", "torchvision")

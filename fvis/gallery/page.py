@@ -12,16 +12,8 @@ from jinja2 import Environment, PackageLoader
 
 from fvis import artifacts
 from fvis.gallery.commands import Origin, command, read_origin
-from fvis.record import (
-    DEAD,
-    UNIT_FILE,
-    AdversarialRecord,
-    RunRecord,
-    SavedRun,
-    SavedUnit,
-    UnitRecord,
-    read_run,
-)
+from fvis.record import DEAD, AdversarialRecord, RunRecord, UnitRecord
+from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit, read_run
 from fvis.typed_json import to_json
 
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")

@@ -29,14 +29,7 @@ from fvis.perturbation.classifier import Classifier, Verdict
 from fvis.perturbation.goals import Goal, goal_of, parse_goals
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
-from fvis.record import (
-    OK,
-    ActivationRecord,
-    AdversarialRecord,
-    MarginRecord,
-    Top,
-    TransferRecord,
-)
+from fvis.record import OK, ActivationRecord, AdversarialRecord, MarginRecord, Top, TransferRecord
 from fvis.schema import AdversarialConfig, TargetConfig, parse_models
 
 PREVIEW = 16  # photographs classified at once before the search

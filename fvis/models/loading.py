@@ -14,7 +14,8 @@ from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
 from fvis.models.sources.base import SOURCES, SourceModel
 from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
-from fvis.schema import InputConfig, ModelConfig, section
+from fvis.schema import InputConfig, ModelConfig
+from fvis.settings import section
 
 
 def load(config: ModelConfig, seed: int = 0) -> Model:

@@ -24,6 +24,7 @@ def plan(tools: tuple[str, ...], cases: tuple[Case, ...], peers: str = "/no/pyth
     return Plan(tools, cases, "cpu", seconds=0.01, threads=1, peers=Path(peers))
 
 
+@pytest.mark.slow
 def test_fvis_and_its_bare_limit_are_measured_in_turns(report: Report) -> None:
     ours, bare = (report.find(tool, CASES[0]) for tool in ("fvis", BARE))
     assert ours is not None and bare is not None

@@ -85,6 +85,7 @@ def test_plan_has_every_network_and_batch_and_is_shorter_when_quick() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_stages_of_a_batch_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(motion, "CUT", FitConfig().frame_steps)
     monkeypatch.setattr(motion, "LEAST", 1)

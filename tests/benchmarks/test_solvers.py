@@ -159,6 +159,7 @@ def test_decompositions_are_timed_and_the_method_is_put_back(
     assert TextureMotion._decompose is busy
 
 
+@pytest.mark.slow
 def test_one_solver_runs_on_one_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solvers, "FOLDER", tmp_path)
     case = solvers.all_cases(None)[0]

@@ -23,7 +23,8 @@ from fvis.figures.images import adversarial, comparison, layers, outputs
 from fvis.figures.runs import PlannedRun, Run, carry_out, finished_run, planned_runs
 from fvis.figures.sheet import DPI, SMALL, WIDTH, Sheet
 from fvis.models.checkpoints import sha256_of_file
-from fvis.record import MotionRecord, SavedUnit, TextureMotionRecord
+from fvis.record import MotionRecord, TextureMotionRecord
+from fvis.run_folder import SavedUnit
 from tests import recorded
 from tests.conftest import ROOT
 

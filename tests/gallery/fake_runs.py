@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from fvis.gallery.page import shown_units
-from fvis.record import read_run
+from fvis.run_folder import read_run
 from tests import recorded
 
 SIDE = 32

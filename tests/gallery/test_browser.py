@@ -13,6 +13,8 @@ from fvis.gallery.page import write_index
 from .conftest import Browser
 from .fake_runs import attack_unit, awkward_runs, clip_unit, image_unit, read_units, write_run
 
+pytestmark = pytest.mark.slow
+
 NAMES = "[...document.querySelectorAll('.card:not([hidden]) h2 a')].map(a => a.textContent)"
 FOCUSED = "document.activeElement.textContent"
 CONTROL, ESCAPE, LEFT, RIGHT, DOWN, ENTER, TAB = (

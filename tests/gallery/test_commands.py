@@ -98,6 +98,7 @@ def test_a_run_of_defaults_has_a_command(tmp_path: Path) -> None:
     assert command(origin, {"target": {}}, UnitRecord(unit=3)) == "fvis run target.units=3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "picture"),
     [

@@ -102,6 +102,7 @@ def test_transfer_is_what_the_other_network_says(
         assert told["success"] == (seen == unit["target"])
 
 
+@pytest.mark.slow
 def test_every_image_meets_every_target(tmp_path: Path) -> None:
     units = run(tmp_path, *FREE, "engine.steps=2", "method.target=[3,dotted ring,least_likely]")
     images = {unit["image"] for unit in units.values()}
@@ -113,6 +114,7 @@ def test_every_image_meets_every_target(tmp_path: Path) -> None:
         assert len(targets) in (2, 3), "the least likely may be one of the others"
 
 
+@pytest.mark.slow
 def test_a_random_target_depends_on_its_image_alone(tmp_path: Path) -> None:
     all_of_them = run(tmp_path / "all", *FREE, "engine.steps=1")
     source = all_of_them[max(all_of_them)]["source"]

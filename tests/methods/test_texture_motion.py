@@ -277,6 +277,7 @@ def degrees_apart(a: float, b: float) -> float:
     return abs((a - b + 180) % 360 - 180)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", range(4))
 def test_a_planted_units_motion_is_found(unit: int) -> None:
     given, found = all_planted()
@@ -290,6 +291,7 @@ def test_a_planted_units_motion_is_found(unit: int) -> None:
         assert activations[name] < 0.5 * activations["reconstruction"], name
 
 
+@pytest.mark.slow
 def test_a_planted_unit_that_wants_stillness_gets_it() -> None:
     _, found = all_planted()
     still = found[4]
@@ -301,6 +303,7 @@ def test_a_planted_unit_that_wants_stillness_gets_it() -> None:
     assert still["motion_index"] < 0.05 < 0.5 < still["texture_index"]
 
 
+@pytest.mark.slow
 def test_kernels_that_run_backwards_in_time_turn_the_motion_around() -> None:
     _, (found,) = planted(1, reverse_time=True)
     opposite = PLANTED["angles_deg"][1] + 180

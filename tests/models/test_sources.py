@@ -418,6 +418,7 @@ def test_unreachable_weights_are_one_line_with_file_and_folder_on_the_command_li
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_unreachable_hugging_face_weights_are_one_line_too(fvis: Call, tmp_path: Path) -> None:
     home = str(tmp_path / "hf")
     ran = fvis("run", "model=timm", "model.name=test_vit", cwd=tmp_path, HF_HOME=home)

@@ -54,6 +54,7 @@ def error(row: int, field: Tensor) -> float:
     return apart[known & inner].mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_motion_is_tracked_to_a_twentieth_of_a_pixel(name: str) -> None:
     column = list(KNOWN).index(name)
@@ -61,6 +62,7 @@ def test_known_motion_is_tracked_to_a_twentieth_of_a_pixel(name: str) -> None:
     assert max(errors) < 0.05, errors
 
 
+@pytest.mark.slow
 def test_the_texture_is_the_first_frame_and_what_later_frames_bring_into_view() -> None:
     """Of what moves left at 4 px/frame, frame 5 shows the 20 px right of the first."""
     (_, h, w), parts = SIZE, tracked().rows()[list(KNOWN).index("fast")]
@@ -127,6 +129,7 @@ def test_the_joint_fit_lowers_the_papers_loss_to_a_texture_in_range() -> None:
     assert end.texture.max() <= 1
 
 
+@pytest.mark.slow
 def test_the_joint_fit_depends_on_its_rows_own_clip_and_stream() -> None:
     clips = small_clips()
     together = fit_jointly(

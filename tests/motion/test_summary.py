@@ -252,6 +252,7 @@ def test_names_are_text_not_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "$x_{$" in shown
 
 
+@pytest.mark.slow
 def test_the_same_unit_gives_the_same_bytes_in_threads_too(tmp_path: Path) -> None:
     units = [unit(uniform(1.0, 0.5)), unit(uniform(-2.0, 0.1), title="another")]
     for i, one in enumerate(units):

@@ -127,6 +127,7 @@ def test_the_middle_of_the_clip_does_not_tell_the_class(name: str) -> None:
     assert float(one.mean()) == pytest.approx(float(other.mean()), abs=0.02)
 
 
+@pytest.mark.slow
 def test_single_frames_look_alike_whatever_the_class() -> None:
     clips = {name: _clips_of(name, 32) for name in drifts.CLASSES}
     detail = {

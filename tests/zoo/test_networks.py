@@ -100,10 +100,12 @@ def test_the_position_of_pixels_matters(name: str, drawn: tuple[Tensor, Tensor])
     assert _accuracy(name, scrambled, labels) < 0.4
 
 
+@pytest.mark.slow
 def test_shipped_weights_know_fresh_clips(clips: tuple[Tensor, Tensor]) -> None:
     assert _accuracy("drift_r3d", *clips) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("axis", "pairs"), [(2, BACKWARDS), (4, MIRRORED)])
 def test_a_clip_turned_around_shows_the_motion_turned_around(
     clips: tuple[Tensor, Tensor], axis: int, pairs: dict[str, str]
@@ -112,6 +114,7 @@ def test_a_clip_turned_around_shows_the_motion_turned_around(
     assert _accuracy("drift_r3d", drawn.flip(axis), _exchanged(labels, pairs)) > 0.95
 
 
+@pytest.mark.slow
 def test_frames_out_of_order_show_no_direction(clips: tuple[Tensor, Tensor]) -> None:
     drawn, labels = clips
     moving = labels < len(drifts.DIRECTIONS)

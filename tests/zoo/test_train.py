@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from fvis.zoo import NETWORKS, glyphs, train
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from pathlib import Path
 

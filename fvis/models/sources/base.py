@@ -36,7 +36,9 @@ class Source(Protocol):
 SOURCES: Registry[Source] = Registry(
     "model.source", "fvis.models.sources", entry_points="fvis.sources"
 )
-CATALOGUES: Registry[Callable[[], list[str]]] = Registry("model.source", "fvis.models.sources")
+CATALOGUES: Registry[Callable[[], list[str]]] = Registry(
+    "model.source", "fvis.models.sources", entry_points="fvis.sources"
+)
 
 
 def named(config: ModelConfig) -> str:

@@ -1,0 +1,150 @@
+"""The folder of a run or a sweep: reads and writes the records in it."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fvis import artifacts, processes
+from fvis.artifacts import Writer
+from fvis.errors import RequestError
+from fvis.record import (
+    DONE,
+    INTERRUPTED,
+    RUNNING,
+    SCHEMA,
+    UNIT_RECORDS,
+    RunRecord,
+    SweepRecord,
+    UnitRecord,
+)
+from fvis.typed_json import from_json, to_json
+
+RUN_FILE, SWEEP_FILE, UNIT_FILE, UNITS = "run.json", "sweep.json", "metadata.json", "units"
+
+R = TypeVar("R", bound=UnitRecord)
+
+
+@dataclass(frozen=True)
+class SavedUnit:
+    """A unit's directory, what its metadata.json says, and the keys that the file has."""
+
+    folder: Path
+    record: UnitRecord
+    keys: frozenset[str] = frozenset()
+
+    def file(self, name: str) -> Path:
+        """The path of one of the unit's files; raises `RequestError` where it is missing."""
+        path = self.folder / name
+        if not path.is_file():
+            raise RequestError(f"{self.folder} has no {name}")
+        return path
+
+    def record_of(self, kind: type[R]) -> R:
+        """The record as that of a method; raises `RequestError` where another one made the unit."""
+        if not isinstance(self.record, kind):
+            raise RequestError(f"{self.folder} was made by method={self.record.method}")
+        return self.record
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run's directory, and what its run.json says."""
+
+    folder: Path
+    record: RunRecord
+
+    def units(self) -> list[SavedUnit]:
+        """The run's units on disk, by name: those that run.json lists if the run is done.
+
+        Until then all there are, except those of another config.
+        """
+        names = self.record.units if self.record.status == DONE else None
+        units = [unit for unit in _units_in(self.folder) if self._owns(unit.record)]
+        return [unit for unit in units if names is None or unit.folder.name in names]
+
+    @property
+    def status(self) -> str | None:
+        """The run's status; a run whose process is gone is interrupted, whatever its file says."""
+        if self.record.status == RUNNING and processes.is_gone(self.record.process):
+            return INTERRUPTED
+        return self.record.status
+
+    def _owns(self, unit: UnitRecord) -> bool:
+        own = self.record.config_sha256
+        return None in (unit.config_sha256, own) or unit.config_sha256 == own
+
+
+def read_run(folder: Path) -> SavedRun:
+    """The run in a folder, whatever state it is in; raises `RequestError` where there is none."""
+    if not (folder / RUN_FILE).is_file():
+        raise RequestError(f"{folder} is no run: it has no {RUN_FILE}")
+    record, _ = from_json(RunRecord, read_json(folder / RUN_FILE))
+    return SavedRun(folder, record)
+
+
+def read_unit(folder: Path) -> SavedUnit:
+    """The unit in a folder; what its metadata.json lacks or has wrong is None or empty."""
+    content = read_json(folder / UNIT_FILE)
+    record, _ = from_json(_kind_of(content), content)
+    return SavedUnit(folder, record, frozenset(content))
+
+
+def finished_unit(folder: Path, config_sha256: str) -> UnitRecord | None:
+    """The record of a whole unit of that config, well-formed and with every file; else None."""
+    content = read_json(folder / UNIT_FILE)
+    record, faults = from_json(_kind_of(content), content)
+    own = record.config_sha256 == config_sha256
+    whole = own and not faults and record.files is not None
+    if not whole or not all((folder / name).is_file() for name in record.files or ()):
+        return None
+    return record
+
+
+def write_unit(
+    directory: Path, name: str, record: UnitRecord, files: Mapping[str, Writer]
+) -> UnitRecord:
+    """Write a unit's files and metadata.json into `directory/name`, all of them or nothing."""
+    record = dataclasses.replace(record, schema=SCHEMA, files=sorted(files))
+    with artifacts.whole_directory(directory / name) as place:
+        for file, write in files.items():
+            write(place / file)
+        artifacts.write_json(place / UNIT_FILE, to_json(record))
+    return record
+
+
+def write_run(directory: Path, record: RunRecord) -> None:
+    """Write run.json, whole or not at all."""
+    artifacts.write_json(directory / RUN_FILE, to_json(record))
+
+
+def read_sweep(folder: Path) -> SweepRecord | None:
+    """The sweep that a folder's sweep.json describes; None where there is none."""
+    if not (folder / SWEEP_FILE).is_file():
+        return None
+    return from_json(SweepRecord, read_json(folder / SWEEP_FILE))[0]
+
+
+def write_sweep(directory: Path, record: SweepRecord) -> None:
+    """Write sweep.json, whole or not at all."""
+    artifacts.write_json(directory / SWEEP_FILE, to_json(record))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; empty where the file holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _kind_of(content: Mapping[str, Any]) -> type[UnitRecord]:
+    return UNIT_RECORDS.get(str(content.get("method")), UnitRecord)
+
+
+def _units_in(run: Path) -> Iterator[SavedUnit]:
+    for file in sorted((run / UNITS).glob(f"[!.]*/{UNIT_FILE}")):
+        yield read_unit(file.parent)
