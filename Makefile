@@ -12,7 +12,7 @@ DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden gl
 
 demo: $(INSTALLED)  ## visualise the embedded networks: no download, a few minutes
 	@for name in $(DEMO); do \
-		$(BIN)/fvis run experiment=$$name hydra.run.dir=outputs/demo/$$name || exit 1; \
+		$(BIN)/fvis run --force experiment=$$name hydra.run.dir=outputs/demo/$$name || exit 1; \
 	done
 	@$(BIN)/fvis report $(DEMO:%=outputs/demo/%)
 
@@ -32,6 +32,7 @@ bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare lim
 	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
 	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
 	$(BIN)/python -m tests.benchmarks.gallery
+	$(BIN)/python -m tests.benchmarks.checkpoints --json outputs/bench_checkpoints.json
 	@if [ -n "$(FVIS_SHARED)" ]; then \
 		$(PEERS)/bin/python -m tests.benchmarks.attacks $(FVIS_SHARED) --json outputs/bench_attacks.json; \
 	else echo "attacks: no FVIS_SHARED=folder of weights and images, left out"; fi

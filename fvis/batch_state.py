@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -40,15 +39,12 @@ class BatchState:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
         if error is not None and is_out_of_memory(error):
             self.remove()  # the batch that follows is a smaller one
         elif isinstance(error, KeyboardInterrupt) and self._running is None:
-            self._save()  # between two stages
+            self.save()  # between two stages
 
     @property
     def seconds(self) -> float:
@@ -57,29 +53,33 @@ class BatchState:
 
     def run(self, stage: str, optimization: Optimization) -> None:
         """Run an optimization to its end, from where its saved state says."""
-        if stage in self._stages:
-            optimization.load_state_dict(self._stages[stage])
-            self._progress.skip(optimization.done)
-        self._running = (stage, optimization)
+        self.begin(stage, optimization)
         with DeferredInterruption() as interruption:
 
             def on_step(optimization: Optimization) -> None:
                 self._progress.on_step(optimization)
                 if interruption.requested:
-                    self._save()
+                    self.save()
                     raise KeyboardInterrupt
                 if self._every and time.monotonic() - self._saved >= self._every:
-                    self._save()
+                    self.save()
 
             optimization.run(on_step)
         self._stages[stage] = optimization.state_dict()
         self._running = None
 
+    def begin(self, stage: str, optimization: Optimization) -> None:
+        """Bring an optimization to where its saved state says; `save` saves it from now on."""
+        if stage in self._stages:
+            optimization.load_state_dict(self._stages[stage])
+            self._progress.skip(optimization.done)
+        self._running = (stage, optimization)
+
     def remove(self) -> None:
         """Forget the state on disk: the batch is done."""
         self._path.unlink(missing_ok=True)
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Save all stages, the one that is running included; call this between two steps."""
         stages = dict(self._stages)
         if self._running is not None:

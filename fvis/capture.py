@@ -6,7 +6,6 @@ this module's own hooks; hooks of others are never touched.
 
 import contextlib
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -60,12 +59,7 @@ class Network:
             self._handles.append(part.register_forward_hook(self._hook(index, layer)))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         for part in self._training:

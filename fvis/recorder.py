@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from fvis import processes
 from fvis.record import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord, UnitRecord
@@ -37,12 +36,7 @@ class Recorder:
         self._write(RUNNING)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._write(DONE if kind is None else INTERRUPTED)
 
     @property

@@ -20,7 +20,7 @@ def warp(texture: Tensor, displacement: Tensor, offset: Tensor | None = None) ->
     Args:
         texture: (B, C, H', W') in [0, 1].
         displacement: (B, 2, T, H, W) px, [x, y].
-        offset: (B, 2) px, [x, y]: where the frame's top left pixel lies in the texture. None: (0, 0).
+        offset: (B, 2) px, [x, y]: where the frame's top left pixel lies in the texture (0 if None).
 
     Returns:
         Clips (B, C, T, H, W) in [0, 1].
@@ -38,7 +38,7 @@ def warp(texture: Tensor, displacement: Tensor, offset: Tensor | None = None) ->
     x, y = displacement[:, 0] + x, displacement[:, 1] + y
     if offset is not None:
         x, y = (place + offset[:, i, None, None, None] for i, place in enumerate((x, y)))
-    # If the sides are powers of two, grid_sample's coordinates of pixel centres are exact in binary.
+    # With sides that are powers of two, grid_sample's coordinates of pixel centres are exact.
     high, wide = 1 << (rows - 1).bit_length(), 1 << (columns - 1).bit_length()
     grid = torch.stack(
         [

@@ -72,46 +72,10 @@ class TargetSet:
 
 
 @dataclass(frozen=True)
-class UnitObjective:
-    """Row b's score is the value of unit `units[b]` of the only layer that is read."""
+class _TargetObjective:
+    """What the objectives of targets share: the layers, and how they are read."""
 
     read: TargetSet
-    units: Tensor
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layer that is read."""
-        return self.read.layers
-
-    def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        """Per layer, the values (B, C) of its units."""
-        return self.read.values(outputs)
-
-    @property
-    def norms(self) -> list[Tensor]:
-        """Per layer, the length (B,) of the rows' weight vectors."""
-        return [torch.ones(len(self.units), device=self.units.device)]
-
-    @property
-    def excites(self) -> Tensor:
-        """Which rows (B,) have no negative weight."""
-        return torch.ones(len(self.units), dtype=torch.bool, device=self.units.device)
-
-    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
-        """One score per row (B,)."""
-        (values,) = self.values(outputs)
-        return values.gather(1, self.units[:, None])[:, 0]
-
-
-@dataclass(frozen=True)
-class WeightedObjective:
-    """Row b's score is the sum of all units' values, weighted by row b of `weights`.
-
-    `weights` has one tensor (B, C) for each layer that is read.
-    """
-
-    read: TargetSet
-    weights: list[Tensor]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -121,6 +85,38 @@ class WeightedObjective:
     def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """Per layer, the values (B, C) of its units."""
         return self.read.values(outputs)
+
+
+@dataclass(frozen=True)
+class UnitObjective(_TargetObjective):
+    """Row b's score is the value of unit `units[b]` of the only layer that is read."""
+
+    units: Tensor
+
+    @property
+    def norms(self) -> list[Tensor]:
+        """Per layer, the length (B,) of the rows' weight vectors: 1."""
+        return [torch.ones(len(self.units), device=self.units.device)]
+
+    @property
+    def excites(self) -> Tensor:
+        """Which rows (B,) have no negative weight: all."""
+        return torch.ones(len(self.units), dtype=torch.bool, device=self.units.device)
+
+    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
+        """One score per row (B,)."""
+        (values,) = self.values(outputs)
+        return values.gather(1, self.units[:, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class WeightedObjective(_TargetObjective):
+    """Row b's score is the sum of all units' values, weighted by row b of `weights`.
+
+    `weights` has one tensor (B, C) for each layer that is read.
+    """
+
+    weights: list[Tensor]
 
     @property
     def norms(self) -> list[Tensor]:
