@@ -23,6 +23,9 @@ from fvis.schema import OutputConfig
 
 Writer = Callable[[Path], None]
 
+# How the names of files and folders begin that are not whole yet, or are being replaced.
+UNFINISHED, REPLACED = ".tmp-", ".old-"
+
 PALETTE_SAMPLES = 2_000_000  # about how many of a clip's pixels its GIF palette is computed from
 
 
@@ -44,7 +47,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
     os.close(handle)
     place = Path(name)
     try:
@@ -62,12 +65,12 @@ def whole_directory(path: Path) -> Iterator[Path]:
     It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(dir=path.parent, prefix="."))
+    place = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
     place.chmod(0o777 & ~_umask())
     try:
         yield place
         if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix="."))
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=REPLACED))
             path.rename(old / path.name)
             place.rename(path)
             shutil.rmtree(old)
@@ -75,6 +78,24 @@ def whole_directory(path: Path) -> Iterator[Path]:
             place.rename(path)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder.
+
+    A directory that was to be replaced, and whose successor had not yet taken its place, is put
+    back.
+    """
+    for old in folder.glob(f"{REPLACED}*"):
+        for path in old.iterdir():
+            if not (folder / path.name).exists():
+                path.rename(folder / path.name)
+        shutil.rmtree(old)
+    for place in folder.glob(f"{UNFINISHED}*"):
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
 
 
 def png_bytes(rgb: Tensor) -> bytes:

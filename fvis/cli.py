@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run_job(job: compose.Job, force: bool) -> None:
+def _run_job(job: compose.LaunchedJob, force: bool) -> None:
     """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
     from fvis import runner
 

@@ -42,7 +42,7 @@ CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
 
 
 @dataclass(frozen=True)
-class Job:
+class LaunchedJob:
     """One job that Hydra launches: its config, its output folder, and the texts to keep there.
 
     `texts` maps paths below the folder to what they hold. `sweep` is the sweep's folder.
@@ -111,7 +111,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
     parser.parse_args(arguments)
 
 
-def launch(arguments: Sequence[str], work: Callable[[Job], None]) -> None:
+def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> None:
     """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep."""
 
     def task(composed: DictConfig) -> None:
@@ -119,7 +119,7 @@ def launch(arguments: Sequence[str], work: Callable[[Job], None]) -> None:
         single = settings.mode is RunMode.RUN
         directory = Path(settings.runtime.output_dir)
         sweep = None if single else Path(settings.sweep.dir)
-        work(Job(composed, directory, job_texts(composed), sweep))
+        work(LaunchedJob(composed, directory, job_texts(composed), sweep))
 
     _register_plugins()
     sys.argv = [sys.argv[0], *arguments]

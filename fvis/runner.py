@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ from fvis.recorder import Recorder, finished_units
 from fvis.run_folder import RUN_FILE, UNITS, read_run, write_unit
 from fvis.schema import Config
 
+logger = logging.getLogger(__name__)
+
 STATE, LOCK, BATCH_FILE, INDEX = ".state", "lock", "batch.pt", "index.html"
 
 
@@ -55,8 +58,9 @@ def run(
         _refuse_to_replace(directory, old, record)
     with _locked(directory):
         recorder = Recorder(directory, record)
+        _clear_leftovers(directory)
         if old is not None:
-            _clear(directory, old)
+            _clear(directory)
         for name, text in (texts or {}).items():
             artifacts.write_text(directory / name, text)
         _carry_out(directory, recorder, context, method)
@@ -81,6 +85,8 @@ def resume(directory: Path, *, force: bool = False) -> bool:
         write_index([directory], directory / INDEX)
         return True
     with _locked(directory), _working_directory(old):
+        _clear_leftovers(directory)
+        units = finished_units(directory, old)
         context = prepare(_config_of(old))
         method = METHODS[context.config.method.name](context)
         now = _describe(context, method)
@@ -173,7 +179,12 @@ def _refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:
         )
 
 
-def _clear(directory: Path, old: RunRecord) -> None:
+def _clear_leftovers(directory: Path) -> None:
+    for folder in (directory, directory / UNITS, directory / STATE, directory / ".hydra"):
+        artifacts.clear_leftovers(folder)
+
+
+def _clear(directory: Path) -> None:
     """Remove the units and the state of the run that a new one replaces."""
     (directory / STATE / BATCH_FILE).unlink(missing_ok=True)
     for unit in (directory / UNITS).glob("*/metadata.json"):
@@ -191,6 +202,8 @@ def _locked(directory: Path) -> Iterator[None]:
     lock = FileLock(state / LOCK, timeout=0)
     try:
         lock.acquire()
+    except NotImplementedError:
+        logger.warning("%s cannot be locked: nothing keeps another process from it", directory)
     except Timeout:
         process = read_run(directory).record.process if (directory / RUN_FILE).is_file() else None
         raise RequestError(f"{process or 'another process'} is at work in {directory}") from None

@@ -248,3 +248,30 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
         artifacts.write_json(tmp_path / "a.json", {"a": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
     assert names(tmp_path) == ["a.json"]
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_it_was_replacing_put_back(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / ".hidden").write_text("not ours")
+    (tmp_path / ".tmp-abc").mkdir()
+    (tmp_path / ".tmp-abc" / "half.png").write_bytes(b"half")
+    (tmp_path / ".tmp-x.json").write_text("{")
+    for name in ("kept", "unit"):  # killed after, and between, the two renames
+        (tmp_path / f".old-{name}" / name).mkdir(parents=True)
+        (tmp_path / f".old-{name}" / name / "old.png").write_bytes(b"old")
+    artifacts.clear_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "kept", "unit"]
+    assert (tmp_path / "unit" / "old.png").read_bytes() == b"old"
+    assert list((tmp_path / "kept").iterdir()) == []
+    artifacts.clear_leftovers(tmp_path / "absent")
+
+
+def test_unfinished_files_and_folders_are_told_by_their_names(tmp_path: Path) -> None:
+    with artifacts.whole_file(tmp_path / "a.json") as place:
+        assert place.name.startswith(artifacts.UNFINISHED)
+    (tmp_path / "d").mkdir()
+    with artifacts.whole_directory(tmp_path / "d") as place:
+        assert place.name.startswith(artifacts.UNFINISHED)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "d"]

@@ -1,5 +1,6 @@
 """Units, positions, directions and joint targets are read where they say."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,18 @@ def test_random_units_depend_on_the_seed_alone() -> None:
 def test_an_index_given_alone_is_a_position() -> None:
     assert parse_position([2, 3]) == ("index", (2, 3))
     assert parse_position(5) == ("index", (5,))
+
+
+def test_all_units_of_a_large_head_take_little_memory() -> None:
+    head = model_of(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 21_843)))
+    tracemalloc.start()
+    targets = resolve(TargetConfig(units="all"), head, 0)
+    batch = targets.groups[5:69]
+    objective = targets.objective([t for group in batch for t in group], torch.device("cpu"))
+    tensors = sum(t.nbytes for t in vars(objective).values() if isinstance(t, torch.Tensor))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(targets.targets) == 21_843
+    assert peak + tensors < 100e6
+    output = torch.rand(64, 21_843)
+    torch.testing.assert_close(objective.scores([output]), output[range(64), range(5, 69)])
