@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,9 +53,9 @@ class Recorder:
         self.record = dataclasses.replace(self.record, batch_size=size)
         self._write(RUNNING)
 
-    def end_batch(self, jobs: int) -> None:
-        """Say that a batch of so many jobs is done."""
-        self.record = dataclasses.replace(self.record, batches=[*self.record.batches, jobs])
+    def set_batches(self, sizes: Sequence[int]) -> None:
+        """Say how many jobs the batches that are done had."""
+        self.record = dataclasses.replace(self.record, batches=list(sizes))
         self._write(RUNNING)
 
     def _write(self, status: str) -> None:

@@ -1,6 +1,5 @@
 """What `fvis resume` finds to do in a folder: runs, and the jobs of sweeps that never began."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,15 @@ class Work:
 
     directory: Path
     job: SweepJobRecord | None = None
-    asked_in: Path | None = None
+    asked_in: str | None = None
 
     def __call__(self, *, force: bool) -> bool:
         """Do what is left to do; returns whether there was anything."""
         if self.job is None:
             return runner.resume(self.directory, force=force)
         config = schema.parse(OmegaConf.create(self.job.config))
-        before = Path.cwd()
-        if self.asked_in is not None and self.asked_in.is_dir():
-            os.chdir(self.asked_in)  # the config's relative paths start there
-        try:
+        with runner.working_directory(self.asked_in):
             runner.run(config, self.directory, self.job.texts, force=force)
-        finally:
-            os.chdir(before)
         return True
 
 
@@ -58,11 +52,8 @@ def _search(folder: Path) -> Iterator[Work]:
     for job in sweep.jobs if sweep else ():
         place = folder / job.folder
         planned.add(place)
-        asked_in = Path(sweep.directory) if sweep and sweep.directory else None
-        if (place / RUN_FILE).is_file():
-            yield Work(place)
-        else:
-            yield Work(place, job, asked_in)
+        began = (place / RUN_FILE).is_file()
+        yield Work(place) if began else Work(place, job, sweep.directory if sweep else None)
     if not folder.is_dir():
         return
     for place in sorted(folder.iterdir()):

@@ -78,15 +78,13 @@ def resume(directory: Path, *, force: bool = False) -> bool:
     old = read_run(directory).record
     if old.config_sha256 is None:
         raise RequestError(f"{directory} is a run of an older fvis, which cannot be resumed")
-    units = finished_units(directory, old)
-    if old.status == DONE and len(units) == len(old.jobs):
+    if old.status == DONE and len(finished_units(directory, old)) == len(old.jobs):
         if (directory / INDEX).is_file():
             return False
         write_index([directory], directory / INDEX)
         return True
-    with _locked(directory), _working_directory(old):
+    with _locked(directory), working_directory(old.directory):
         _clear_leftovers(directory)
-        units = finished_units(directory, old)
         context = prepare(_config_of(old))
         method = METHODS[context.config.method.name](context)
         now = _describe(context, method)
@@ -97,8 +95,21 @@ def resume(directory: Path, *, force: bool = False) -> bool:
                 f"{', '.join(changes)} (--force goes on all the same)"
             )
         record = dataclasses.replace(old, jobs=now.jobs, forced=[*old.forced, *changes])
-        _carry_out(directory, Recorder(directory, record, units), context, method)
+        recorder = Recorder(directory, record, finished_units(directory, record))
+        _carry_out(directory, recorder, context, method)
     return True
+
+
+@contextlib.contextmanager
+def working_directory(folder: str | None) -> Iterator[None]:
+    """A context with another working directory, if that is there: where relative paths start."""
+    before = Path.cwd()
+    if folder is not None and Path(folder).is_dir():
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def prepare(config: Config, model: Model | None = None) -> Context:
@@ -195,7 +206,7 @@ def _clear(directory: Path) -> None:
 def _locked(directory: Path) -> Iterator[None]:
     """A context in which no other process works in the folder; raises `RequestError` if one does.
 
-    The state in `.state` is removed where the context ends well.
+    `.state` is removed at the end, unless it holds the state of a batch that is not done.
     """
     state = directory / STATE
     state.mkdir(parents=True, exist_ok=True)
@@ -209,23 +220,10 @@ def _locked(directory: Path) -> Iterator[None]:
         raise RequestError(f"{process or 'another process'} is at work in {directory}") from None
     try:
         yield
-        shutil.rmtree(state)
     finally:
+        if not (state / BATCH_FILE).is_file():
+            shutil.rmtree(state)
         lock.release()
-
-
-@contextlib.contextmanager
-def _working_directory(record: RunRecord) -> Iterator[None]:
-    """The folder where the run was asked for: relative paths start there. If it is gone, ours."""
-    if record.directory is None or not Path(record.directory).is_dir():
-        yield
-        return
-    before = Path.cwd()
-    os.chdir(record.directory)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _config_of(record: RunRecord) -> Config:
@@ -251,7 +249,12 @@ def _solve_batches(directory: Path, recorder: Recorder, context: Context, method
     """Solve and write the batches that lack units, composed as they were at the start."""
     record, path = recorder.record, directory / STATE / BATCH_FILE
     missing = _missing_groups(method, recorder.finished)
-    begun = len(record.batches)
+    planned, done = list(record.batches), []  # sizes of batches, as they were and as they are
+
+    def on_resize(size: int) -> None:
+        planned.clear()
+        recorder.set_batch_size(size)
+
     with Progress(sum(map(len, method.groups)), method.steps) as progress:
 
         def work(batch: list[Any]) -> tuple[int, list[Result]]:
@@ -267,18 +270,13 @@ def _solve_batches(directory: Path, recorder: Recorder, context: Context, method
             fields = {"seconds": seconds, "config_sha256": record.config_sha256}
             return len(batch), [r.with_fields(**fields) for r in results if r.name in missing]
 
-        batches = in_batches(
-            method.groups,
-            record.batch_size or 1,
-            work,
-            sizes=record.batches,
-            on_resize=recorder.set_batch_size,
-        )
-        for number, (jobs, results) in enumerate(batches):
+        size = record.batch_size or 1
+        batches = in_batches(method.groups, size, work, sizes=planned, on_resize=on_resize)
+        for jobs, results in batches:
             for result in results:
                 recorder.add(result.name, _write(directory, result))
-            if number >= begun:
-                recorder.end_batch(jobs)
+            done.append(jobs)
+            recorder.set_batches([*done, *planned[len(done) :]])
             if results:  # the state on disk is this batch's, not that of one still to come
                 path.unlink(missing_ok=True)
 

@@ -233,6 +233,26 @@ def test_a_batch_that_memory_halved_keeps_its_pictures(
     assert tree(folder) == tree(tmp_path / "whole" / "run")
 
 
+def test_a_finished_batch_that_memory_halves_when_it_is_redone_is_recorded_so(
+    ending: Any, tmp_path: Path
+) -> None:
+    def out_of_memory() -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    folder = tmp_path / "run"
+    ending(6 + 2, kill)
+    with pytest.raises(Killed):
+        settings = ("target.units=0:6", "engine.steps=6", "engine.batch_size=4")
+        runner.run(config_of(*settings), folder)
+    assert json.loads((folder / "run.json").read_text())["batches"] == [4]
+    (folder / "units" / "logits-00001" / "image.png").unlink()
+    ending(1, out_of_memory)
+    runner.resume(folder)
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["batches"], record["batch_size"]) == ("done", [2, 2, 2], 2)
+    assert len(record["units"]) == 6
+
+
 def test_an_unreadable_state_costs_the_batch_and_nothing_else(
     whole: Any, ending: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
