@@ -15,6 +15,15 @@ R = TypeVar("R")
 
 AUTO_SIZE = {"cpu": 4, "mps": 16}  # past 4 rows a CPU gains nothing more
 AUTO_SIZE_CUDA = 64
+# What torch's allocators and its CPU kernels say when memory runs out.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "could not create a primitive",
+    "std::bad_alloc",
+)
 
 
 def auto_size(device: torch.device) -> int:
@@ -42,7 +51,7 @@ def in_batches(
         batch = [job for group in groups[place : place + count] for job in group]
         try:
             results = [solve(batch)]
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if count == 1:
@@ -60,13 +69,10 @@ def in_batches(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device's or the host's memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
     text = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "out of memory" in text
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
 
 
 def _fitting(groups: Sequence[Sequence[J]], size: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from fvis.errors import RequestError
+from fvis.errors import RequestError, exits_are_errors
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, pick
 
@@ -80,6 +80,7 @@ class Network:
         enabled = self._autocast is not None
         with (
             contextlib.suppress(_Reached),
+            exits_are_errors(f"the network {self.model.name}"),
             torch.autocast(rgb.device.type, self._autocast, enabled=enabled),
         ):
             self.model.module(self.model.preprocessing.normalise(rgb))

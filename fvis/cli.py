@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from fvis import __version__, compose, schema
 from fvis.errors import InterruptedRunError, RequestError, unknown
-from fvis.interruption import interrupt
+from fvis.interruption import end_on_signals
 
 USAGE = """\
 usage: fvis COMMAND ...
@@ -32,7 +31,7 @@ FORCE = "--force"
 
 def main() -> NoReturn:
     """Entry point: exit status 0 done, 2 the request is wrong, 1 anything else."""
-    signal.signal(signal.SIGTERM, interrupt)
+    end_on_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
         sys.exit(_dispatch(sys.argv[1:]))

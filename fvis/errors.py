@@ -1,7 +1,8 @@
 """The errors that the command line reports in one line, without a traceback."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -22,6 +23,22 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
     if len(names) <= 12:
         return RequestError(f"no {kind} {name!r}; there are: {', '.join(names)}")
     return RequestError(f"no {kind} {name!r}")
+
+
+class FailedRunError(RuntimeError):
+    """A run went to its end, and not one of its units could be shown."""
+
+
+@contextlib.contextmanager
+def exits_are_errors(what: str) -> Iterator[None]:
+    """A context in which code that is not ours cannot end the process by sys.exit.
+
+    Such an exit would look like success. It becomes a `RuntimeError` that names `what`.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"{what} called sys.exit({error.code!r})") from error
 
 
 class InterruptedRunError(KeyboardInterrupt):

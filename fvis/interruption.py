@@ -6,11 +6,13 @@ import threading
 from types import FrameType
 from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class DeferredInterruption:
-    """A context in which the first SIGINT or SIGTERM only sets `requested`.
+    """A context in which the first of `SIGNALS` only sets `requested`.
 
     The second one raises `KeyboardInterrupt` at once. Outside the main thread, where Python
     delivers no signals, nothing is deferred.
@@ -22,7 +24,7 @@ class DeferredInterruption:
 
     def __enter__(self) -> "DeferredInterruption":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._defer) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._defer) for number in _heeded()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -34,6 +36,17 @@ class DeferredInterruption:
             raise KeyboardInterrupt
         self.requested = True
         sys.stderr.write("\nfvis: interrupted; saving after this step (once more: at once)\n")
+
+
+def end_on_signals() -> None:
+    """From now on SIGTERM and SIGHUP end what is going on, as Ctrl-C does."""
+    for number in _heeded():
+        signal.signal(number, interrupt)
+
+
+def _heeded() -> list[signal.Signals]:
+    """The signals that the process does not ignore: under nohup, for one, it ignores SIGHUP."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -120,6 +120,14 @@ class MarginRecord:
 
 
 @dataclass(frozen=True)
+class ProbabilityRecord:
+    """The target's probability, before and after: a success may be the likeliest class at 5 %."""
+
+    clean: Number = None
+    adversarial: Number = None
+
+
+@dataclass(frozen=True)
 class TransferRecord:
     """What another network says of both pictures; `success` is null where it has no such class."""
 
@@ -138,6 +146,7 @@ class AdversarialRecord(UnitRecord):
     class_name: str | int | None = key("class")
     success: bool | None = None
     steps_to_success: int | None = None
+    probability: ProbabilityRecord | None = None
     margin: MarginRecord = field(default_factory=MarginRecord)
     clean: Top = field(default_factory=list)
     adversarial: Top = field(default_factory=list)

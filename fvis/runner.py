@@ -19,13 +19,13 @@ from fvis.architecture_defaults import with_architecture_defaults
 from fvis.batch_state import BatchState
 from fvis.batching import auto_size, in_batches
 from fvis.context import Context
-from fvis.errors import InterruptedRunError, RequestError
+from fvis.errors import FailedRunError, InterruptedRunError, RequestError
 from fvis.gallery.page import write_index
 from fvis.methods import METHODS, Method, Result
 from fvis.models import Model
 from fvis.optimization import Optimization
 from fvis.progress import Progress, log_file
-from fvis.record import DONE, RunRecord, UnitRecord
+from fvis.record import DEAD, DONE, RunRecord, UnitRecord
 from fvis.recorder import Recorder, finished_units
 from fvis.run_folder import RUN_FILE, UNITS, read_run, write_unit
 from fvis.schema import Config
@@ -243,6 +243,11 @@ def _carry_out(directory: Path, recorder: Recorder, context: Context, method: Me
         raise InterruptedRunError(directory) from interruption
     finally:
         write_index([directory], directory / INDEX)
+    statuses = recorder.record.statuses
+    if statuses and set(statuses) == {DEAD}:
+        raise FailedRunError(
+            f"not one of {statuses[DEAD]} units could be excited: all are dead (see {directory})"
+        )
 
 
 def _solve_batches(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:

@@ -50,3 +50,31 @@ def test_other_errors_are_not_taken_for_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         list(in_batches(groups(1), 4, solve))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: "
+                     "can't allocate memory: you tried to allocate 1 bytes. Error code 12 "
+                     "(Cannot allocate memory)"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)  # fmt: skip
+def test_a_hosts_memory_runs_out_in_other_words(error: Exception) -> None:
+    def solve(batch: list[int]) -> list[int]:
+        if len(batch) > 1:
+            raise error
+        return batch
+
+    resized: list[int] = []
+    batches = list(in_batches(groups(1, 1, 1, 1), 4, solve, on_resize=resized.append))
+    assert batches == [[0], [1], [2], [3]]
+    assert resized == [2, 1]
+
+
+def test_first_batches_may_have_sizes_of_their_own() -> None:
+    batches = list(in_batches(groups(1, 1, 1, 1, 1, 1), 4, list, sizes=[1, 2]))
+    assert batches == [[0], [1, 2], [3, 4, 5]]

@@ -7,6 +7,7 @@ Targeted and structured by activation maximization under total variation: Zhu & 
 import io
 import itertools
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,16 @@ from fvis.perturbation.classifier import Classifier, Verdict
 from fvis.perturbation.goals import Goal, goal_of, parse_goals
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
-from fvis.record import OK, ActivationRecord, AdversarialRecord, MarginRecord, Top, TransferRecord
+from fvis.record import (
+    DEAD,
+    OK,
+    ActivationRecord,
+    AdversarialRecord,
+    MarginRecord,
+    ProbabilityRecord,
+    Top,
+    TransferRecord,
+)
 from fvis.schema import AdversarialConfig, TargetConfig, parse_models
 
 PREVIEW = 16  # photographs classified at once before the search
@@ -201,7 +211,7 @@ class Adversarial:
             method=self._settings.name,
             seed=context.config.engine.seed,
             steps=self.steps,
-            status=OK,
+            status=OK if after.value is not None and math.isfinite(after.value) else DEAD,
             activation=ActivationRecord(before.value, after.value, [*trace]),
             source=str(job.path),
             image=job.image,
@@ -209,6 +219,7 @@ class Adversarial:
             class_name=label(job.target) if classifier.classes else None,
             success=after.success,
             steps_to_success=None if first < 0 else first,
+            probability=_probability(before, after) if classifier.layer.path == LOGITS else None,
             margin=MarginRecord(before.margin, after.margin),
             clean=_top(classifier, before),
             adversarial=_top(classifier, after),
@@ -253,6 +264,10 @@ def _measure(outcome: Outcome) -> dict[str, Any]:
     }
     ssim = measures.ssim(outcome.clean, outcome.adversarial)
     return {**{name: number.item() for name, number in numbers.items()}, "ssim": ssim}
+
+
+def _probability(before: Verdict, after: Verdict) -> ProbabilityRecord:
+    return ProbabilityRecord(before.shown, after.shown)
 
 
 def _top(classifier: Classifier, verdict: Verdict) -> Top:

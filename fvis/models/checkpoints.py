@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from fvis.errors import RequestError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+LARGEST_RATIO = 4  # of an archive's unpacked size to its own
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
@@ -39,16 +41,40 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise RequestError(
             f"{path} holds more than tensors, so reading it could run code: "
             "save only the model's state_dict(), best as .safetensors"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(f"{path} is not a readable checkpoint: {reason}") from None
     return _unwrapped(content, path)
+
+
+def _check_archive(path: Path) -> None:
+    """Raise `RequestError` for a zip archive that is damaged, or that unpacks to far more.
+
+    torch.load checks no checksum, and unpacks compressed archives that torch.save never writes.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > LARGEST_RATIO * path.stat().st_size:
+            raise RequestError(f"{path} unpacks to {unpacked / 1e9:.1f} GB: that is no checkpoint")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise RequestError(f"{path} is damaged: the checksum of {damaged} is wrong")
+
+
+def check_finite(module: nn.Module, what: str) -> None:
+    """Raise `RequestError` naming the first tensor of a network that has NaN or infinity."""
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RequestError(f"{what}: {name} holds numbers that are not finite")
 
 
 def sha256_of_file(path: Path) -> str:
@@ -94,8 +120,33 @@ def _mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    unfit = [
+        f"{key} is {_kind(state[key])}"
+        for key in own
+        if key in state and _unfit(state[key], own[key])
+    ]
+    kinds = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "misshapen": misshapen,
+        "of an unfit type": unfit,
+    }
     return [_sample(kind, keys) for kind, keys in kinds.items() if keys]
+
+
+def _unfit(given: Tensor, own: Tensor) -> bool:
+    """Whether a tensor's numbers mean something else than the model's own of that name."""
+    if given.is_quantized or given.is_meta or given.layout != torch.strided or given.is_complex():
+        return True
+    return given.is_floating_point() != own.is_floating_point()
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "without numbers (on the meta device)"
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _sample(kind: str, keys: list[str]) -> str:

@@ -16,7 +16,7 @@ from timm.layers import LayerNorm2d, RmsNorm2d
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from fvis.errors import RequestError
+from fvis.errors import RequestError, exits_are_errors
 from fvis.models.architecture import declared_channels, prefix_tokens, token_width
 from fvis.models.base import Model
 
@@ -108,7 +108,7 @@ def run_once(model: Model) -> None:
     training = [module for module in model.module.modules() if module.training]
     model.module.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), exits_are_errors("the network"):
             model.module(model.preprocessing.normalise(grey))
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         size = "x".join(map(str, model.preprocessing.shape))

@@ -34,7 +34,9 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
     if config.checkpoint is not None:
         path = Path(config.checkpoint).expanduser()
         checkpoints.load_checkpoint(module, path)
+        checkpoints.check_finite(module, path.name)
         return _model(config, network, module, checkpoints.sha256_of_file(path), path.name)
+    checkpoints.check_finite(module, shown_name(config))
     return _model(config, network, module, sha256(module), hashed)
 
 
@@ -88,6 +90,7 @@ def wrap(
             "the network was made in torch.inference_mode(), where no gradient can be computed: "
             "make it outside"
         )
+    checkpoints.check_finite(module, "the network")
     config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):
         preprocessing = timm_preprocessing(module)

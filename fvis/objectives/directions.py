@@ -22,6 +22,8 @@ def read_directions(path: Path, layer: Layer) -> list[tuple[str, Tensor]]:
     if rows.dim() != 2 or rows.shape[1] != count:
         shape = "x".join(map(str, rows.shape))
         raise RequestError(f"{path} holds {shape}; {layer.path} takes vectors of {count}")
+    if not len(rows):
+        raise RequestError(f"{path} holds no vector")
     if not torch.isfinite(rows).all() or (rows.norm(dim=1) == 0).any():
         raise RequestError(f"{path} holds a vector that is zero or not finite")
     names = [path.stem] if len(rows) == 1 else [f"{path.stem}-{i}" for i in range(len(rows))]

@@ -1,5 +1,6 @@
 """Targets: units, directions and weighted sums of units, resolved against a model's layers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,10 +181,19 @@ def _joint_terms(config: TargetConfig) -> list[tuple[str, int, float]]:
                 f"target.joint has {term}; each term takes {{layer: L, unit: 3, weight: 1.0}}"
             )
         path = str(term.get("layer", config.layer))
-        terms.append((path, term["unit"], float(term.get("weight", 1.0))))
+        terms.append((path, term["unit"], _weight(term.get("weight", 1.0))))
     if not terms:
         raise RequestError("target.joint is empty")
+    if not any(weight for *_, weight in terms):
+        raise RequestError("target.joint has no weight other than zero")
     return terms
+
+
+def _weight(given: object) -> float:
+    number = given if isinstance(given, int | float) and not isinstance(given, bool) else math.nan
+    if not math.isfinite(number):
+        raise RequestError(f"target.joint has weight {given!r}; it takes a finite number")
+    return float(number)
 
 
 def _joint_weights(
@@ -221,6 +231,8 @@ def _readable(found: dict[str, Layer], path: str, config: TargetConfig, video: b
             f"layer {path} returns {layer.shape}: its channel axis cannot be known; "
             "give target.channel_dim"
         )
+    if layer.units == 0:
+        raise RequestError(f"layer {path} has no units: it returns {layer.shape}")
     if config.prefix_tokens is not None:
         layer = Layer(**{**layer.__dict__, "prefix": config.prefix_tokens})
     return layer

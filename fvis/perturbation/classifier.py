@@ -26,12 +26,13 @@ class Verdict:
     """What one picture is taken for.
 
     `top` holds (index, probability), the likeliest first; for hidden units (index, value).
-    `value` is the target's own and `margin` by how much it exceeds all others; None where the
-    network has no such target.
+    `value` is the target's own, `shown` its probability (for hidden units its value again), and
+    `margin` by how much it exceeds all others; None where the network has no such target.
     """
 
     top: list[tuple[int, float]]
     value: float | None
+    shown: float | None
     margin: float | None
 
     @property
@@ -100,15 +101,15 @@ class Classifier:
             top.indices.tolist(),
             top.values.tolist(),
             values.gather(1, own[:, None])[:, 0].tolist(),
+            shown.gather(1, own[:, None])[:, 0].tolist(),
             margin(values, own).tolist(),
         )
         return [
             Verdict(
                 list(zip(indices, chances, strict=True)),
-                None if target is None else value,
-                None if target is None else above,
+                *((None, None, None) if target is None else (value, chance, above)),
             )
-            for target, indices, chances, value, above in zip(*columns, strict=True)
+            for target, indices, chances, value, chance, above in zip(*columns, strict=True)
         ]
 
     def label(self, index: int) -> int | str:

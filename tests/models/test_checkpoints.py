@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fvis.errors import RequestError
+from fvis.models import load
 from fvis.models.checkpoints import (
+    check_finite,
     load_checkpoint,
     read_state,
     sha256_of_file,
     sha256_of_state,
 )
+from fvis.schema import ModelConfig
 
 
 def net() -> nn.Sequential:
@@ -177,3 +182,73 @@ def test_equal_states_have_equal_hashes_whatever_the_memory_layout() -> None:
     twin = net()
     twin.load_state_dict(module.state_dict())
     assert sha256_of_state(twin) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda w: w.to(torch.complex64), "complex64"),
+        (lambda w: w > 0, "bool"),
+        (lambda w: (w * 1000).to(torch.int32), "int32"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "qint8"),
+        (lambda w: w.to("meta"), "meta"),
+        (lambda w: w.to_sparse(), "sparse"),
+    ],
+)
+def test_numbers_that_mean_something_else_are_refused(
+    tmp_path: Path, change: Callable[[Tensor], Tensor], word: str
+) -> None:
+    state = dict(net().state_dict())
+    state["0.weight"] = change(state["0.weight"])
+    torch.save(state, tmp_path / "w.pth")
+    module = net()
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    with pytest.raises(RequestError, match=word) as caught:
+        load_checkpoint(module, tmp_path / "w.pth")
+    assert "\n" not in str(caught.value)
+    torch.testing.assert_close(dict(module.state_dict()), before, rtol=0, atol=0)
+
+
+def test_half_precision_weights_are_the_same_weights(tmp_path: Path) -> None:
+    module = net()
+    state = module.state_dict()
+    half = {key: t.half() if t.is_floating_point() else t for key, t in state.items()}
+    torch.save(half, tmp_path / "w.pth")
+    fresh = net()
+    load_checkpoint(fresh, tmp_path / "w.pth")
+    torch.testing.assert_close(fresh[0].weight, module[0].weight, atol=1e-3, rtol=1e-3)
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(net().state_dict(), path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        content[largest.header_offset + 200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match="damaged"):
+        read_state(path)
+
+
+def test_an_archive_that_unpacks_to_far_more_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50_000_000))
+    with pytest.raises(RequestError, match="unpacks to"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, number: float) -> None:
+    module = net()
+    check_finite(module, "net")
+    with torch.no_grad():
+        module[1].running_var[2] = number
+    with pytest.raises(RequestError, match=r"net: 1\.running_var"):
+        check_finite(module, "net")
+    state = load(ModelConfig()).module.state_dict()
+    state["stem.0.weight" if "stem.0.weight" in state else next(iter(state))].view(-1)[0] = number
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(RequestError, match=r"w\.pth: .* not finite"):
+        load(ModelConfig(checkpoint=str(tmp_path / "w.pth")))

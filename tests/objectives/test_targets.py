@@ -139,6 +139,10 @@ def test_repeats_share_a_group_and_differ_in_name() -> None:
         (TargetConfig(joint=[{"unit": 9}]), "units 0 to 3"),
         (TargetConfig(joint=[{"units": 1}]), "each term takes"),
         (TargetConfig(joint=[]), "empty"),
+        (TargetConfig(joint=[{"unit": 1, "weight": float("nan")}]), "finite number"),
+        (TargetConfig(joint=[{"unit": 1, "weight": float("inf")}]), "finite number"),
+        (TargetConfig(joint=[{"unit": 1, "weight": "much"}]), "finite number"),
+        (TargetConfig(joint=[{"unit": 1, "weight": 0}]), "no weight other than zero"),
         (TargetConfig(direction="absent.npy"), "no file"),
         (TargetConfig(channel_dim=7), "axes 1 to 1"),
     ],
@@ -182,3 +186,12 @@ def test_all_units_of_a_large_head_take_little_memory() -> None:
     assert peak + tensors < 100e6
     output = torch.rand(64, 21_843)
     torch.testing.assert_close(objective.scores([output]), output[range(64), range(5, 69)])
+
+
+def test_nothing_to_look_at_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", np.ones((0, 4), np.float32))
+    with pytest.raises(RequestError, match="holds no vector"):
+        resolve(TargetConfig(direction=str(tmp_path / "none.npy")), net(), 0)
+    empty = model_of(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 0)))
+    with pytest.raises(RequestError, match="has no units"):
+        resolve(TargetConfig(), empty, 0)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import nn
 
-from fvis.errors import RequestError
+from fvis.errors import RequestError, exits_are_errors
 from fvis.models.base import Preprocessing
 from fvis.registry import Registry
 from fvis.schema import ModelConfig
@@ -57,7 +57,8 @@ def wants_hub_weights(config: ModelConfig) -> bool:
 def constructing(what: str) -> Iterator[None]:
     """Turn an error that a model's constructor raises into a `RequestError` about `what`."""
     try:
-        yield
+        with exits_are_errors("its code"):
+            yield
     except RequestError:
         raise
     except (TypeError, ValueError, AssertionError, KeyError, AttributeError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from fvis.errors import RequestError, unknown
+from fvis.errors import RequestError, exits_are_errors, unknown
 from fvis.models.base import Preprocessing
 from fvis.models.sources.base import SOURCES, SourceModel, constructing
 from fvis.schema import ModelConfig
@@ -70,8 +70,9 @@ def _from_file(path: Path) -> Any:
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.parent))  # the file may import its neighbours, as scripts do
     try:
-        spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
+        with exits_are_errors("it"):
+            spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, RuntimeError) as error:
         raise RequestError(f"{path} cannot be imported: {error}") from error
     return module
 
