@@ -1,8 +1,8 @@
-"""What suits a network where the config leaves it open (null).
+"""Defaults that depend on the architecture, for settings that the config leaves open (null).
 
-Found by experiment: for images on DeiT-tiny and MobileNetV2, by whether the one recognises the
-other's pictures (`python -m tests.benchmarks.recognition` measures it); for clips on the embedded
-networks and a network of gestures, by what their pictures show.
+They were chosen by experiment. For images: by whether DeiT-tiny and MobileNetV2 recognise each
+other's pictures, which `python -m tests.benchmarks.recognition` measures. For clips: by eye, on the
+embedded networks and a network for hand gestures.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ T = TypeVar("T", bound=TransformsConfig | FourierConfig)
 
 @dataclass(frozen=True)
 class ArchitectureDefaults:
-    """Defaults that differ between architectures; the config's comments say what each is."""
+    """Defaults that differ between architectures; the comments in `configs` explain each."""
 
     decay: float
     blur: float
@@ -29,8 +29,9 @@ class ArchitectureDefaults:
     settle_noise: float
 
 
-# Convolutional networks follow any colour and contrast unless these vary from view to view; less
-# noise in the last steps makes their own classes sure, none at all what no other network sees.
+# On convolutional networks, colours and contrasts become extreme unless they vary between views.
+# With less noise in the last steps, the network recognises its own pictures more surely. Without
+# any noise there, other networks no longer recognise them.
 CONVOLUTIONAL = ArchitectureDefaults(
     decay=1.0,
     blur=0.0,
@@ -41,13 +42,13 @@ CONVOLUTIONAL = ArchitectureDefaults(
     settle=0.1,
     settle_noise=0.5,
 )
-# Transformers have rougher gradients, which leave speckle unless the finest frequencies are held
-# back; their colours are natural of themselves, and stray when colour varies.
+# Transformers have rougher gradients, which leave speckle unless the finest frequencies are damped.
+# Their colours are natural without any variation from view to view, and drift with it.
 ATTENTION = dataclasses.replace(
     CONVOLUTIONAL, decay=1.2, blur=0.5, gain=0.0, offset=0.0, settle_noise=1.0
 )
-# What changes the scale of a clip changes its speed, so crops stay near the whole frame. At clips'
-# coarser sampling fine grain flickers and hides what moves.
+# A crop changes a clip's scale and thereby its speed, so crops stay near the whole frame. At the
+# lower resolution of clips, fine grain flickers and hides the motion.
 CLIPS: dict[str, Any] = {
     "decay": 1.3,
     "blur": 1.0,
@@ -58,7 +59,7 @@ CLIPS: dict[str, Any] = {
 
 
 def with_architecture_defaults(config: Config, model: Model) -> Config:
-    """`config` with every setting that a defaults knows and the config leaves open filled in."""
+    """`config` with its open settings (None) set to the defaults for the model's architecture."""
     defaults = ATTENTION if model.attends else CONVOLUTIONAL
     if model.preprocessing.frames is not None:
         defaults = dataclasses.replace(defaults, **CLIPS)

@@ -1,4 +1,4 @@
-"""Work in batches that fit: halved whenever memory runs out."""
+"""Batches of jobs that fit into memory: their size is halved whenever memory runs out."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 J = TypeVar("J")
 R = TypeVar("R")
 
-AUTO_SIZE = {"cpu": 4, "mps": 16}  # past 4 rows a CPU gains nothing more
+AUTO_SIZE = {"cpu": 4, "mps": 16}  # a CPU is no faster per row with more than 4
 AUTO_SIZE_CUDA = 64
 # What torch's allocators and its CPU kernels say when memory runs out.
 OUT_OF_MEMORY = (
@@ -57,7 +57,7 @@ def in_batches(
             if count == 1:
                 raise RequestError(f"a batch of {len(batch)} does not fit into memory") from error
             results = []
-        if not results:  # outside the handler, whose traceback holds the tensors
+        if not results:  # outside the handler: its traceback keeps tensors alive
             torch.cuda.empty_cache()
             given, size = [], max(1, len(batch) // 2)
             logger.warning("out of memory with a batch of %d; going on with %d", len(batch), size)
@@ -76,7 +76,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _fitting(groups: Sequence[Sequence[J]], size: int) -> int:
-    """How many groups, at least one, have `size` jobs or fewer together."""
+    """How many of the first groups fit into a batch of `size` jobs, but at least one."""
     total = count = 0
     for group in groups:
         total += len(group)

@@ -17,7 +17,7 @@ from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, pick
 
 
-class _Reached(Exception):  # noqa: N818  # no error: how a forward pass is cut short
+class _Reached(Exception):  # noqa: N818  # not an error: it ends a forward pass early
     """Every layer that is read has been computed."""
 
 
@@ -25,8 +25,11 @@ class Network:
     """A context in which a model is frozen and stops at the last of `layers`.
 
     Called with RGB pictures (B, 3, H, W) or clips (B, 3, T, H, W) in [0, 1], it returns each
-    layer's output in float32, in the order of `layers`. A module that a forward pass runs several
-    times gives its last output. Gradients flow to the pictures alone.
+    layer's output in float32, in the order of `layers`. If a module runs several times in one
+    forward pass, its last output is returned. Gradients flow to the pictures only.
+
+    Where a layer returns a tuple or dict, `output` is the index or key of the tensor to read.
+    `autocast` is the lower precision to run the network in, None for its own.
     """
 
     def __init__(
@@ -94,9 +97,11 @@ class Network:
                 return
             tensor = pick(value, self._output)
             if tensor is None:
-                raise RequestError(f"layer {layer.path} returns no tensor target.output names")
+                raise RequestError(
+                    f"layer {layer.path} returned no tensor for target.output={self._output}"
+                )
             last = len(self._captured) == len(self._layers) - 1
-            # What runs on may change the output in place; what stops here cannot.
+            # The modules that still run may change the output in place, so it is cloned.
             self._captured[index] = tensor if last else tensor.clone()
             if last and layer.path != LOGITS:
                 raise _Reached

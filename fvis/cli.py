@@ -1,12 +1,14 @@
 """The command line: parse, call, print."""
 
+import contextlib
+import io
 import os
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from omegaconf import DictConfig
 
@@ -27,11 +29,13 @@ usage: fvis COMMAND ...
   eval "$(fvis run -sc install=bash)"   tab completion
 """
 FORCE = "--force"
+HELP = frozenset({"-h", "--help"})
 
 
 def main() -> NoReturn:
     """Entry point: exit status 0 done, 2 the request is wrong, 1 anything else."""
     end_on_signals()
+    sys.stderr = ForgivingStream(sys.stderr)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
         sys.exit(_dispatch(sys.argv[1:]))
@@ -53,6 +57,32 @@ def main() -> NoReturn:
         _fail(error, 1)
 
 
+class ForgivingStream(io.TextIOBase):
+    """A stream that may fail (on a full disk, a closed terminal) without ending what writes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether a terminal shows what is written."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's file descriptor."""
+        return self._stream.fileno()
+
+
 def _dispatch(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(USAGE)
@@ -70,9 +100,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """`fvis run`: one run, or with -m a sweep; each prints its folder as it ends."""
-    words = [word for word in arguments if word != FORCE]
+    words = compose.options_first([word for word in arguments if word != FORCE])
     compose.check_arguments(words)
-    force = len(words) < len(arguments)
+    force = FORCE in arguments
     compose.launch(words, lambda job: _run_job(job, force))
     return 0
 
@@ -82,7 +112,8 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
     from fvis import runner
 
     try:
-        shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
+        with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout is for paths
+            shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
         _remove_if_empty(job.directory)
         if job.sweep is not None:
@@ -109,7 +140,9 @@ def resume(arguments: Sequence[str]) -> int:
     status, finished = 0, 0
     for work in resuming.unfinished(Path(words[0])):
         try:
-            if work(force=len(words) < len(arguments)):
+            with contextlib.redirect_stdout(sys.stderr):
+                worked = work(force=FORCE in arguments)
+            if worked:
                 _print_path(work.directory)
                 finished += 1
         except KeyboardInterrupt as interruption:
@@ -128,8 +161,12 @@ def layers(arguments: Sequence[str]) -> int:
     from fvis import models
     from fvis.models.layers import survey
 
+    if HELP.intersection(arguments):
+        sys.stdout.write("usage: fvis layers [--config-dir DIR] [OVERRIDE...]\n")
+        return 0
     config = schema.parse(_composed(arguments))
-    found = survey(models.load(config.model, config.engine.seed), config.target.output)
+    with contextlib.redirect_stdout(sys.stderr):
+        found = survey(models.load(config.model, config.engine.seed), config.target.output)
     rows = [("layer", "type", "output", "units")]
     for layer in found.values():
         sizes = (
@@ -201,6 +238,7 @@ def _composed(arguments: Sequence[str]) -> DictConfig:
     for word in words:
         if word == "--config-dir":
             directory = Path(next(words, ""))
+            compose.check_config_directory(directory)
         elif word.startswith("-"):
             raise RequestError(f"no option {word!r}; there is: --config-dir")
         else:

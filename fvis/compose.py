@@ -29,7 +29,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fvis import schema
+from fvis import schema, yaml_files
 from fvis.errors import RequestError, unknown
 from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
 from fvis.run_folder import write_sweep
@@ -100,6 +100,34 @@ def swept(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(itertools.product(*axes))
 
 
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments, options before overrides: Hydra's parser takes no options in between."""
+    known = get_args_parser()._option_string_actions
+    options: list[str] = []
+    overrides: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        options.append(word)
+        action = known.get(word)
+        if action is not None and action.nargs is None:  # it takes one value
+            options += itertools.islice(words, 1)
+    return options + overrides
+
+
+def check_config_directory(directory: Path) -> None:
+    """Raise `RequestError` for a folder that is not there, or has YAML that is not safe to load."""
+    if not directory.is_dir():
+        raise RequestError(f"--config-dir: no folder {str(directory)!r}")
+    for file in sorted(directory.rglob("*.yaml")):
+        try:
+            yaml_files.check(file)
+        except yaml_files.UnsafeYamlError as error:
+            raise RequestError(str(error)) from None
+
+
 def check_arguments(arguments: Sequence[str]) -> None:
     """Raise `RequestError` where Hydra's own parser does not take the arguments."""
 
@@ -108,7 +136,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's usage
-    parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.config_dir is not None:
+        check_config_directory(Path(given.config_dir))
 
 
 def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> None:

@@ -1,7 +1,8 @@
-"""Grounding in natural images: what photographs make of the units whose pictures are synthesised.
+"""Grounding in natural images: how a unit's synthetic picture compares with photographs.
 
-A synthetic optimum next to what excites the unit in the world: Borowski et al. 2021, "Exemplary
-natural images explain CNN activations better than state-of-the-art feature visualization".
+The photographs that excite a unit most are shown beside its picture, after Borowski et al. 2021,
+"Exemplary natural images explain CNN activations better than state-of-the-art feature
+visualization".
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from fvis.randomness import random_generator
 from fvis.record import GroundingRecord, PatchRecord
 from fvis.schema import GroundingConfig
 
-BATCH = 16  # photographs at once
+BATCH = 16  # photographs per forward pass
 CELLS = 4  # a patch's side in cells of the layer's grid
 PERCENTILES = (50, 90, 99, 100)
 GAP = 2  # px of white between tiles
@@ -40,10 +41,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Natural:
-    """What each of N photographs makes of each of a layer's C units.
+    """How strongly each of N photographs excites each of a layer's C units.
 
-    `scores` (N, C) are read as the target is; `peaks` (N, C) are the greatest values at any
-    position and `places` (N, C) these positions, counted row by row of a `grid` of (rows, columns).
+    `scores` (N, C) are the values at `target.position`. `peaks` (N, C) are the greatest values at
+    any position, and `places` (N, C) say where: row-major indices into a `grid` (rows, columns).
     """
 
     files: tuple[Path, ...]
@@ -55,7 +56,7 @@ class Natural:
 
 @dataclass(frozen=True)
 class Patch:
-    """Where a unit peaks in a photograph as the network sees it; `box` is x, y, width, height."""
+    """Where a unit peaks: `box` is x, y, width, height in px of the resized, cropped photograph."""
 
     file: Path
     activation: float
@@ -65,13 +66,14 @@ class Patch:
 def natural_responses(
     config: GroundingConfig, model: Model, targets: TargetSet, network: Network
 ) -> Natural:
-    """What the config's photographs excite, computed once per network, layer, position and folder.
+    """How strongly the config's photographs excite the units of the targets' layer.
 
-    `network` is entered here. Raises `RequestError` for no photograph, a network of clips, and a
-    target that is no unit of a layer.
+    Computed once per network, layer, position and set of photographs, and then read from the cache.
+    Enters `network`. Raises `RequestError` if no photograph can be read, if the network takes
+    clips, or for a target that is not a single unit.
     """
     if model.preprocessing.frames is not None:
-        raise RequestError(f"grounding.images takes networks of images; {model.name} takes clips")
+        raise RequestError(f"grounding.images needs a network of images; {model.name} takes clips")
     if any(not isinstance(target.unit, int) for target in targets.targets):
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
@@ -81,14 +83,14 @@ def natural_responses(
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        logger.warning("grounding: the cache's %s is not read: %s", place, error)
+        logger.warning("grounding: cannot read the cached %s: %s", place, error)
     natural = _measure(model, targets, network, files)
     arrays = {key: getattr(natural, key).numpy() for key in ("scores", "peaks", "places")}
     arrays["read"] = np.array([file in natural.files for file in files])
     try:
         write_npz(place, arrays)
     except OSError as error:
-        logger.warning("grounding: %s is not written: %s", place, error)
+        logger.warning("grounding: cannot write %s: %s", place, error)
     return natural
 
 
@@ -149,7 +151,7 @@ def strongest(natural: Natural, unit: int, count: int, size: Sequence[int]) -> l
 
 
 def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, int, int, int]:
-    """x, y, width and height of the patch about a position: four cells a side, inside the picture.
+    """x, y, width, height of the patch around a position: four cells a side, inside the picture.
 
     >>> box(0, (14, 14), (224, 224)), box(0, (1, 1), (224, 224))
     ((0, 0, 64, 64), (0, 0, 224, 224))
@@ -168,7 +170,7 @@ def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, in
 
 
 def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) -> GroundingRecord:
-    """How the activation `final` of a unit's picture stands among those of the photographs."""
+    """How the activation `final` of a unit's picture compares with those of the photographs."""
     scores = natural.scores[:, unit].double()
     highest = scores.max().item()
     return GroundingRecord(
@@ -181,7 +183,7 @@ def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch])
 
 
 def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:
-    """A picture (3, H, W), and at its right the patches in a square grid as high as it is."""
+    """A picture (3, H, W) and, to its right, the patches in a square grid of the same height."""
     h, w = rgb.shape[1:]
     across = min(math.ceil(math.sqrt(len(patches))), h, w)
     gap = GAP if min(h, w) > 2 * across * GAP else 0
@@ -206,10 +208,10 @@ def _directory(config: GroundingConfig) -> Path:
 
 
 def _key(model: Model, targets: TargetSet, network: Network, files: Sequence[Path]) -> str:
-    """Of all that the numbers depend on: input, layer, position, the files' state, the network.
+    """A hash of all that the numbers depend on: network, input, layer, position and files.
 
-    Which is known by what the layer makes of a fixed picture: the same weights may be run
-    differently, by another code, precision or hook.
+    The layer's output for a fixed picture is part of it, because other code, another precision or a
+    hook can change what the same weights compute.
     """
     states = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     reader = targets.readers[0]
@@ -227,6 +229,6 @@ def _load(place: Path, files: Sequence[Path], grid: tuple[int, int]) -> Natural:
         read = content["read"].tolist()
     for file, was_read in zip(files, read, strict=True):
         if not was_read:
-            logger.warning("left out, as before: %s", file)
+            logger.warning("left out, as it could not be read before: %s", file)
     readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
     return Natural(readable, grid=grid, **arrays)

@@ -1,4 +1,4 @@
-"""The same pipeline from Python: pictures of units that show themselves in notebooks."""
+"""`fvis run` as a Python function, whose results display themselves in notebooks."""
 
 import base64
 import contextlib
@@ -23,14 +23,20 @@ from fvis.methods import METHODS, Result
 from fvis.models import Model, wrap
 from fvis.run_folder import write_unit
 
-SHOWN = ("image.png", "strip.png", "side_by_side.gif", "clip.gif")  # the first that there is
+SHOWN = (
+    "image.png",
+    "strip.png",
+    "side_by_side.gif",
+    "clip.gif",
+)  # the first of these that a unit has
 STYLE = "display:inline-block;margin:0 1em 1em 0;max-width:45em;vertical-align:top"
 
 
 class Visualization:
-    """One unit's pictures and numbers; shows itself in a notebook.
+    """One unit's pictures and numbers, displayed by a notebook.
 
-    `metadata` is what `fvis run` writes as metadata.json; `files` names what it writes beside it.
+    `metadata` is the content of the metadata.json that `fvis run` would write, and `files` the
+    names of the files that it would write beside it.
     """
 
     def __init__(self, result: Result) -> None:
@@ -44,7 +50,7 @@ class Visualization:
         return f"<{self.name}: {activation['initial']:.4g} to {activation['final']:.4g}>"
 
     def read(self, name: str) -> bytes:
-        """A file's content, e.g. `read("image.png")`; raises `KeyError` for one there isn't."""
+        """The content of a file such as `image.png`; raises `KeyError` if there is no such file."""
         if name not in self._result.files:
             raise KeyError(f"{self.name} has no {name!r}; it has {', '.join(self.files)}")
         with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +60,7 @@ class Visualization:
 
     @property
     def shown(self) -> str:
-        """The file that stands for the unit."""
+        """The name of the file that is displayed for the unit."""
         return next(name for name in SHOWN if name in self.files)
 
     @functools.cached_property
@@ -98,7 +104,7 @@ class Visualization:
 
 
 class Visualizations(Sequence[Visualization]):
-    """The pictures of several units, side by side in a notebook."""
+    """The pictures of several units, displayed side by side by a notebook."""
 
     def __init__(self, units: Sequence[Visualization]) -> None:
         self._units = list(units)
@@ -138,15 +144,22 @@ def visualize(
     classes: Sequence[str] | None = None,
     **settings: Any,
 ) -> Visualizations:
-    """Pictures of what units of a network respond to, as `fvis run` makes them, without files.
+    """Visualize what units of a network respond to, as `fvis run` does, without writing files.
 
-    `model` is a network of your own, `source/name` (`timm/resnet50`), or the settings of `model`.
-    Your own is taken where it is, left as it came, and fed RGB of `input`: {height, width, mean,
-    std, frames}, mean and std for pixels in 0..1; a timm model knows its own. `units` is what
-    target.units takes, or a range, array or tensor of them. `settings` are sections of the config,
-    each a choice's name or a mapping: `engine={"steps": 64}`, `transforms="maximal"`,
-    `target={"position": "center"}`; a method with settings of its own is a mapping too, with its
-    name. Raises `RequestError` for what `fvis run` refuses.
+    Args:
+        model: a `torch.nn.Module` of your own, `source/name` such as `timm/resnet50`, or a mapping
+            of the config's `model` settings. Your own module runs on the device that it is on, and
+            is left unchanged.
+        layer: a dotted module path, or `logits`.
+        units: what `target.units` takes, or a range, array or tensor of indices.
+        method: a method's name, or a mapping of its settings that includes `name`.
+        input: for a module of your own: a mapping with any of height, width, mean, std and frames;
+            mean and std are for pixels in [0, 1]. The libraries' models declare these themselves.
+        classes: for a module of your own: the names of its classes.
+        settings: other sections of the config, each by a choice's name or a mapping, such as
+            `engine={"steps": 64}`, `transforms="maximal"` or `target={"position": "center"}`.
+
+    Raises `RequestError` for whatever `fvis run` refuses.
 
     >>> first, *_ = visualize("zoo/glyph_cnn", units=[3], engine={"steps": 8})  # doctest: +SKIP
     """
@@ -156,7 +169,7 @@ def visualize(
         device = next((str(p.device) for p in model.parameters()), "cpu")
         sections["engine"] = {"device": device, **_mapping(sections.get("engine", {}), "engine")}
     elif input is not None or classes is not None:
-        raise RequestError("visualize() takes input and classes for a network of your own")
+        raise RequestError("visualize() takes input and classes only for a network of your own")
     else:
         (found,) = schema.parse_models([_plain(model)], "model")
         sections["model"] = vars(found) | {"input": vars(found.input)}
@@ -181,9 +194,10 @@ def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
 
 @contextlib.contextmanager
 def _left_in_place(module: nn.Module) -> Iterator[None]:
-    """A context after which the network's tensors are on their devices and laid out as before.
+    """A context that puts the network's tensors back as they were when it ends.
 
-    They are the same tensors in the same memory: `Module.to` puts others in their place.
+    They are the same objects with the same memory, and thus the same device and layout, even after
+    `Module.to`, which replaces them.
     """
     stores: list[dict[str, Any]] = [
         store for part in module.modules() for store in (part._parameters, part._buffers)
@@ -202,8 +216,8 @@ def _left_in_place(module: nn.Module) -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as configs hold it: arrays, ranges and sets as lists, paths and devices as text."""
-    if hasattr(value, "tolist"):  # NumPy's and PyTorch's numbers and arrays
+    """`value` in types that a config can hold: arrays, ranges, sets as lists; paths as text."""
+    if hasattr(value, "tolist"):  # numbers and arrays of NumPy and PyTorch
         return value.tolist()
     if isinstance(value, os.PathLike | torch.device):
         return str(value)

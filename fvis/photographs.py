@@ -18,6 +18,9 @@ from fvis.models.base import Preprocessing
 
 EXAMPLES = Path(__file__).parent / "zoo" / "pictures"
 PREFIX = "zoo:"  # precedes the name of a set of pictures that comes with the package
+# What Pillow may open: no format that hands a file to another program, as PostScript does.
+# (Phones' MPO files are opened as JPEG.)
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 GLOB = "*?["
 STRIP = 8  # a picture that would be resized to more than this many input sides is cropped first
@@ -55,8 +58,10 @@ def _files(spec: str) -> list[Path]:
     path = Path(spec).expanduser()
     if path.is_dir():
         return _pictures(path.iterdir())
-    if path.exists():
+    if path.is_file():
         return [path]
+    if path.exists():
+        raise RequestError(f"{spec!r} is no regular file")
     if any(letter in spec for letter in GLOB):
         return _pictures(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     return []
@@ -97,7 +102,7 @@ def read(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
                 animated = image.format != "MPO" and getattr(image, "is_animated", True)
                 if frames > 1 and animated:  # MPO: a phone's JPEG plus extra images

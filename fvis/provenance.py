@@ -91,6 +91,12 @@ def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
     named = [_factory_file(config.model), config.target.direction]
     if isinstance(config.model.classes, str):
         named.append(config.model.classes)
+    units = config.target.units
+    named += [
+        word[1:]
+        for word in (units if isinstance(units, list) else [units])
+        if isinstance(word, str) and word.startswith("@")
+    ]
     files = [Path(name).expanduser() for name in named if name]
     hashes = {str(path): sha256_of_file(path) for path in files if path.is_file()}
     own = {str(path): sha256_of_file(path) for path in inputs}

@@ -74,6 +74,12 @@ class UnitRecord:
     files: list[str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the network gave no finite number for the unit's picture."""
+        final = self.activation.final
+        return final is None or not math.isfinite(final)
+
     def tally(self) -> dict[str, float]:
         """The numbers of which run.json gives the mean over all units that have them."""
         return {}

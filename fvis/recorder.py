@@ -7,10 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from fvis import processes
 from fvis.record import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord, UnitRecord
 from fvis.run_folder import UNITS, finished_unit, write_run
+
+
+class _Done(NamedTuple):
+    """What run.json needs to know of a unit that is done."""
+
+    status: str
+    failed: bool
+    tally: dict[str, float]
 
 
 class Recorder:
@@ -25,7 +34,9 @@ class Recorder:
         self._directory = directory
         self._started = time.time()
         self._earlier = record.timings.seconds or 0.0
-        self._done = {name: (unit.status, unit.tally()) for name, unit in (units or {}).items()}
+        self._done: dict[str, _Done] = {}
+        for name, unit in (units or {}).items():
+            self.add(name, unit)
         now = datetime.fromtimestamp(self._started, UTC).isoformat()
         timings = TimingsRecord(now)
         if record.timings.started is not None:
@@ -44,9 +55,14 @@ class Recorder:
         """The names of the units that are done."""
         return set(self._done)
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether not one unit that is done has a finite activation."""
+        return bool(self._done) and all(unit.failed for unit in self._done.values())
+
     def add(self, name: str, unit: UnitRecord) -> None:
         """Count a unit that has been written."""
-        self._done[name] = (unit.status, unit.tally())
+        self._done[name] = _Done(str(unit.status), unit.failed, unit.tally())
 
     def set_batch_size(self, size: int) -> None:
         """Say how large the next batch may be."""
@@ -62,7 +78,7 @@ class Recorder:
         units = [name for name in self.record.jobs if name in self._done]
         tallies: dict[str, list[float]] = {}
         for name in units:
-            for key, number in self._done[name][1].items():
+            for key, number in self._done[name].tally.items():
                 tallies.setdefault(key, []).append(number)
         seconds = round(self._earlier + time.time() - self._started, 3)
         self.record = dataclasses.replace(
@@ -70,7 +86,7 @@ class Recorder:
             status=status,
             process=processes.current() if status == RUNNING else None,
             units=units,
-            statuses=dict(Counter(str(self._done[name][0]) for name in units)),
+            statuses=dict(Counter(self._done[name].status for name in units)),
             summary={
                 key: MeanRecord(statistics.fmean(numbers), len(numbers))
                 for key, numbers in tallies.items()

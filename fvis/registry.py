@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Named objects of one kind, each registered by the module that defines it.
 
-    At the first lookup every module of `package` is imported, and every module that an installed
-    package declares in the `entry_points` group: adding a choice is adding a file.
+    The first lookup imports every module of `package`, and every module that an installed package
+    declares in the `entry_points` group. So a new choice only needs a new file.
     """
 
     def __init__(self, kind: str, package: str, entry_points: str | None = None) -> None:
@@ -26,7 +26,7 @@ class Registry(Generic[T]):
         self._imported = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: `name` stands for the decorated object."""
+        """Decorator that registers the decorated object under `name`."""
 
         def add(entry: T) -> T:
             if name in self._entries:
@@ -37,7 +37,7 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        """The object called `name`; raises `RequestError` with the nearest names."""
+        """The object called `name`; else raises `RequestError`, which lists the nearest names."""
         self._import()
         if name not in self._entries:
             raise unknown(self._kind, name, self._entries)
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
     def _import(self) -> None:
         if self._imported:
             return
-        self._imported = True  # first, since what is imported may look names up itself
+        self._imported = True  # set first, because an imported module may look names up itself
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")

@@ -134,6 +134,8 @@ def write_sweep(directory: Path, record: SweepRecord) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; empty where the file holds none."""
+    if not path.is_file():  # a pipe would be read for ever
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError, RecursionError):

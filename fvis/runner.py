@@ -243,11 +243,13 @@ def _carry_out(directory: Path, recorder: Recorder, context: Context, method: Me
         raise InterruptedRunError(directory) from interruption
     finally:
         write_index([directory], directory / INDEX)
-    statuses = recorder.record.statuses
-    if statuses and set(statuses) == {DEAD}:
+    if recorder.all_failed:
         raise FailedRunError(
-            f"not one of {statuses[DEAD]} units could be excited: all are dead (see {directory})"
+            f"the network gives no finite number for any of the {len(recorder.finished)} units "
+            f"(see {directory})"
         )
+    if set(recorder.record.statuses) == {DEAD}:
+        logger.warning("every unit is dead: no picture excites it; see %s", directory)
 
 
 def _solve_batches(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:

@@ -1,4 +1,4 @@
-"""The config as typed dataclasses: names, types and ranges, and the one place that checks them."""
+"""The config as typed dataclasses: every setting's name, type and range, checked by `parse`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from fvis.settings import section, setting, setting_names
 
 @dataclass
 class InputConfig:
-    """What the network is fed; `None` leaves what the library says of the model."""
+    """The network's input; `None` means the value that the library declares for the model."""
 
     mean: list[float] | None = setting(None, at_least=0, at_most=1)
     std: list[float] | None = setting(None, above=0)
-    height: int | None = setting(None, at_least=1)
-    width: int | None = setting(None, at_least=1)
-    frames: int | None = setting(None, at_least=1)
+    height: int | None = setting(None, at_least=1, at_most=16_384)
+    width: int | None = setting(None, at_least=1, at_most=16_384)
+    frames: int | None = setting(None, at_least=1, at_most=4096)
 
 
 @dataclass
@@ -39,15 +39,15 @@ class ModelConfig:
 
 @dataclass
 class TargetConfig:
-    """Which units of which layer, read where; `targets.py` says what each form means."""
+    """Which units of which layer, and the position at which they are read (`objectives`)."""
 
     layer: str = "logits"
     units: Any = "all"
     position: Any = "mean"
     direction: str | None = None
     joint: list[Any] | None = None
-    repeats: int = setting(1, at_least=1)
-    diversity: float = setting(0.5, at_least=0)
+    repeats: int = setting(1, at_least=1, at_most=1000)
+    diversity: float = setting(0.5, at_least=0, at_most=1e6)
     output: Any = None
     channel_dim: int | None = None
     prefix_tokens: int | None = setting(None, at_least=0)
@@ -55,7 +55,7 @@ class TargetConfig:
 
 @dataclass
 class ParametrizationConfig:
-    """What every parametrization's settings have; `name` is the one it is registered by."""
+    """The setting of every parametrization: `name`, under which it is registered."""
 
     name: str = ""
 
@@ -103,17 +103,17 @@ class PyramidConfig(ParametrizationConfig):
 class TransformsConfig:
     """The random views of `transforms.py`."""
 
-    views: int = setting(1, at_least=1)
+    views: int = setting(1, at_least=1, at_most=1024)
     crop: list[float] | None = setting([1.0, 1.0], above=0, at_most=1)
     shift: float = setting(0.0, at_least=0, at_most=1)
     rotate: float | None = setting(0.0, at_least=0, at_most=180)
     flip: bool = False
-    noise: float = setting(0.0, at_least=0)
-    gain: float | None = setting(0.0, at_least=0)
+    noise: float = setting(0.0, at_least=0, at_most=10)
+    gain: float | None = setting(0.0, at_least=0, at_most=5)
     offset: float | None = setting(0.0, at_least=0, at_most=1)
     settle: float | None = setting(0.0, at_least=0, at_most=1)
     settle_noise: float | None = setting(0.0, at_least=0, at_most=1)
-    time_shift: float = setting(0.0, at_least=0)
+    time_shift: float = setting(0.0, at_least=0, at_most=4096)
     time_scale: float = setting(0.0, at_least=0, at_most=0.9)
 
 
@@ -121,20 +121,20 @@ class TransformsConfig:
 class RegularizersConfig:
     """Weights relative to the activation's own gradient (see `regularizers.py`)."""
 
-    total_variation: float = setting(0.0, at_least=0)
-    l2: float = setting(0.0, at_least=0)
+    total_variation: float = setting(0.0, at_least=0, at_most=1e6)
+    l2: float = setting(0.0, at_least=0, at_most=1e6)
 
 
 @dataclass
 class MethodConfig:
-    """What every method's settings have; `name` is the one it is registered by."""
+    """The setting of every method: `name`, under which it is registered."""
 
     name: str = ""
 
 
 @dataclass
 class SynthesisConfig(MethodConfig):
-    """What all methods that synthesise optimal pictures share (`synthesis.py`)."""
+    """Settings of all methods that synthesise optimal pictures (`synthesis.py`)."""
 
     regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)
     rescue: bool = True
@@ -159,7 +159,7 @@ class VelocityConfig:
 
 @dataclass
 class FitConfig:
-    """How clips are taken apart (`motion/decomposition.py`)."""
+    """The fit of a texture and its displacement to a clip (`motion/decomposition.py`)."""
 
     frame_steps: int = setting(100, at_least=1)
     refine_steps: int = setting(200, at_least=1)
@@ -218,20 +218,20 @@ class EngineConfig:
     device: str = "auto"
     precision: str = setting("fp32", one_of=("fp32", "bf16"))
     batch_size: Any = "auto"
-    steps: int = setting(160, at_least=1)
-    lr: float = setting(0.07, above=0)
+    steps: int = setting(160, at_least=1, at_most=10_000_000)
+    lr: float = setting(0.07, above=0, at_most=1000)
     lr_final: float = setting(0.2, at_least=0, at_most=1)
     betas: list[float] = setting([0.5, 0.99], at_least=0, at_most=0.9999)
-    seed: int = setting(0, at_least=0)
-    log_every: int = setting(8, at_least=1)
+    seed: int = setting(0, at_least=0, at_most=2**63 - 1)
+    log_every: int = setting(8, at_least=1, at_most=10_000_000)
     channels_last: bool = False
-    checkpoint_every: int = setting(60, at_least=0)
-    threads: int | None = setting(None, at_least=1)
+    checkpoint_every: int = setting(60, at_least=0, at_most=1_000_000)
+    threads: int | None = setting(None, at_least=1, at_most=1024)
 
 
 @dataclass
 class OutputConfig:
-    """What is written beside the contract's files."""
+    """The files of clips: frames per second, and whether each is also written as MP4."""
 
     fps: int = setting(8, at_least=1, at_most=60)
     mp4: bool = True
@@ -247,7 +247,7 @@ METHODS: dict[str, type[MethodConfig]] = {
 
 @dataclass
 class Config:
-    """One run, whole."""
+    """All settings of one run."""
 
     model: ModelConfig
     target: TargetConfig
@@ -272,9 +272,9 @@ ENTRY_POINTS = {"method": "fvis.methods", "parametrization": "fvis.parametrizati
 
 
 def register(kind: type[MethodConfig] | type[ParametrizationConfig]) -> None:
-    """Make known the settings dataclass of another package's method or parametrization.
+    """Register the settings dataclass of another package's method or parametrization.
 
-    Its `name` must have a default: the name by which the method or parametrization is registered.
+    Its `name` must default to the name under which the method or parametrization is registered.
     """
     key = "method" if issubclass(kind, MethodConfig) else "parametrization"
     CHOICES[key][kind.name] = kind
@@ -300,14 +300,14 @@ def parse(composed: DictConfig) -> Config:
     _validate_crop(config.transforms)
     if config.grounding.images and config.method.name != ActivationMaximizationConfig.name:
         raise RequestError(
-            "grounding.images takes method=activation_maximization: it sets units' pictures beside "
-            "photographs"
+            "grounding.images needs method=activation_maximization, whose pictures it compares "
+            "with photographs"
         )
     return config
 
 
 def parse_models(specs: Sequence[Any], setting: str) -> list[ModelConfig]:
-    """Models given as `source/name`, with the library's own weights, or as `model`'s settings."""
+    """Models given as `source/name`, with the library's weights, or as mappings of settings."""
     found = []
     for spec in specs:
         settings = spec

@@ -1,4 +1,4 @@
-"""Settings as dataclass fields with ranges and choices, and the check of what is given for them."""
+"""Dataclass fields that carry the range or choices of a setting, and the check of given values."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ def setting(
     at_most: float | None = None,
     one_of: Sequence[str] | None = None,
 ) -> Any:
-    """A dataclass field with the range or the choices that `validate` holds it to."""
+    """A dataclass field with the range or the choices that `section` checks its value against."""
     limits = {"at_least": at_least, "above": above, "at_most": at_most, "one_of": one_of}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=limits)
@@ -32,7 +32,7 @@ def setting(
 def section(given: Any, key: str, kind: type[T]) -> T:
     """The settings `given` of one section, typed and checked; `key` is its name in errors.
 
-    Raises `RequestError` for a setting there isn't, or of a wrong type, or out of its range.
+    Raises `RequestError` for an unknown setting, a wrong type or a value out of range.
     """
     try:
         typed = OmegaConf.merge(OmegaConf.structured(kind), given or {})

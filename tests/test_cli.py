@@ -1,6 +1,7 @@
 """`fvis run` keeps its contract: spellings, output layout, exit statuses, clean refusals."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from fvis.artifacts import read_png
 from fvis.models import load
 from fvis.models.checkpoints import sha256_of_file
 from fvis.schema import ModelConfig
-from tests.conftest import ROOT, Call
+from tests.conftest import PROGRAM, QUIET, ROOT, Call
 
 Ran = subprocess.CompletedProcess[str]
 
@@ -332,6 +333,11 @@ def test_a_refusal_leaves_an_older_run_in_the_same_folder_alone(
         (("models", "a", "b"), ("usage",)),
         (("report",), ("usage",)),
         (("report", "absent"), ("absent", "run.json")),
+        (("run", "model.input.height=100000"), ("model.input.height", "at most 16384")),
+        (("run", "transforms.views=100000"), ("transforms.views", "at most 1024")),
+        (("run", "engine.threads=100000"), ("engine.threads", "at most 1024")),
+        (("run", "engine.lr=1e308"), ("engine.lr", "at most 1000")),
+        (("run", "target.units=@absent.txt"), ("absent.txt",)),
         (("run", "--nonsense"), ("--nonsense",)),
     ],
 )
@@ -398,3 +404,51 @@ def test_a_users_own_experiment_is_found_in_its_folder(forked_fvis: Call, tmp_pa
     assert (unit["seed"], unit["steps"]) == (7, 2)
     ran = forked_fvis("layers", "--config-dir", "mine", "experiment=edges", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_options_may_stand_between_overrides(forked_fvis: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "brief.yaml").write_text(
+        "# @package _global_\nengine:\n  steps: 1\n"
+    )
+    words = ("target.units=[3]", "--config-dir", "mine", "experiment=brief", "hydra.run.dir=out")
+    ran = forked_fvis("run", *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["config"]["engine"]["steps"] == 1
+
+
+def test_a_stderr_that_fails_ends_nothing(tmp_path: Path) -> None:
+    command = f"{PROGRAM} run target.units=[3] engine.steps=2 hydra.run.dir=out 2>/dev/full"
+    ran = subprocess.run(
+        command, shell=True, cwd=tmp_path, env={**os.environ, **QUIET}, check=False,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "done"
+
+
+def test_what_a_network_prints_is_not_on_stdout(forked_fvis: Call, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef build():\n    print('hello')\n"
+        "    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    network = (
+        "model.source=factory", "model.factory=net.py:build",
+        "model.input.height=16", "model.input.width=16",
+    )  # fmt: skip
+    ran = forked_fvis("run", *network, "engine.steps=2", "hydra.run.dir=out", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert "hello" in ran.stderr
+    listed = forked_fvis("layers", *network, cwd=tmp_path)
+    assert "hello" not in listed.stdout and "hello" in listed.stderr
+
+
+def test_units_are_read_from_a_file(forked_fvis: Call, tmp_path: Path) -> None:
+    (tmp_path / "units.txt").write_text("3  # striped ring\n5, 0:2\n\n# nothing more\n")
+    words = ("target.units=@units.txt", "engine.steps=1", "hydra.run.dir=out")
+    ran = forked_fvis("run", *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["units"] == [f"logits-{unit:05d}" for unit in (3, 5, 0, 1)]
+    assert "units.txt" in record["inputs"]

@@ -147,8 +147,8 @@ def test_a_cache_that_cannot_be_used_is_only_slower(
     assert torch.equal(surveyed(images, cache, layer="pool").scores, first.scores)
     (tmp_path / "file").touch()
     assert torch.equal(surveyed(images, tmp_path / "file", layer="pool").scores, first.scores)
-    assert "is not read" in caplog.text
-    assert "is not written" in caplog.text
+    assert "cannot read the cached" in caplog.text
+    assert "cannot write" in caplog.text
 
 
 def test_what_was_left_out_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """Photographs of every kind a user's folder holds."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,18 @@ def test_names_tell_files_apart() -> None:
     paths = [Path("a/x.png"), Path("b/x.jpg"), Path("x-2.png"), Path("my photo.png")]
     names = photographs.names(paths)
     assert names == ["x", "x-2", "x-2-2", "my_photo"]
+
+
+def test_a_pipe_among_the_pictures_is_refused_and_never_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(RequestError, match="no regular file"):
+        photographs.find(str(tmp_path / "pipe.png"))
+    with pytest.raises(RequestError, match="no image file"):
+        photographs.find(str(tmp_path))
+
+
+def test_postscript_under_a_pictures_name_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n")
+    with pytest.raises(photographs.UnreadableError, match="not an image"):
+        photographs.read(path)

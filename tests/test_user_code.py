@@ -68,7 +68,7 @@ def test_a_run_without_one_unit_alive_fails(forked_fvis: Call, tmp_path: Path) -
     ran = forked_fvis("run", *SETTINGS, "hydra.run.dir=out", cwd=tmp_path)
     assert ran.returncode == 1
     assert ran.stdout == ""
-    assert "not one of 4 units could be excited" in ran.stderr.splitlines()[-1]
+    assert "no finite number for any of the 4 units" in ran.stderr.splitlines()[-1]
     assert json.loads((tmp_path / "out" / "run.json").read_text())["statuses"] == {"dead": 4}
     assert (tmp_path / "out" / "index.html").is_file()
 

@@ -1,7 +1,7 @@
 """`python -m fvis.figures.make MODE [FIGURE...]`: the papers' figures, from their experiments.
 
-Each figure of figures.yaml is laid out from the runs of its experiments; runs that are done are
-used again.
+Each figure of figures.yaml is laid out from the runs of its experiments. Finished runs are used
+again.
 """
 
 import argparse
@@ -47,9 +47,10 @@ class Definition:
 
 
 def definitions(mode: str, names: Sequence[str] = ()) -> list[Definition]:
-    """The figures of a mode, or those of them that are named; raises `RequestError`.
+    """All figures of a mode, or those called `names`.
 
-    Those of `local` are its own and the hub's, whose weights may lie in a folder too.
+    The mode `local` includes the figures of `hub`, whose weights may be in the folder as well.
+    Raises `RequestError` for an unknown mode or figure.
     """
     modes = OmegaConf.to_container(OmegaConf.load(DEFINITIONS))
     assert isinstance(modes, dict)
@@ -63,10 +64,10 @@ def definitions(mode: str, names: Sequence[str] = ()) -> list[Definition]:
 
 
 def make(definition: Definition, directory: Path, weights: Path | None = None) -> list[Path]:
-    """Carry out the figure's runs below `directory`/runs and lay it out; the files written.
+    """Carry out the figure's runs below `directory`/runs and lay it out; returns the files written.
 
-    `weights` is a folder to read the hub's networks from. Raises `RequestError` where a run fails,
-    `MissingFileError` where a file of weights is not there.
+    `weights` is a folder to read the hub's networks from. Raises `RequestError` if a run fails, and
+    `MissingFileError` if a file of weights is missing.
     """
     jobs = [job for name in definition.experiments for job in planned_runs(name, weights)]
     runs = [carry_out(job, directory / "runs") for job in jobs]
@@ -74,9 +75,10 @@ def make(definition: Definition, directory: Path, weights: Path | None = None) -
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the figures asked for: 0 done, 1 some or all could not be made, 2 no such figure.
+    """Make the figures asked for; returns the exit status.
 
-    One whose weights are not there is left out, which is no failure while there are others.
+    0: done. 1: a figure failed, or none was made. 2: the request is wrong. A figure whose weights
+    are missing is left out, which by itself is not a failure.
     """
     parser = argparse.ArgumentParser(prog="python -m fvis.figures.make")
     parser.add_argument("mode", help="hub, local (weights in the folder FVIS_WEIGHTS) or offline")
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for definition in asked:
         try:
             paths = make(definition, given.out / given.mode, weights)
-        except Exception as error:  # whatever it is, the other figures are made
+        except Exception as error:  # whatever the error, the other figures are still made
             failed += not isinstance(error, MissingFileError)
             sys.stderr.write(f"figures: {definition.name} left out: {_one_line(error)}\n")
             continue
@@ -111,7 +113,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _weights() -> Path:
-    """The folder of checkpoints, which the local experiments read from the environment too."""
+    """The folder of checkpoints; the local experiments read the same environment variable."""
     folder = os.environ.get("FVIS_WEIGHTS")
     if not folder or not Path(folder).is_dir():
         raise RequestError("local figures need FVIS_WEIGHTS, a folder of checkpoints")

@@ -1,4 +1,4 @@
-"""The runs that figures are made of: carried out as `fvis run` would, and read back."""
+"""The runs that figures are made from: carried out by `fvis run`, and read back."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ PROGRAM = "from fvis.cli import main; main()"
 HUBS = ("timm", "torchvision")
 SETTLED = {
     entry.name for entry in fields(ArchitectureDefaults)
-}  # settings that a run fills in where open
+}  # settings that a run fills in where the config has null
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,17 @@ class Run:
 
     @property
     def layer(self) -> str:
-        """The layer that was looked at."""
+        """The layer whose units were visualized."""
         return str(self.record.setting("target", "layer"))
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What one `fvis run` is asked: an experiment, its choice of a sweep, and whose weights."""
+    """The arguments of one `fvis run`, and the config that they give.
+
+    `choice` has the overrides that the experiment's sweep makes for this run, and `weights` those
+    that read the network's weights from a folder.
+    """
 
     experiment: str
     choice: Sequence[str]
@@ -55,17 +59,17 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """The folder of its run, below that of all runs: `experiment[/choice]`."""
+        """The run's folder, relative to the folder of all runs: `experiment[/choice]`."""
         chosen = (safe_name(word.partition("=")[2]) for word in self.choice)
         return "/".join([self.experiment, *filter(None, ["-".join(chosen)])])
 
 
 class MissingFileError(RequestError):
-    """A file of weights or code that an experiment's model names is not there."""
+    """A file of weights or code that an experiment's model names is missing."""
 
 
 def finished_run(folder: Path) -> Run:
-    """A run with all its units; raises `RequestError` for one that is not done or lacks a unit."""
+    """Read a run with all its units; raises `RequestError` if it is not done or lacks a unit."""
     run = read_run(folder)
     if run.status != DONE:
         raise RequestError(f"the run in {folder} is {run.status}, not done")
@@ -79,10 +83,10 @@ def finished_run(folder: Path) -> Run:
 
 
 def planned_runs(experiment: str, weights: Path | None = None) -> list[PlannedRun]:
-    """The runs of an experiment: one, or where it sweeps, one for each choice.
+    """The runs of an experiment: one, or if it is a sweep, one for each choice.
 
-    With `weights`, a folder, models that would come from the hub are read from it. Raises
-    `MissingFileError` where a file that the model is made from is not there.
+    If a folder `weights` is given, the hub's models are read from it. Raises `MissingFileError` if
+    a file of weights or code that the model needs is missing.
     """
     asked = [f"experiment={experiment}"]
     local = _local_weights(compose(asked).model, weights) if weights else []
@@ -95,10 +99,10 @@ def planned_runs(experiment: str, weights: Path | None = None) -> list[PlannedRu
 
 
 def carry_out(planned: PlannedRun, runs: Path) -> Run:
-    """The planned run in its folder below `runs`: used again if it is done, with the same config.
+    """Carry out a planned run in its folder below `runs`, and read it back.
 
-    The same run is resumed if it was interrupted. Raises `RequestError` where `fvis` fails; it has
-    said why.
+    A run of the same config and weights is used again if it is done, and resumed if it was
+    interrupted. Raises `RequestError` if `fvis` fails, which has then printed the reason.
     """
     folder = runs / planned.name
     status = _status_of_same(planned, folder)
@@ -115,7 +119,7 @@ def carry_out(planned: PlannedRun, runs: Path) -> Run:
 
 
 def _local_weights(model: DictConfig, weights: Path) -> list[str]:
-    """The settings that read a hub's model from a folder instead."""
+    """Overrides that read a hub's model from a folder instead; none for other models."""
     if model.source not in HUBS or model.checkpoint:
         return []
     files = [weights / f"{model.name}{suffix}" for suffix in (".safetensors", ".pth")]
@@ -143,7 +147,7 @@ def _status_of_same(planned: PlannedRun, folder: Path) -> str | None:
 
 
 def _agrees(asked: Any, done: Any) -> bool:
-    """Whether a run was made with these settings; what a defaults knows may have been left open."""
+    """Whether a run's settings are those asked for. A null in `SETTLED` agrees with any value."""
     if not isinstance(asked, dict) or not isinstance(done, dict):
         return bool(asked == done)
     return all(
@@ -153,7 +157,7 @@ def _agrees(asked: Any, done: Any) -> bool:
 
 
 def _has_its_weights(config: schema.Config, used: ModelRecord) -> bool:
-    """Whether the weights that a run used are those that are there now; a hub's stay the same."""
+    """Whether a run used the weights that the config gives now; a hub's never change."""
     model = config.model
     if model.checkpoint:
         present = sha256_of_file(Path(model.checkpoint).expanduser())

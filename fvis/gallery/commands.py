@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no types
 
+from fvis import yaml_files
 from fvis.record import AdversarialRecord, UnitRecord
 
 # A path that needs no quotes in Hydra's override grammar.
@@ -79,8 +80,9 @@ def _quoted(text: str) -> str:
 def _load(path: Path) -> Any:
     """The content of a YAML file, interpolations unresolved; None if it cannot be read."""
     try:
+        yaml_files.check(path)
         return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException):
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException):
         return None
 
 

@@ -17,25 +17,26 @@ from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit, read_run
 from fvis.typed_json import to_json
 
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
-# What a card shows: the first that the unit has, else any picture of its.
+# A card shows the first of these that the unit has, else the first of its other pictures.
 CARD = ("image.png", "clip.gif", "adversarial.png", "reconstruction.gif", "optimal.gif")
-# The order on a unit's page; others follow by name, and the summary, made for print, is last.
+# The order of the pictures on a unit's page. Others follow by name; the summary, made for print,
+# comes last.
 ORDER = (
     *("image.png", "clip.gif", "strip.png", "side_by_side.gif", "natural.png"),
     *("clean.png", "adversarial.png", "perturbation.png"),
     *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
 )
 LAST = "summary.png"
-# What is on the page elsewhere, or means nothing there.
+# Metadata that the page shows elsewhere, or that would tell its reader nothing.
 LEFT_OUT = ("files", "schema", "config_sha256")
 DIGITS = 6  # significant, of the numbers that the page carries
 
 
 def write_index(runs: Sequence[Path], path: Path) -> Path:
-    """Write the page of all units of `runs` to `path`; raises `RequestError` for no run.
+    """Write the page of all units of `runs` to `path`; raises `RequestError` if one has no run.
 
     The page links to the runs' files by relative paths and works from `file://`. What a run lacks
-    (units, keys of an older schema, finite numbers) is left out or said to be missing.
+    (units, keys of an older schema, finite numbers) is left out or shown as missing.
     """
     saved = [read_run(run) for run in runs]
     names = _run_names(runs, path.parent)
@@ -63,7 +64,7 @@ def shown_units(run: SavedRun, base: Path) -> list[dict[str, Any]]:
 
     Each has `name`, `metadata`, `picture`, `alternate` (shown instead of the picture on hover) and
     `folder` as links from `base`, its `pictures` and other `files` by name, `command` to make it
-    again or None, and `outcome`: its status and, of an attack, success or failed.
+    again or None, and `outcome`: its status and, for an attack, success or failed.
     """
     origin = read_origin(run.folder)
     return [_tidy(_shown(unit, run.record, origin, base)) for unit in run.units()]
@@ -97,14 +98,14 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
 
 
 def four_digits(value: Any) -> str:
-    """A number as the page shows it: four digits; what is not finite is said to be."""
+    """A number with four significant digits, or "not finite" where `_tidy` made it None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not finite"
     return f"{value:.4g}"
 
 
 def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
-    """What each run is called: its folder's name, its path from `base` where that is not unique."""
+    """A name for each run: its folder's, or its path from `base` where folders share a name."""
     names = [run.resolve().name for run in runs]
     often = Counter(names)
     paths = [os.path.relpath(run.resolve(), base.resolve()) for run in runs]
@@ -112,7 +113,7 @@ def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
 
 
 def _header(run: SavedRun, name: str) -> dict[str, Any]:
-    """What the page says of a run as a whole."""
+    """What the page says about a run as a whole."""
     record = run.record
     header = {
         "name": name,
@@ -162,7 +163,7 @@ def _sorts(units: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _alt(record: UnitRecord, name: str, shown: str) -> str:
-    """What a unit's picture is, for those who cannot see it."""
+    """A unit's picture in words, for those who cannot see it."""
     known = record.layer is not None and record.unit is not None
     unit = f"unit {record.unit} of {record.layer}" if known else name
     kind = "Clip" if shown.lower().endswith(".gif") else "Picture"
@@ -176,7 +177,7 @@ def _alt(record: UnitRecord, name: str, shown: str) -> str:
 
 
 def _label(record: UnitRecord) -> str | None:
-    """What the unit stands for, if anything: its class; of an attack, from which to which."""
+    """The unit's class, if it has one; for an attack, the classes before and after it."""
     if isinstance(record, AdversarialRecord) and record.clean and record.adversarial:
         return f"{record.clean[0][0]} → {record.adversarial[0][0]}"
     return None if record.class_name is None else str(record.class_name)
@@ -190,7 +191,7 @@ def _outcome(record: UnitRecord) -> list[str]:
 
 
 def _files(unit: SavedUnit) -> list[str]:
-    """The names of a unit's files that lie there; all of them where the metadata names none."""
+    """The names of a unit's existing files, without those missing from its metadata's list."""
     there = {file.name for file in unit.folder.iterdir() if file.is_file()} - {UNIT_FILE}
     named = unit.record.files
     return sorted(there if named is None else there.intersection(named))
@@ -205,7 +206,7 @@ def _file(name: str) -> dict[str, str]:
 
 
 def _link(path: Path, base: Path) -> str:
-    """A path as a link from `base`, whatever characters its folders are called by."""
+    """A path as a link from `base`, with special characters escaped."""
     return _quote(Path(os.path.relpath(path.resolve(), base.resolve())).as_posix())
 
 
@@ -214,12 +215,12 @@ def _quote(text: str) -> str:
 
 
 def _text(name: str) -> str:
-    """A file's name as text that UTF-8 can hold."""
+    """A file's name as text; undecodable bytes are replaced."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _tidy(content: Any) -> Any:
-    """`content` as a page can carry it: numbers short, null where not finite; text that is text."""
+    """`content` as JSON can hold it: numbers rounded, None if not finite; text as valid UTF-8."""
     if isinstance(content, float):
         return float(f"{content:.{DIGITS}g}") if math.isfinite(content) else None
     if isinstance(content, str):

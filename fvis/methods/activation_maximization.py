@@ -22,7 +22,7 @@ from fvis.synthesis import Optimum, Synthesizer
 
 @METHODS.register("activation_maximization")
 class ActivationMaximization:
-    """Maximises every target's score; the saved picture is scored again without transforms."""
+    """Maximises each target's score, then scores the saved picture without transforms."""
 
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, ActivationMaximizationConfig)
@@ -40,7 +40,7 @@ class ActivationMaximization:
         return [self._result(job, optimum) for job, optimum in zip(jobs, optima, strict=True)]
 
     def _natural_responses(self) -> grounding.Natural | None:
-        """What photographs excite, where the config names some."""
+        """How strongly photographs excite the units; None if the config names no photographs."""
         context, synthesizer = self._context, self._synthesizer
         if not context.config.grounding.images:
             return None
@@ -51,7 +51,7 @@ class ActivationMaximization:
     def _result(self, job: Target, optimum: Optimum) -> Result:
         files, grounded = self._files(optimum.picture), None
         if self._natural is not None:
-            assert isinstance(job.unit, int), "natural_responses() refuses what is no unit"
+            assert isinstance(job.unit, int), "natural_responses() accepts units only"
             settings, (_, *size) = self._context.config.grounding, optimum.picture.shape
             patches = grounding.strongest(self._natural, job.unit, settings.patches, size)
             grounded = grounding.compare(self._natural, job.unit, optimum.final, patches)

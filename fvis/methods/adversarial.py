@@ -1,7 +1,7 @@
-"""`method=adversarial`: photographs changed, hardly visibly, into what a network takes for another.
+"""`method=adversarial`: photographs changed, hardly visibly, to be taken for another class.
 
-Targeted and structured by activation maximization under total variation: Zhu & Cangelosi 2025
-(arXiv 2508.07281).
+Targeted attacks by activation maximization with a penalty on total variation, which makes the
+perturbation smooth and structured: Zhu & Cangelosi 2025 (arXiv 2508.07281).
 """
 
 import io
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Attack:
-    """One photograph that is to be taken for one target."""
+    """One photograph, and the class or unit that it shall be taken for."""
 
     path: Path
     image: str
@@ -63,7 +63,11 @@ class Attack:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An attack's files (3, H, W), as read back, and what the networks take each for."""
+    """An attack's pictures (3, H, W), read back from their files, and how networks classify them.
+
+    `before` (of the clean picture) and `after` (of the adversarial one) have a verdict for each
+    transfer network by its name, and the attacked network's under "".
+    """
 
     clean: Tensor
     adversarial: Tensor
@@ -72,13 +76,13 @@ class Outcome:
 
     @property
     def delta(self) -> Tensor:
-        """What the one file has more than the other."""
+        """The perturbation: the adversarial picture minus the clean one."""
         return self.adversarial - self.clean
 
 
 @METHODS.register("adversarial")
 class Adversarial:
-    """Searches the least perturbation of each photograph, and judges it by the file it becomes."""
+    """Searches for each photograph's smallest perturbation, and judges it by the saved file."""
 
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, AdversarialConfig)
@@ -111,7 +115,7 @@ class Adversarial:
         return [self._result(*row) for row in zip(*columns, strict=True)]
 
     def _inputs(self, attacks: Sequence[Attack]) -> list[Path]:
-        """The photographs, and the checkpoints of the networks that may be fooled along."""
+        """The photographs, and the checkpoints of the transfer networks."""
         configs = parse_models(self._settings.transfer, "method.transfer")
         checkpoints = [Path(c.checkpoint).expanduser() for c in configs if c.checkpoint]
         return [*dict.fromkeys(attack.path for attack in attacks), *checkpoints]
@@ -134,7 +138,7 @@ class Adversarial:
         return attacks
 
     def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[tuple[Path, str], Tensor]]:
-        """Each photograph with its file and name; what cannot be read is refused in one line."""
+        """Each readable photograph with its file and name; others are noted in `refused`."""
         for path, name in zip(paths, photographs.names(paths), strict=True):
             try:
                 yield (path, name), photographs.load(path, self._context.model.preprocessing)
@@ -143,13 +147,13 @@ class Adversarial:
                 logger.warning("left out: %s", error)
 
     def _preview(self, pictures: Sequence[Tensor], goals: Sequence[Goal]) -> Sequence[Tensor]:
-        """What the network says of photographs, where a goal depends on it."""
+        """The network's values (C,) for each photograph; empty if no goal depends on them."""
         if all(isinstance(goal, int) for goal in goals):
             return [torch.empty(0)] * len(pictures)
         return list(self._classifier.values(torch.stack(list(pictures))).cpu())
 
     def _aims(self, image: str, goals: Sequence[Goal], values: Tensor) -> list[int]:
-        """The targets of one photograph, each once."""
+        """The targets of one photograph, without repetition."""
         model, seed = self._context.model.name, self._context.config.engine.seed
         aims: list[int] = [goal for goal in goals if isinstance(goal, int)]
         for goal in goals:
@@ -160,7 +164,7 @@ class Adversarial:
         return aims
 
     def _transfer_models(self) -> dict[str, Classifier]:
-        """The networks that are to be fooled along, by name."""
+        """The transfer networks, which the adversarial examples are also tested on, by name."""
         context = self._context
         configs = parse_models(self._settings.transfer, "method.transfer")
         if configs and self._classifier.layer.path != LOGITS:
@@ -180,7 +184,7 @@ class Adversarial:
     def _judge(
         self, jobs: Sequence[Attack], clean: Sequence[bytes], adversarial: Sequence[bytes]
     ) -> list[Outcome]:
-        """What the files are, read back, and what each network says of them."""
+        """Read the files back, and classify them by every network."""
         sides = [torch.stack([_read(file) for file in files]) for files in (clean, adversarial)]
         verdicts: list[list[dict[str, Verdict]]] = [[{} for _ in jobs] for _ in sides]
         for name, classifier in {"": self._classifier, **self._transfer}.items():
@@ -245,7 +249,10 @@ class Adversarial:
         return Result(job.name, record, writers(example))
 
     def _amplification(self, linf: float) -> float:
-        """What makes the perturbation fill the scale; in a linf ball the same for every picture."""
+        """The factor, at least 1, that scales the largest value in perturbation.png to 0.5.
+
+        With norm linf, `epsilon` is scaled to 0.5 instead, so that pictures can be compared.
+        """
         reach = self._epsilon if self._settings.norm == "linf" else linf
         return max(1.0, 0.5 / reach) if reach else 1.0
 

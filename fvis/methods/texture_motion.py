@@ -1,4 +1,4 @@
-"""`method=texture_motion`: what a 3D unit prefers, taken apart into a texture and its motion.
+"""`method=texture_motion`: a 3D unit's optimal clip, decomposed into a texture and its motion.
 
 Li & Li, "Feature Visualization in 3D Convolutional Neural Networks", 2025 (arXiv 2505.07387).
 """
@@ -31,10 +31,10 @@ from fvis.synthesis import Attempt, Optimum, Synthesizer
 
 @dataclass(frozen=True)
 class Responses:
-    """What the network says of the optimal clip and its controls, by name.
+    """The network's responses to the optimal clip and its controls, by the names of these clips.
 
-    `activations` are fractions of the optimal clip's own; `classes` what each clip is classified
-    as, where the target is a logit.
+    `activations` are fractions of the optimal clip's activation. `classes` are the classes that the
+    clips are taken for; empty unless the target is a logit.
     """
 
     activations: dict[str, float]
@@ -43,7 +43,7 @@ class Responses:
 
 @dataclass(frozen=True)
 class Finding:
-    """All that is known of one unit; `importance` (T, H, W) is |da/dV| at the reconstruction."""
+    """All results for one unit; `importance` (T, H, W) is |da/dV| at the reconstruction."""
 
     optimum: Optimum
     parts: Decomposition
@@ -55,7 +55,7 @@ class Finding:
 
 @METHODS.register("texture_motion")
 class TextureMotion:
-    """Finds the optimal clip, decomposes it, and asks the network what each part is worth."""
+    """Finds the optimal clip, decomposes it, and measures the response to texture and motion."""
 
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, TextureMotionConfig)
@@ -102,7 +102,10 @@ class TextureMotion:
     def _factored_ascent(
         self, jobs: Sequence[Target], guess: Tensor, run: RunStage
     ) -> Decomposition:
-        """The ascent of moving textures, from the best of several starting velocities."""
+        """The ascent of moving textures, from the best of several starting velocities.
+
+        `guess` (B, 2) px/frame is the first of them.
+        """
         settings = self._settings
         starts = starting_velocities(guess, self._context.model.preprocessing.shape)
         if settings.pilot_steps:
@@ -196,11 +199,11 @@ def _require_clips(context: Context) -> None:
     frames = context.model.preprocessing.frames
     if frames is None:
         raise RequestError(
-            f"method=texture_motion takes a network of clips; {context.model.name} takes images "
+            f"method=texture_motion needs a network of clips; {context.model.name} takes images "
             "(for your own network of clips give model.input.frames)"
         )
     if frames < 2:
-        raise RequestError(f"method=texture_motion takes clips of 2 frames or more, not {frames}")
+        raise RequestError(f"method=texture_motion needs clips of 2 frames or more, not {frames}")
 
 
 def _fraction(score: float, optimal: float) -> float:

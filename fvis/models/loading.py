@@ -63,8 +63,11 @@ def _named(model: Model, classes: Sequence[Any]) -> Model:
 
 
 def _lines(file: str) -> list[str]:
+    path = Path(file).expanduser()
+    if path.exists() and not path.is_file():
+        raise RequestError(f"model.classes: {file!r} is no regular file")
     try:
-        return Path(file).expanduser().read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RequestError(f"model.classes: {file!r} cannot be read: {reason}") from None

@@ -1,4 +1,4 @@
-"""Clips taken apart into one texture and its displacement, without the network.
+"""Decomposition of clips into one texture and its displacement, without the network.
 
 V_t = W(I, D_t): Li & Li, "Feature Visualization in 3D Convolutional Neural Networks", 2025
 (arXiv 2505.07387). Rows of a batch are solved together and never depend on one another.
@@ -17,7 +17,7 @@ from fvis.randomness import normal
 from fvis.regularizers import total_variation
 from fvis.schema import FitConfig
 
-FOLLOWING_LR = 0.1  # learning rate while a frame is followed: px per Adam step
+FOLLOWING_LR = 0.1  # learning rate of `Following`: px per Adam step
 FINEST_SPACING = 4  # px between the free parameters of a displacement, on the finest grid
 JOINT_LR = 0.01  # learning rate of the joint fit: RGB, and frame heights, per Adam step
 REFINING_LR = 0.03  # learning rate of the refinement: px, and RGB, per Adam step
@@ -139,9 +139,9 @@ def fit_jointly(
 
 
 class Following:
-    """The displacement (B, 2, H, W), px, under which a texture looks like one frame.
+    """The fit of a displacement (B, 2, H, W), px, that warps a texture into one frame.
 
-    It starts from `start`. Where the texture shows nothing of the frame, smoothness decides.
+    It starts from `start`. Where it points outside the texture, only smoothness determines it.
     """
 
     def __init__(self, texture: Tensor, frame: Tensor, start: Tensor, fit: FitConfig) -> None:
@@ -172,7 +172,7 @@ class Following:
 
 
 class Refinement:
-    """Texture and displacement moved together, from `start`, to match whole clips."""
+    """Texture and displacement optimized together, from `start`, to match whole clips."""
 
     def __init__(self, clip: Tensor, start: Decomposition, fit: FitConfig) -> None:
         b, _, t, h, w = clip.shape
@@ -199,7 +199,7 @@ class Refinement:
 def _pyramid(b: int, channels: int, h: int, w: int, device: torch.device) -> list[Tensor]:
     """Grids of zeros (B, C, h, w), the finest first, each half as large as the one before.
 
-    The finest has a parameter every `FINEST_SPACING` px, the coarsest one parameter per row.
+    The finest has a parameter every `FINEST_SPACING` px. The coarsest is 1 x 1.
     """
     sizes = [(1 - (-h // FINEST_SPACING), 1 - (-w // FINEST_SPACING))]
     while max(sizes[-1]) > 1:
@@ -218,7 +218,7 @@ def _sum(levels: list[Tensor], h: int, w: int) -> Tensor:
 
 
 def _surrounded(first: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Frames padded by `margin` sides with their edge pixels, and the offset (B, 2) px."""
+    """Frames padded with their edge pixels by `margin` frame sides, and the offset (B, 2) px."""
     h, w = first.shape[-2:]
     y, x = round(margin * h), round(margin * w)
     canvas = functional.pad(first, (x, x, y, y), mode="replicate")

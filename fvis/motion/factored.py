@@ -69,11 +69,11 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Factored:
-    """Textures as `parametrization` starts them, each moving uniformly at its guessed velocity.
+    """Textures as `parametrization` initialises them, each with its guessed uniform velocity.
 
     Args:
-        parametrization: that of the textures.
-        velocity: the cosine series.
+        parametrization: settings of the textures.
+        velocity: settings of the cosine series.
         margin: how far the textures reach beyond the frame, in frame sides.
         guess: velocities (B, 2), [vx, vy] px/frame.
         generators: one per row; row b starts from generator b alone.
@@ -101,9 +101,9 @@ def build(
 def starting_velocities(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
     """Velocities (B, 2), px/frame, to start from: a guess, then right, up, left and down.
 
-    An ascent rarely reverses a texture's motion, and a clip that excites a unit a little moves the
-    wrong way as often as not. At the four fixed velocities the texture moves by half of the frame's
-    height during the clip.
+    An ascent rarely reverses a texture's motion, and a guess from a clip that excites its unit only
+    weakly often has the wrong direction. At the four fixed velocities the texture moves by half of
+    the frame's height during the clip.
     """
     _, t, h, _ = shape
     ways = guess.new_tensor([[1, 0], [0, -1], [-1, 0], [0, 1]]) * h / (2 * t)

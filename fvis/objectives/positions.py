@@ -19,8 +19,8 @@ class PositionReader:
     """Reads the value of each unit from a layer's output.
 
     `position` is `mean` (over all positions, prefix tokens excluded), `cls` (the first token),
-    `center` or `index`. For the last two, `index` is the place to read, counted in axis order; for
-    tokens it is one number, counted from the first patch token.
+    `center` or `index`. For the last two, `index` is the position to read, one number per axis in
+    the order of the axes; for tokens it is one number, counted from the first patch token.
     """
 
     layer: Layer
@@ -76,19 +76,25 @@ def parse_position(spec: Any) -> tuple[str, Index | None]:
 
 
 def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
-    """Rows and columns of an image's patch tokens, in the input's aspect ratio."""
+    """Rows and columns of an image's patch tokens, in the input's aspect ratio.
+
+    Raises `RequestError` if the tokens fill no such grid.
+    """
     size = model.preprocessing
     rows = round(math.sqrt(tokens * size.height / size.width))
     if size.frames is not None or rows == 0 or tokens % rows:
         raise RequestError(
-            f"layer {layer.path} has {tokens} tokens in no known grid: "
+            f"the {tokens} tokens of layer {layer.path} form no known grid: "
             "target.position takes mean, or one token's index"
         )
     return [rows, tokens // rows]
 
 
 def _index_in(layer: Layer, position: str, index: Index | None, model: Model) -> Index | None:
-    """The place that `position` means in the layer; raises `RequestError` if it has none."""
+    """The index that a reader needs for `position`; None for mean and cls, which need none.
+
+    Raises `RequestError` if the layer has no such position.
+    """
     sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
     if position == "cls":
         if layer.prefix == 0:

@@ -51,7 +51,7 @@ class TargetSet:
 
     @property
     def groups(self) -> list[list[Target]]:
-        """The targets, the repeats of a unit together."""
+        """The targets, grouped so that the repeats of a unit are together."""
         groups: dict[int, list[Target]] = {}
         for target in self.targets:
             groups.setdefault(target.group, []).append(target)
@@ -64,7 +64,7 @@ class TargetSet:
     def objective(
         self, targets: Sequence[Target], device: torch.device, views: int = 1
     ) -> "UnitObjective | WeightedObjective":
-        """The objective of a batch of these targets, each of them for `views` rows in turn."""
+        """The objective of a batch that has `views` consecutive rows for each of these targets."""
         rows = [target for target in targets for _ in range(views)]
         if all(target.weights is None for target in rows):
             return UnitObjective(self, torch.tensor([target.unit for target in rows]).to(device))
@@ -130,7 +130,7 @@ class WeightedObjective(_TargetObjective):
         return torch.stack([(weight >= 0).all(1) for weight in self.weights]).all(0)
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
-        """One score per row (B,); a unit without weight may have any value, even NaN."""
+        """One score per row (B,). Units of weight 0 are ignored, even where their value is NaN."""
         pairs = zip(self.values(outputs), self.weights, strict=True)
         terms = [(values.masked_fill(weight == 0, 0) * weight).sum(1) for values, weight in pairs]
         return torch.stack(terms).sum(0)
@@ -140,7 +140,7 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
     """The targets that a target config asks for in a model.
 
     Raises `RequestError` for an unknown layer, for a unit or position that the layer does not have,
-    and for a layer whose channel axis cannot be known.
+    and for a layer whose channel axis cannot be inferred.
     """
     found = survey(model, config.output)
     terms = _joint_terms(config)
@@ -210,7 +210,7 @@ def _joint_weights(
 
 
 def _readable(found: dict[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:
-    """The layer at `path`, its channel axis known; raises `RequestError` where it is not."""
+    """The layer at `path` if its units can be read; raises `RequestError` if they cannot."""
     if path not in found:
         raise unknown("layer", path, found)
     layer = found[path]
@@ -222,13 +222,13 @@ def _readable(found: dict[str, Layer], path: str, config: TargetConfig, video: b
     if layer.shape[0] != 1:
         raise RequestError(
             f"layer {path} returns {layer.shape} for one input: its first axis is not the batch, "
-            "so its units cannot be told apart by picture"
+            "so units cannot be read picture by picture"
         )
     if config.channel_dim is not None:
         layer = with_channel_dim(layer, config.channel_dim, video)
     if layer.channel_dim is None:
         raise RequestError(
-            f"layer {path} returns {layer.shape}: its channel axis cannot be known; "
+            f"layer {path} returns {layer.shape}: its channel axis cannot be inferred; "
             "give target.channel_dim"
         )
     if layer.units == 0:

@@ -1,7 +1,8 @@
-"""The grammar of `target.units`, and the names of the directories that units get."""
+"""Parsing of `target.units`, and the names of units' output directories."""
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ def parse_units(spec: Any, count: int, seed: int) -> list[int]:
             raise RequestError("target.units is empty")
         return list(dict.fromkeys(units))
     text = str(spec).strip()
+    if text.startswith("@"):
+        return parse_units(_words_in(Path(text[1:]).expanduser()), count, seed)
     if text == "all":
         return list(range(count))
     if match := re.fullmatch(r"random:(\d+)", text):
@@ -37,7 +40,20 @@ def parse_units(spec: Any, count: int, seed: int) -> list[int]:
         if units:
             return units
         raise RequestError(f"target.units is {text}; the layer has units 0 to {count - 1}")
-    raise RequestError(f"target.units is {text!r}; it takes 3, [1,5], 0:64, all or random:16")
+    raise RequestError(
+        f"target.units is {text!r}; it takes 3, [1,5], 0:64, all, random:16 or @file"
+    )
+
+
+def _words_in(path: Path) -> list[str]:
+    """The words of a file of units: separated by spaces, commas or lines; # starts a comment."""
+    if not path.is_file():
+        raise RequestError(f"target.units: no file {str(path)!r}")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"target.units: {str(path)!r} cannot be read: {error}") from None
+    return [word for line in lines for word in line.partition("#")[0].replace(",", " ").split()]
 
 
 def directory_name(layer: str, unit: int | str, repeat: int | None = None) -> str:

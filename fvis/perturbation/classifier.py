@@ -1,4 +1,4 @@
-"""What a network says of pictures: the attacked one, and others that may be fooled with it."""
+"""How networks classify pictures: the attacked one, and others to test its adversarial examples."""
 
 import contextlib
 import dataclasses
@@ -23,11 +23,12 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one picture is taken for.
+    """How a network classifies one picture.
 
-    `top` holds (index, probability), the likeliest first; for hidden units (index, value).
-    `value` is the target's own, `shown` its probability (for hidden units its value again), and
-    `margin` by how much it exceeds all others; None where the network has no such target.
+    `top` has (class index, probability) pairs, the most likely class first; for a hidden layer it
+    has (unit, value) pairs. `value` is the target's logit or activation, `shown` its probability
+    (for a hidden layer its value again), and `margin` its value minus the greatest other value.
+    These three are None where the network has no such class.
     """
 
     top: list[tuple[int, float]]
@@ -37,12 +38,12 @@ class Verdict:
 
     @property
     def success(self) -> bool | None:
-        """Whether the target is the greatest; None where the network has no such target."""
+        """Whether the target has the greatest value; None where the network has no such class."""
         return None if self.margin is None else self.margin > 0
 
 
 class Classifier:
-    """One layer of a network as a choice between its units: for logits, the classification."""
+    """A classifier that chooses among the units of one layer; for logits, among the classes."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Classifier:
     ) -> None:
         if model.preprocessing.frames is not None:
             raise RequestError(
-                f"method=adversarial takes networks of images; {model.name} takes clips"
+                f"method=adversarial needs a network of images; {model.name} takes clips"
             )
         if target.direction is not None or target.joint is not None:
             raise RequestError(
@@ -69,7 +70,7 @@ class Classifier:
 
     @property
     def count(self) -> int:
-        """How many units, or classes, there are to choose from."""
+        """The number of units, or classes, to choose among."""
         assert self.layer.units is not None, "resolve() refuses unknown channel axes"
         return self.layer.units
 
@@ -82,7 +83,7 @@ class Classifier:
 
     @torch.no_grad()
     def values(self, rgb: Tensor) -> Tensor:
-        """Values (B, C) of pictures of any size, resized to the network's."""
+        """Values (B, C) of pictures (B, 3, H, W), which are resized to the network's input size."""
         size = (self.model.preprocessing.height, self.model.preprocessing.width)
         rgb = rgb.to(self._device)
         if rgb.shape[-2:] != size:
@@ -117,9 +118,10 @@ class Classifier:
         return dict(enumerate(self.classes or ())).get(index, index)
 
     def counterpart(self, index: int, other: "Classifier") -> int | None:
-        """This network's index for another's class; None where it has none.
+        """This network's index for class `index` of another; None where it has no such class.
 
-        The same index where both have as many classes, else the class with a name in common.
+        Networks with the same number of classes are taken to number them alike. Between others,
+        classes are matched by name.
         """
         if self.count == other.count:
             return index

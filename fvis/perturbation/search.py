@@ -1,8 +1,8 @@
-"""The search for the smallest, smoothest change that makes a network take a picture for another.
+"""The search for the smallest, smoothest change that makes a network choose a given target.
 
-Projected gradient steps with momentum (Madry et al. 2018; Dong et al. 2018). Steps are low-passed
-as far as each picture allows. A penalty on roughness and size grows for as long as the picture is
-taken for its target.
+Projected gradient steps with momentum (Madry et al. 2018; Dong et al. 2018). Steps are low-passed,
+with a cutoff that rises until the first success. A penalty on total variation and size gains weight
+while the picture is taken for its target, and loses weight while it is not.
 """
 
 import copy
@@ -19,14 +19,14 @@ from fvis.perturbation.measures import LEVELS, total_variation
 from fvis.schema import AdversarialConfig, EngineConfig
 
 SURE = 3.0  # no gradient once the margin exceeds `confidence` by this much
-HEAVIEST = 1e6  # most that the penalty's weight grows to
+HEAVIEST = 1e6  # upper limit of the penalty's weight
 GROW, YIELD = 1.4, 0.7  # factors on the penalty's weight per step: while successful, while not
 SHARPEN = 1.3  # factor on a row's cutoff frequency per step, until its first success
 WIDEN, NARROW = 1.15, 0.8  # factors on a row's stride per step: before its first success, after it
 MOMENTUM = 0.5
 LAST = 0.1  # length of the last step relative to that of the first
 NYQUIST = 0.5  # cycles per pixel
-SOFT = 2.0  # a step is as long as it may be where the smoothed gradient is this many means strong
+SOFT = 2.0  # pixels take a full step where the smoothed gradient is this many times its mean
 
 Values = Callable[[Tensor], Tensor]
 
@@ -102,7 +102,7 @@ class Search(Optimization):
 
     @torch.no_grad()
     def found(self) -> Found:
-        """The best pictures so far, those after the last step included."""
+        """The best pictures so far, including those that the last step made."""
         file = self._file(self._now["delta"])
         margins = margin(self._values(file), self._targets)
         best = self._best.copy()
@@ -185,7 +185,7 @@ class _Best:
         return success
 
     def copy(self) -> "_Best":
-        """Another one that has seen the same; `see` replaces tensors and changes none in place."""
+        """A shallow copy, which is enough: `see` replaces tensors and changes none in place."""
         return copy.copy(self)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -194,7 +194,7 @@ class _Best:
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         for name, tensor in state.items():
             setattr(self, name, tensor.to(self.pictures.device))
 

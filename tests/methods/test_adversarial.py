@@ -185,7 +185,7 @@ def test_bad_files_leave_the_rest_unharmed(tmp_path: Path) -> None:
         (["method.transfer=[zoo/glyph_vitt]"], "nearest: glyph_vit"),
         (["method.transfer=[zoo/glyph_vit]", "target.layer=layer2"], "needs target.layer=logits"),
         (["target.layer=layer9"], "no layer 'layer9'"),
-        (["model=drift_r3d"], "takes networks of images"),
+        (["model=drift_r3d"], "needs a network of images"),
     ],
 )
 def test_bad_requests_leave_nothing_behind(overrides: list[str], says: str, tmp_path: Path) -> None:

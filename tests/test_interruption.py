@@ -1,0 +1,62 @@
+"""A signal waits for the end of a step; a second one does not; what is ignored stays ignored."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fvis.interruption import SIGNALS, DeferredInterruption, end_on_signals
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_deferred_and_the_second_is_not(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with pytest.raises(KeyboardInterrupt), DeferredInterruption() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), number)
+        assert interruption.requested
+        os.kill(os.getpid(), number)
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with DeferredInterruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interruption.requested
+        end_on_signals()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_outside_the_main_thread_nothing_is_deferred() -> None:
+    seen: list[bool] = []
+
+    def work() -> None:
+        with DeferredInterruption() as interruption:
+            seen.append(interruption.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_one_line() -> None:
+    code = (
+        "import builtins, sys\n"
+        "true = builtins.__import__\n"
+        "def importing(name, *rest, **named):\n"
+        "    if name == 'fvis.cli': raise KeyboardInterrupt\n"
+        "    return true(name, *rest, **named)\n"
+        "from fvis.__main__ import main\n"
+        "builtins.__import__ = importing\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "fvis: interrupted\n")
