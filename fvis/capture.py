@@ -88,6 +88,12 @@ class Network:
         ):
             self.model.module(self.model.preprocessing.normalise(rgb))
         captured, self._captured = self._captured, {}
+        for index, layer in enumerate(self._layers):
+            if index not in captured:
+                raise RuntimeError(
+                    f"layer {layer.path} ran {self._calls[index]} times in this forward pass, and "
+                    f"{layer.calls} times before: it cannot be read"
+                )
         return [captured[index].float() for index in range(len(self._layers))]
 
     def _hook(self, index: int, layer: Layer) -> Any:

@@ -171,3 +171,21 @@ def test_timm_vit_at_224_px_is_read_as_tokens() -> None:
     with Network(model, [layer]) as network:
         (value,) = network(torch.rand(2, 3, 224, 224))
     assert value.shape == (2, 197, 192)
+
+
+def test_a_layer_that_does_not_run_again_is_named() -> None:
+    class Once(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Identity()
+            self.runs = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.runs += 1
+            return (self.first(x) if self.runs < 2 else x).mean((2, 3))
+
+    with (
+        open_network(Once(), "first") as network,
+        pytest.raises(RuntimeError, match="layer first ran 0 times"),
+    ):
+        network(torch.rand(1, 3, 32, 32))

@@ -120,12 +120,11 @@ class Classifier:
     def counterpart(self, index: int, other: "Classifier") -> int | None:
         """This network's index for class `index` of another; None where it has no such class.
 
-        Networks with the same number of classes are taken to number them alike. Between others,
-        classes are matched by name.
+        Classes are matched by name, at the same index if possible. Networks of which one has no
+        names are taken to number their classes alike if they have as many.
         """
-        if self.count == other.count:
-            return index
         if not self.classes or not other.classes:
-            return None
+            return index if self.count == other.count else None
         wanted = set(synonyms(other.classes[index]))
-        return next((i for i, name in enumerate(self.classes) if wanted & {*synonyms(name)}), None)
+        alike = [i for i, name in enumerate(self.classes) if wanted & {*synonyms(name)}]
+        return index if index in alike else next(iter(alike), None)
