@@ -1,4 +1,4 @@
-"""Penalties on pictures, one number per row, in units that do not depend on the picture's size."""
+"""Penalties: one number per row, on a scale that does not depend on the picture's size."""
 
 import torch
 from torch import Tensor
@@ -6,31 +6,48 @@ from torch.nn import functional
 
 
 def total_variation(rgb: Tensor) -> Tensor:
-    """Mean absolute difference (B,) of neighbours along every axis of (B, 3, H, W) or clips.
+    """Mean absolute difference of neighbours (B,), of images (B, C, H, W) or clips (B, C, T, H, W).
 
-    Per axis the mean is over its own differences; the axes' means are added.
+    The mean is taken for each axis, including time, and the axes' means are added.
+
+    >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
+    tensor([1.])
     """
     axes = range(2, rgb.dim())
     return torch.stack([rgb.diff(dim=axis).abs().flatten(1).mean(1) for axis in axes]).sum(0)
 
 
 def l2(rgb: Tensor) -> Tensor:
-    """Mean squared distance (B,) of (B, 3, ...) pixels from mid-grey."""
+    """Mean squared difference (B,) from mid-grey, of pictures (B, 3, ...) in [0, 1].
+
+    >>> l2(torch.ones(1, 3, 2, 2))
+    tensor([0.2500])
+    """
     return (rgb - 0.5).square().flatten(1).mean(1)
 
 
 def group_similarity(features: Tensor, groups: Tensor) -> Tensor:
-    """Mean cosine similarity (B,) of each row's features (B, D) to the others of its group (B,)."""
+    """Mean cosine similarity (B,) of each row's features to those of the other rows of its group.
+
+    `features` is (B, ...) and is flattened; `groups` (B,) holds the group's index of each row. A
+    row that is alone in its group gets 0.
+
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> group_similarity(features, torch.tensor([0, 0, 1]))
+    tensor([1., 1., 0.])
+    """
     unit = functional.normalize(features.flatten(1), dim=1)
     mates = (groups[:, None] == groups[None, :]).float().fill_diagonal_(0)
     return (unit @ unit.T * mates).sum(1) / mates.sum(1).clamp_min(1)
 
 
 def style(values: Tensor) -> Tensor:
-    """What repeats must differ in: Gram matrices (B, C, C) of a layer's (B, C, positions...).
+    """The features in which repeats of a unit are to differ: Gram matrices (B, C, C).
 
-    For a layer without positions, (B, C), the vectors themselves.
-    Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017 (diversity).
+    `values` (B, C, positions...) are a layer's activations. Each position's vector is normalized,
+    and the outer products are averaged over positions. Values without positions, (B, C), are
+    returned unchanged. Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017
+    (section on diversity).
     """
     if values.dim() == 2:
         return values

@@ -1,7 +1,8 @@
-"""Random views of a picture that a robust optimum must hold up in.
+"""Random views of a picture: the unit's activation is maximized over them, for robust optima.
 
-One resampling per step: each row has its own affine maps and noise, drawn up front from its own
-stream, so no row depends on its batch mates and the device never waits for the host.
+All affine maps and all noise are drawn before the first step, each row's from its own generator.
+So no row depends on the others of its batch, and the device never waits for the host. A view
+resamples the picture only once.
 """
 
 import math
@@ -14,18 +15,29 @@ from torch.nn import functional
 from fvis.randomness import normal, uniform
 from fvis.schema import TransformsConfig
 
-WHOLE = (1.0, 1.0)  # the crop that is the whole picture
-POOL_MARGIN = 32  # px by which a row's noise field exceeds its picture: 33^2 windows and 2 signs
+WHOLE = (1.0, 1.0)  # `crop` setting that keeps the whole picture
+POOL_MARGIN = 32  # px that noise fields exceed the picture by: 33^2 window positions times 2 signs
 
 
 class Transforms:
-    """`views` random views per picture and step, all of the picture's own size.
+    """Makes `config.views` random views per picture and step, of the same size as the picture.
 
-    Crop side, position, rotation, flip, and for clips a shift and a stretch in time, become one
-    affine map; out of the frame the picture is mirrored, out of the clip its ends stand. Each
-    channel's contrast and brightness vary about mid-grey. Gaussian noise comes as randomly placed
-    windows of a field drawn once per row. In the last `settle` share of the steps only the flip
-    and `settle_noise` of the noise remain.
+    A view is made in three stages:
+      1. One affine map combines crop, shift, rotation and flip, for clips also a shift and stretch
+         in time. Outside the frame the picture is mirrored; before and after a clip its first and
+         last frame are repeated.
+      2. The contrast of each colour channel, about mid-grey, and its brightness are changed.
+      3. Gaussian noise is added: a randomly placed window, with a random sign, of a noise field
+         that is drawn once per row.
+    In the last `config.settle` share of the steps only the flip remains, and `config.settle_noise`
+    times the noise.
+
+    Args:
+        config: the settings, explained in `configs/transforms/natural.yaml`.
+        generators: one per row; row b is drawn by generator b.
+        steps: number of steps that the views are drawn for.
+        shape: of one picture, (3, H, W), or of one clip, (3, T, H, W).
+        device: where the pictures are.
     """
 
     def __init__(
@@ -62,15 +74,18 @@ class Transforms:
             self._signs = self._by_step(signs, steps).to(device)
 
     def __call__(self, rgb: Tensor, step: int) -> Tensor:
-        """Views (B * views, 3, ...) of pictures (B, 3, ...) at `step`, row by row."""
+        """The views (B * views, 3, ...) of pictures (B, 3, ...) in [0, 1] at `step`.
+
+        The views of one picture follow one another. Contrast, brightness and noise may take them
+        out of [0, 1].
+        """
         if self.views > 1:
             rgb = rgb.repeat_interleave(self.views, 0)
         if self._maps is not None:
             maps = self._maps[step]
             grid = functional.affine_grid(maps, list(rgb.shape), align_corners=False)
-            if (
-                rgb.dim() == 5
-            ):  # before and after the clip its ends stand: mirrored, they would run back
+            if rgb.dim() == 5:
+                # Repeat the end frames: if time were mirrored, the clip would run backwards there.
                 rest = 1 - 1 / rgb.shape[2]
                 grid = torch.cat([grid[..., :2], grid[..., 2:].clamp(-rest, rest)], -1)
             rgb = functional.grid_sample(
@@ -85,13 +100,13 @@ class Transforms:
         return rgb
 
     def _by_step(self, draws: Tensor, steps: int) -> Tensor:
-        """Draws (B, steps * views, ...) as (steps, B * views, ...)."""
+        """Reorder draws from (B, steps * views, ...) to (steps, B * views, ...)."""
         b, _, *rest = draws.shape
         by_view = draws.reshape(b, steps, self.views, *rest)
         return by_view.transpose(0, 1).reshape(steps, b * self.views, *rest)
 
     def _window(self, shape: torch.Size, step: int) -> Tensor:
-        """Each view's noise: a window of its row's field, its sign drawn too."""
+        """The noise of each view: a window of its row's noise field, times its random sign."""
         b, _, *_, h, w = shape
         field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
         places = self._places[step]
@@ -104,17 +119,22 @@ class Transforms:
 
 
 def noise_field(generators: Sequence[Generator], shape: tuple[int, ...]) -> Tensor:
-    """Standard normal fields (B, 3, [T,] H + margin, W + margin)."""
+    """Standard normal noise (B, 3, [T,] H + POOL_MARGIN, W + POOL_MARGIN); row b by generator b."""
     *leading, height, width = shape
     return normal(generators, *leading, height + POOL_MARGIN, width + POOL_MARGIN)
 
 
 def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Maps (B, N, 2, 3), or (B, N, 3, 4) for clips, from uniform numbers (B, N, 7) in [0, 1).
+    """Affine maps from uniform random numbers (B, N, 7) in [0, 1), as `affine_grid` takes them.
 
-    In `affine_grid`'s coordinates: x, y (and t) from -1 to 1 over the picture. Crops lie inside
-    the picture, but for `shift` (a share of the side); rotation is about the crop's centre;
-    pixels are square on frames that are not.
+    They are (B, N, 2, 3), or (B, N, 3, 4) for clips, and map the view's coordinates to the
+    picture's: x, y (and t) from -1 to 1. Before rotation, crops lie inside the picture, or reach
+    beyond it by up to `config.shift` of its side. Rotation is about the crop's centre, by up to
+    `config.rotate` degrees either way, and does not distort frames that are not square.
+
+    >>> unchanged = affine_maps(TransformsConfig(), torch.rand(1, 1, 7), (3, 8, 8))
+    >>> torch.equal(unchanged[0, 0], torch.eye(2, 3))
+    True
     """
     side, x, y, angle, flip, shift, stretch = numbers.unbind(-1)
     smallest, largest = config.crop or WHOLE
@@ -136,12 +156,13 @@ def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...
 
 
 def resting_maps(config: TransformsConfig, maps: Tensor) -> Tensor:
-    """`maps` (..., 2, 3) or (..., 3, 4) without crop, shift and rotation; flips stay."""
+    """Identity maps that keep only the flips of `maps`, (..., 2, 3) or (..., 3, 4)."""
     rest = torch.eye(maps.shape[-2], maps.shape[-1], dtype=maps.dtype).expand_as(maps).clone()
     rest[..., 0, 0] = maps[..., 0, 0].sign() if config.flip else 1.0
     return rest
 
 
 def _moves(config: TransformsConfig) -> bool:
+    """Whether any affine transform is switched on."""
     settings = (config.shift, config.rotate, config.flip, config.time_shift, config.time_scale)
     return tuple(config.crop or WHOLE) != WHOLE or any(settings)

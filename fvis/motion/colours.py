@@ -24,7 +24,7 @@ FROM_LMS = (
 LIGHTNESS, CHROMA, SWELL, SWELL_AT = 0.7, 0.145, 0.034, math.radians(13)
 RED = math.radians(29.23)  # OKLab hue angle of sRGB's red, which stands for motion to the right
 
-SMALLEST_SCALE = 0.1  # px/frame; a unit whose motion is slower than this counts as still
+SMALLEST_SCALE = 0.1  # px/frame: smallest colour scale; a slower unit counts as still
 SPEED_PERCENTILE = 99  # of the speeds; the colour scale is chosen so that it fits this percentile
 SMALLEST_HEIGHT = 224  # px; smaller motion clips are enlarged to at least this height
 BACKGROUND, INK = 1.0, 0.0  # grey levels in [0, 1] of the legend's background and text

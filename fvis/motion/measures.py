@@ -167,6 +167,6 @@ def _slopes(field: Tensor, weight: Tensor) -> Tensor:
     away = place - centre[..., None]  # (B, T', 2, P)
     spread = torch.einsum("btp,btip,btjp->btij", share, away, away)
     slope = torch.einsum("btp,btip,btjp->btij", share, values - mean[..., None], away)
-    # The 0.25 px^2 keep the inverse finite, and the slope near 0 if one pixel has all the weight.
+    # The 0.25 px^2 keep the inverse finite, and the slope at 0 if one pixel has all the weight.
     slopes: Tensor = slope @ torch.linalg.inv(spread + 0.25 * torch.eye(2, device=field.device))
     return slopes

@@ -89,7 +89,7 @@ def trimmed(parts: Decomposition) -> Decomposition:
         first, last = (
             int(seen.min().floor()) - 1,
             int(seen.max().ceil()) + 1,
-        )  # bicubic: 2 px around
+        )  # bicubic: 2 px more
         spans.append((min(max(first, 0), canvas - 1), max(min(last, canvas - 1), 0) + 1))
     (left, right), (top, bottom) = spans
     corner = parts.offset.new_tensor([[left, top]])

@@ -13,14 +13,14 @@ def warp(texture: Tensor, displacement: Tensor, offset: Tensor | None = None) ->
     """Sample clips from textures: V_t(p) = I(p + offset + D_t(p)).
 
     Interpolation is bicubic (Keys 1981) and the result is clamped to [0, 1]. Linear interpolation
-    would blur the texture at all displacements that are not whole pixels, and an ascent would
-    avoid those. Outside the texture its border pixels are repeated. Where the displacement is zero
-    the texture's pixels are returned exactly. The result is differentiable in all arguments.
+    would blur the texture except at whole-pixel displacements, and an ascent would prefer these.
+    Outside the texture its border pixels are repeated. A zero displacement returns the texture's
+    pixels exactly. The result is differentiable in all arguments.
 
     Args:
         texture: (B, C, H', W') in [0, 1].
         displacement: (B, 2, T, H, W) px, [x, y].
-        offset: (B, 2) px, [x, y]: where the frame's top left pixel lies in the texture (0 if None).
+        offset: (B, 2) px, [x, y]: the frame's top left pixel in the texture; (0, 0) if None.
 
     Returns:
         Clips (B, C, T, H, W) in [0, 1].

@@ -1,4 +1,4 @@
-"""`parametrization=fourier`: a spectrum whose frequencies start and move as natural images' do.
+"""`parametrization=fourier`: a spectrum scaled to fall with frequency like natural images' spectra.
 
 Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
 """
@@ -14,7 +14,7 @@ from fvis.parametrizations.colour import correlate
 from fvis.randomness import normal
 from fvis.schema import FourierConfig
 
-GAIN = 0.25  # with Adam's steps of 0.05, contrast grows over tens of steps instead of a few
+GAIN = 0.25  # slows Adam down, so that contrast grows over tens of steps instead of a few
 
 
 @PARAMETRIZATIONS.register("fourier")
@@ -24,9 +24,12 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Parametrization:
-    """Complex spectra (B, *shape) scaled by 1/f^decay, clips by 1/f_t^temporal_decay too.
+    """Build pictures sigmoid(C irfft(GAIN * scale * z)) with free complex spectra z.
 
-    `blur` (pixels) holds the finest frequencies back as a Gaussian of that size would.
+    `scale` is `spectrum_scale`, times the response of a Gaussian blur of standard deviation
+    `config.blur` px, which holds back the finest frequencies. C maps decorrelated colour to RGB;
+    without `config.decorrelate` it is left out. The parameters are z as real pairs: of shape
+    (B, 3, H, W // 2 + 1, 2), or (B, 3, T, H, W // 2 + 1, 2) for clips.
     """
     decay = 1.0 if config.decay is None else config.decay
     scale = spectrum_scale(shape[1:], decay, config.temporal_decay)
@@ -44,10 +47,14 @@ def build(
 
 
 def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> Tensor:
-    """The amplitude of each frequency of a real FFT over `size`, (H, W) or (T, H, W).
+    """Scale of each frequency of a real FFT over `size`, (H, W) or (T, H, W).
 
-    Spatial frequencies fall as 1/f^decay from `max(H, W)` at the lowest, whatever the decay;
-    temporal ones as 1/f_t^temporal_decay from 1 at the slowest.
+    With L = max(H, W), f in cycles per pixel and f_t in cycles per frame, the scale is
+    L (L f)^-decay for images, and that times sqrt(T) (T f_t)^-temporal_decay for clips. Zero
+    frequencies count as the lowest ones, f = 1 / L and f_t = 1 / T.
+
+    >>> spectrum_scale((8, 8), decay=1.0, temporal_decay=1.0)[0].tolist()
+    [8.0, 8.0, 4.0, 2.6666667461395264, 2.0]
     """
     height, width = size[-2:]
     longest = max(height, width)
@@ -61,11 +68,17 @@ def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> 
 
 
 def gaussian_response(height: int, width: int, blur: float) -> Tensor:
-    """The share of each frequency that a Gaussian of standard deviation `blur` pixels leaves."""
+    """Frequency response (H, W // 2 + 1) of a Gaussian blur of standard deviation `blur` px.
+
+    It is exp(-2 (pi blur f)^2), with f in cycles per pixel.
+    """
     return (-2 * (math.pi * blur * radial_frequency(height, width)).square()).exp()
 
 
 def radial_frequency(height: int, width: int) -> Tensor:
-    """Cycles per pixel (H, W // 2 + 1) of a real FFT, the constant term counted as the lowest."""
+    """Frequencies (H, W // 2 + 1) of a real FFT in cycles per pixel.
+
+    The constant term, whose frequency is 0, is given the lowest one, 1 / max(H, W).
+    """
     y, x = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :]
     return torch.hypot(y, x).clamp_min(1 / max(height, width))

@@ -1,6 +1,7 @@
-"""The mean amplitude spectrum of natural photographs, one radial profile per colour axis.
+"""The mean amplitude spectrum of natural photographs, as one radial profile per colour axis.
 
-`python -m fvis.parametrizations.natural_spectrum FOLDER` measures it again on a folder of pictures.
+`python -m fvis.parametrizations.natural_spectrum FOLDER` measures the profile on the pictures of a
+folder and overwrites the stored one.
 """
 
 import sys
@@ -15,13 +16,20 @@ from fvis.parametrizations.colour import correlation
 from fvis.parametrizations.fourier import radial_frequency
 
 PROFILE = Path(__file__).with_name("natural_spectrum.npy")
-BANDS = 32  # octave-spaced from 1/256 to 0.71 cycles per pixel: a quarter of an octave each
-LOWEST, HIGHEST = 1 / 256, 2**-0.5
-SIDE = 256  # px
+BANDS = 32  # frequency bands, spaced evenly in log frequency: about a quarter of an octave apart
+LOWEST, HIGHEST = 1 / 256, 2**-0.5  # cycles per pixel, of the first and the last band
+SIDE = 256  # px; pictures are resized to this square before they are measured
 
 
 def amplitude(height: int, width: int) -> Tensor:
-    """Amplitudes (3, H, W // 2 + 1) of an orthonormal real FFT, in decorrelated logit colour."""
+    """Mean amplitudes of photographs (3, H, W // 2 + 1), for a real FFT with norm="ortho".
+
+    They are those of the logits of RGB, in decorrelated colour. The profile is interpolated
+    linearly in log amplitude over log frequency.
+
+    >>> amplitude(8, 8).shape
+    torch.Size([3, 8, 5])
+    """
     profile = torch.from_numpy(np.load(PROFILE)).float()
     place = _band(radial_frequency(height, width)).clamp(0, BANDS - 1)
     low = place.floor().long().clamp_max(BANDS - 2)
@@ -31,7 +39,10 @@ def amplitude(height: int, width: int) -> Tensor:
 
 
 def measure(pictures: list[Path]) -> Tensor:
-    """The profile (3, BANDS): mean amplitude per colour axis and band over RGB picture files."""
+    """Measure the profile (3, BANDS): mean amplitude per colour axis and frequency band.
+
+    `pictures` are the paths of image files, which are read as RGB.
+    """
     inverse = torch.linalg.inv(correlation(torch.device("cpu")))
     band = _band(radial_frequency(SIDE, SIDE)).round().long().clamp(0, BANDS - 1)
     total, count = torch.zeros(3, BANDS), torch.zeros(BANDS)
@@ -47,12 +58,13 @@ def measure(pictures: list[Path]) -> Tensor:
 
 
 def _band(frequency: Tensor) -> Tensor:
+    """Fractional band index of frequencies in cycles per pixel, from 0 to BANDS - 1."""
     octaves = torch.log2(torch.tensor(HIGHEST / LOWEST))
     return torch.log2(frequency / LOWEST) / octaves * (BANDS - 1)
 
 
 def _filled(profile: Tensor, count: Tensor) -> Tensor:
-    """`profile` with bands that no frequency fell into interpolated from their neighbours."""
+    """`profile` (3, BANDS) with empty bands, of count 0, interpolated from their neighbours."""
     seen = (count > 0).numpy()
     bands = np.arange(BANDS)
     rows = [np.exp(np.interp(bands, bands[seen], np.log(row[seen]))) for row in profile.numpy()]

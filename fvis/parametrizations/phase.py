@@ -1,4 +1,4 @@
-"""`parametrization=phase`: natural amplitudes held fixed, phases free.
+"""`parametrization=phase`: amplitudes fixed to those of natural photographs, phases free.
 
 Fel et al., "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained
 Optimization", NeurIPS 2023 (MACO).
@@ -24,10 +24,11 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Parametrization:
-    """Phases (B, 3, [T,] H, W // 2 + 1) in radians under photographs' mean amplitudes.
+    """Build pictures sigmoid(C irfft(A exp(i phase))) with free phases.
 
-    `contrast` multiplies the amplitudes; a clip's fall over time as 1/f_t^temporal_decay, their
-    energy per frame that of a picture.
+    A is `config.contrast` times `fixed_amplitudes`; C maps decorrelated colour to RGB. The
+    parameters are the phases in radians, (B, 3, H, W // 2 + 1) or (B, 3, T, H, W // 2 + 1),
+    which start uniform in [0, 2 pi).
     """
     fixed = (config.contrast * fixed_amplitudes(shape[1:], config.temporal_decay)).to(device)
     phases = leaf(2 * math.pi * uniform(generators, *fixed.shape), device)
@@ -41,7 +42,15 @@ def build(
 
 
 def fixed_amplitudes(size: Sequence[int], temporal_decay: float) -> Tensor:
-    """Fixed amplitudes (3, H, W // 2 + 1), or (3, T, H, W // 2 + 1) for `size` (T, H, W)."""
+    """Amplitudes (3, H, W // 2 + 1) for `size` (H, W), (3, T, H, W // 2 + 1) for (T, H, W).
+
+    Images have the mean amplitudes of photographs. Clips have these times f_t^-temporal_decay
+    (zero counts as the lowest frequency), normalized so that the mean energy of a frame is that of
+    an image.
+
+    >>> fixed_amplitudes((4, 8, 8), temporal_decay=1.0).shape
+    torch.Size([3, 4, 8, 5])
+    """
     spatial = amplitude(*size[-2:])
     if len(size) == 2:
         return spatial

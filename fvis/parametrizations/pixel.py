@@ -1,4 +1,4 @@
-"""`parametrization=pixel`: every pixel free, squashed into [0, 1] by a sigmoid."""
+"""`parametrization=pixel`: every pixel is free; a sigmoid maps it into [0, 1]."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,10 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Parametrization:
-    """Pixels (B, *shape) that start as independent noise around mid-grey."""
+    """Build pictures sigmoid(z) with free z (B, *shape).
+
+    z starts as independent Gaussian noise of standard deviation `config.init_std`; z = 0 is
+    mid-grey.
+    """
     pixels = leaf(config.init_std * normal(generators, *shape), device)
     return Parametrization((pixels,), lambda: torch.sigmoid(pixels))

@@ -1,4 +1,4 @@
-"""`parametrization=pyramid`: a sum of pictures at ever finer resolutions."""
+"""`parametrization=pyramid`: a sum of pictures at several resolutions."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,12 @@ def build(
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Parametrization:
-    """Grids (B, 3, h, w) or (B, 3, t, h, w), each upsampled linearly to `shape` and summed."""
+    """Build pictures sigmoid(C sum_l upsample(grid_l)) with free grids, one per pyramid level.
+
+    Grids are (B, 3, h, w), or (B, 3, t, h, w) for clips, of the sizes of `level_sizes`, and are
+    upsampled linearly. C maps decorrelated colour to RGB; without `config.decorrelate` it is left
+    out.
+    """
     grids = tuple(
         leaf(config.init_std * normal(generators, 3, *size), device)
         for size in level_sizes(shape[1:], config.coarsest)
@@ -35,7 +40,9 @@ def build(
 
 
 def level_sizes(size: Sequence[int], coarsest: int) -> list[tuple[int, ...]]:
-    """The levels' sizes, fine to coarse: halved, rounded up, till a side is `coarsest` or less.
+    """Sizes of the pyramid's levels, fine to coarse, for `size` (H, W) or (T, H, W).
+
+    All axes are halved, rounding up, until the shorter spatial side is at most `coarsest` px.
 
     >>> level_sizes((16, 24), 4)
     [(16, 24), (8, 12), (4, 6)]

@@ -1,4 +1,4 @@
-"""Perturbations that stay within their bounds, 8 bits and all."""
+"""The bound on a perturbation, which holds after rounding to 8 bits too."""
 
 import math
 
@@ -8,13 +8,23 @@ from torch import Tensor
 from fvis.errors import RequestError
 from fvis.perturbation.measures import LEVELS, l2
 
-ROUND_OFF = 1e-4  # of a level: what float32 may lose
-SHRINKS = 8  # times a perturbation that rounding has pushed out of an L2 ball is drawn back in
+ROUND_OFF = 1e-4  # grey levels; tolerance for float32 rounding errors
+# A perturbation that rounding pushes out of its L2 ball is scaled down to DRAWN_BACK of the radius
+# and rounded again, at most SHRINKS times.
+SHRINKS = 8
 DRAWN_BACK = 0.99
 
 
 def projected(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor:
-    """The change (B, 3, H, W) within `epsilon` of `norm` nearest to `delta`, inside [0, 1]."""
+    """Project `delta` onto the ball of radius `epsilon`, then clip `clean + delta` to [0, 1].
+
+    `clean` (B, 3, H, W) is in [0, 1]; `delta` (B, 3, H, W) and `epsilon` are on the same scale.
+    `norm` is "linf", "l2" or "none". Clipping only shrinks a change, so it stays in the ball.
+
+    >>> clean = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1)
+    >>> projected(clean, torch.full_like(clean, 0.75), "linf", 0.25).flatten().tolist()
+    [0.25, 0.25, 0.0]
+    """
     if norm == "linf":
         delta = delta.clamp(-epsilon, epsilon)
     if norm == "l2":
@@ -24,9 +34,14 @@ def projected(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor
 
 @torch.no_grad()
 def in_8_bits(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor:
-    """`clean + delta` as an 8-bit file holds it: in [0, 1], whole levels, and within the bound.
+    """Round `clean + delta` to whole multiples of 1/255 in [0, 1], within `epsilon` of `clean`.
 
-    `clean` (B, 3, H, W) is of whole levels itself. Towards the bound values are rounded down.
+    `clean` (B, 3, H, W) consists of whole multiples of 1/255 itself. `norm` is "linf", "l2" or
+    "none". Values are rounded to the nearest level, unless the change would leave the bound.
+
+    >>> clean = torch.zeros(1, 3, 1, 1)
+    >>> (255 * in_8_bits(clean, clean + 8.4 / 255, "linf", 10 / 255)).flatten().tolist()
+    [8.0, 8.0, 8.0]
     """
     levels = (clean * LEVELS).round()
     change = delta * LEVELS
@@ -41,16 +56,20 @@ def in_8_bits(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor
             change = change * torch.where(over > 1, DRAWN_BACK / over, over).view(-1, 1, 1, 1)
             rounded = (levels + change).round().clamp(0, LEVELS) - levels
         outside = l2(rounded) / LEVELS > epsilon
-        # Towards zero no change grows, so what was inside before it was rounded stays inside.
+        # Rounding towards zero never enlarges a change, so it cannot push it out of the ball.
         towards_zero = (levels + change.trunc()).clamp(0, LEVELS) - levels
         rounded = torch.where(outside.view(-1, 1, 1, 1), towards_zero, rounded)
     return (levels + rounded) / LEVELS
 
 
 def radius(spec: object, norm: str) -> float:
-    """The bound that a setting such as `8/255` or 0.03 asks for; infinite for norm none.
+    """The bound, for pixels in [0, 1], of a setting such as "8/255" or 0.03; infinite for no norm.
 
-    Raises `RequestError` for what is no number, or leaves an 8-bit file no room.
+    Raises `RequestError` if `spec` is not a number, or if it is out of range: an 8-bit file can
+    hold no change below 1/255, and for "linf" none above 1.
+
+    >>> radius("51/255", "linf")
+    0.2
     """
     if norm == "none":
         return math.inf
@@ -59,13 +78,15 @@ def radius(spec: object, norm: str) -> float:
         epsilon = float(numerator) / float(denominator or 1)
     except (ValueError, ZeroDivisionError):
         raise RequestError(
-            f"method.epsilon is {spec!r}; it takes a number such as 8/255 or 0.03"
+            f"method.epsilon is {spec!r}; it must be a number such as 8/255 or 0.03"
         ) from None
     if norm == "linf" and not 1 - ROUND_OFF <= epsilon * LEVELS <= LEVELS:
         raise RequestError(
-            f"method.epsilon is {spec}; for linf it must be from 1/255, the least that a file of "
-            "8 bits can show, to 1"
+            f"method.epsilon is {spec}; for method.norm=linf it must be between 1/255, the "
+            "smallest change that an 8-bit file can hold, and 1"
         )
     if not 1 <= epsilon * LEVELS < math.inf:
-        raise RequestError(f"method.epsilon is {spec}; for l2 it must be at least 1/255")
+        raise RequestError(
+            f"method.epsilon is {spec}; for method.norm={norm} it must be finite and at least 1/255"
+        )
     return epsilon

@@ -1,4 +1,4 @@
-"""Which classes, or units, a picture shall be taken for."""
+"""Reading `method.target`: the classes, or units, that adversarial examples aim at."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,17 +16,20 @@ Goal = int | str
 
 
 def parse_goals(spec: Any, count: int, classes: Sequence[str] | None) -> list[Goal]:
-    """Indices below `count`, and words that each picture gives its own meaning, each once.
+    """Read the setting `method.target` as class indices and words, without duplicates.
 
-    `spec` is an index, a class's name or one of its synonyms, `random`, `least_likely`, or a list
-    of these. Raises `RequestError` for what is none of them.
+    `spec` is an index below `count`, a class's name or one of its synonyms, `random` or
+    `least_likely`, or a list of these. The two words are kept, since their meaning depends on the
+    picture (see `goal_of`). Raises `RequestError` for anything else.
 
     >>> parse_goals(["Tinca tinca", 2, "random"], 3, ["goldfish", "tench, Tinca tinca", "ray"])
     [1, 2, 'random']
     """
     parts = list(spec) if isinstance(spec, Sequence) and not isinstance(spec, str) else [spec]
     if not parts:
-        raise RequestError("method.target is empty")
+        raise RequestError(
+            "method.target is empty; give an index, a class's name, random or least_likely"
+        )
     return list(dict.fromkeys(_goal(part, count, classes) for part in parts))
 
 
@@ -36,31 +39,41 @@ def _goal(part: Any, count: int, classes: Sequence[str] | None) -> Goal:
         return text
     if text.isdecimal():
         if int(text) >= count:
-            raise RequestError(f"method.target has {text}; there are 0 to {count - 1}")
+            raise RequestError(f"method.target has {text}; indices go from 0 to {count - 1}")
         return int(text)
     if not classes:
-        raise RequestError(f"method.target is {text!r}; these outputs have no names: give an index")
+        raise RequestError(
+            f"method.target is {text!r}, but these outputs have no names: give an index, random "
+            "or least_likely"
+        )
     wanted = text.casefold()
     named = [i for i, name in enumerate(classes) if wanted in synonyms(name)]
     if len(named) > 1:
         places = ", ".join(map(str, named))
-        raise RequestError(f"method.target {text!r} names several classes: {places}")
+        raise RequestError(
+            f"method.target {text!r} names several classes: {places}; give one of these indices"
+        )
     if not named:
         raise unknown("class", text, [*WORDS, *classes])
     return named[0]
 
 
 def synonyms(name: str) -> list[str]:
-    """What a class is called: its whole name, and each part between commas, in small letters."""
+    """The names of a class, in lower case: its whole name, and each of its parts between commas.
+
+    >>> synonyms("tench, Tinca tinca")
+    ['tench, tinca tinca', 'tench', 'tinca tinca']
+    """
     whole = name.casefold()
     return [whole, *(part.strip() for part in whole.split(","))]
 
 
 def goal_of(goal: Goal, values: Tensor, taken: Sequence[int], *key: object) -> int | None:
-    """The index that a goal means for a picture whose outputs are `values` (C,).
+    """The index that `goal` stands for, for one picture whose outputs are `values` (C,).
 
-    `random` is none of `taken` nor what the picture is taken for, drawn by `key`; None where
-    nothing is left.
+    An index stands for itself, and `least_likely` for the smallest output. `random` stands for an
+    index drawn by `key`, other than those of `taken` and that of the largest output; None if no
+    such index is left.
     """
     if isinstance(goal, int):
         return goal

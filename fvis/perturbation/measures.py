@@ -1,4 +1,4 @@
-"""How large, how smooth and how visible a perturbation is."""
+"""The size, smoothness and visibility of perturbations."""
 
 import math
 
@@ -8,30 +8,37 @@ from torch import Tensor
 
 from fvis import regularizers
 
-LEVELS = 255  # of an 8-bit channel
-SSIM_WINDOW = 7  # px, Wang et al. 2004 in scikit-image's form
+LEVELS = 255  # grey levels above zero of an 8-bit channel
+SSIM_WINDOW = 7  # px; scikit-image's default
 
 
 def total_variation(delta: Tensor) -> Tensor:
-    """Mean absolute difference (B,) of neighbours of (B, 3, H, W), in 1/255, both axes' added."""
+    """Mean absolute difference of neighbours (B,), in grey levels (1/255).
+
+    `delta` (B, 3, H, W) is the change of RGB in [0, 1]. The means of the two axes are added.
+    """
     return LEVELS * regularizers.total_variation(delta)
 
 
 def linf(delta: Tensor) -> Tensor:
-    """The largest change of any channel (B,), in RGB of [0, 1]."""
+    """The largest absolute change (B,) of `delta` (B, 3, H, W), a change of RGB in [0, 1]."""
     return delta.abs().flatten(1).amax(1)
 
 
 def l2(delta: Tensor) -> Tensor:
-    """Euclidean length (B,) of all changes, in RGB of [0, 1]."""
+    """Euclidean norm (B,), over all values, of `delta` (B, 3, H, W), a change of RGB in [0, 1].
+
+    >>> l2(torch.full((1, 3, 2, 2), 0.5)) == 0.5 * 12**0.5
+    tensor([True])
+    """
     length: Tensor = delta.flatten(1).norm(dim=1)
     return length
 
 
 def spectral_centroid(delta: Tensor) -> Tensor:
-    """Mean spatial frequency (B,), weighed by power, in cycles per pixel; nan for no change.
+    """Mean spatial frequency (B,) of `delta` (B, 3, H, W), weighted by power, in cycles per pixel.
 
-    White noise has 0.38, a change that is everywhere the same 0.
+    White noise has about 0.38, and a constant change 0. NaN if nothing is changed.
     """
     power = torch.fft.fft2(delta).abs().square().sum(1)
     rows = torch.fft.fftfreq(delta.shape[2], device=delta.device)
@@ -42,9 +49,13 @@ def spectral_centroid(delta: Tensor) -> Tensor:
 
 
 def ssim(clean: Tensor, changed: Tensor) -> float:
-    """SSIM of two pictures (3, H, W) in [0, 1], mean over channels; nan below 3 px a side."""
+    """Structural similarity of two pictures (3, H, W) in [0, 1], averaged over channels.
+
+    1 for equal pictures; NaN if a side is below 3 px. Wang et al., "Image quality assessment: from
+    error visibility to structural similarity", 2004, as scikit-image computes it.
+    """
     window = min(SSIM_WINDOW, *clean.shape[1:])
-    window -= 1 - window % 2
+    window -= 1 - window % 2  # scikit-image needs an odd window
     if window < 3:
         return math.nan
     pair = (clean.cpu().numpy(), changed.cpu().numpy())

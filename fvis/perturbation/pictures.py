@@ -1,4 +1,4 @@
-"""The files that show one adversarial example."""
+"""The output files of one adversarial example."""
 
 import functools
 from collections.abc import Mapping
@@ -12,14 +12,22 @@ from torch import Tensor
 
 from fvis.artifacts import Writer, to_bytes, whole_file, write_bytes, write_npz, write_png
 
-WIDTH, HEIGHT, DPI = 7.2, 2.85, 200  # inches; the width of a page's two columns
-TEXT = 8  # points
-LETTERS = 34  # of a class's name, at most
+WIDTH, HEIGHT, DPI = 7.2, 2.85, 200  # inches (the width of a two-column page), dots per inch
+TEXT = 8  # font size in points
+LETTERS = 34  # longer class names are shortened to so many characters
 
 
 @dataclass(frozen=True)
 class Example:
-    """What is shown: two pictures (3, H, W) and their PNG files, the captions of all three."""
+    """The data of one example's files.
+
+    Attributes:
+        clean: the photograph as the network sees it, (3, H, W) in [0, 1].
+        adversarial: the same with the perturbation, (3, H, W) in [0, 1].
+        files: the contents of the PNG files of `clean` and `adversarial`.
+        amplification: factor by which the perturbation is amplified when it is shown.
+        captions: captions of `clean`, `perturbation` and `adversarial` in the strip.
+    """
 
     clean: Tensor
     adversarial: Tensor
@@ -29,12 +37,12 @@ class Example:
 
 
 def amplified(delta: Tensor, factor: float) -> Tensor:
-    """A change (3, H, W) as a picture: `factor` times itself about mid-grey."""
+    """Show a change (3, H, W) as a picture in [0, 1]: mid-grey plus `factor` times the change."""
     return (0.5 + factor * delta).clamp(0, 1)
 
 
 def writers(example: Example) -> dict[str, Writer]:
-    """Both pictures, the amplified perturbation, the three in a strip, and delta.npz."""
+    """Writers by file name: both pictures, the amplified perturbation, the strip and delta.npz."""
     delta = example.adversarial - example.clean
     perturbation = amplified(delta, example.amplification)
     strip = {
@@ -53,7 +61,7 @@ def writers(example: Example) -> dict[str, Writer]:
 
 
 def write_strip(path: Path, pictures: Mapping[str, Tensor], captions: Mapping[str, str]) -> None:
-    """Pictures (3, H, W) beside one another, each under its name and over its caption's lines."""
+    """Write pictures (3, H, W) side by side, each with its name above and its caption below."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, rgb) in zip(figure.subplots(1, len(pictures)), pictures.items(), strict=True):
@@ -67,5 +75,10 @@ def write_strip(path: Path, pictures: Mapping[str, Tensor], captions: Mapping[st
 
 
 def caption(label: object, probability: float) -> str:
-    """`<class> 93.1 %`, on one line of the strip."""
+    """The class and its probability (from 0 to 1) in percent, on two lines.
+
+    >>> print(caption("goldfish", 0.931))
+    goldfish
+    93.1 %
+    """
     return f"{shorten(str(label), LETTERS, placeholder='...')}\n{100 * probability:.1f} %"
