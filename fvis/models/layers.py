@@ -7,7 +7,7 @@ left to `objectives/positions.py`.
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +72,15 @@ class Layer:
         return None if self.channel_dim is None else self.shape[self.channel_dim]
 
 
-def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
+def survey(
+    model: Model, output: int | str | None = None, wanted: Collection[str] = ()
+) -> dict[str, Layer]:
     """All layers of `model` by path, in the order of its forward pass, with `logits` last.
 
     Runs the network once on a mid-grey input. Where a layer returns a tuple or dict, `output` is
-    the index or key of the part to read. Raises `RequestError` if the network fails on the input.
+    the index or key of the part to read. Raises `RequestError` if the network fails on the input,
+    unless all `wanted` layers have run before: a network may be read at a size that only its later
+    layers do not take.
     """
     recorder = _Recorder(output, model.module)
     handles = [
@@ -85,6 +89,9 @@ def survey(model: Model, output: int | str | None = None) -> dict[str, Layer]:
     ]
     try:
         run_once(model)
+    except RequestError:
+        if not wanted or not recorder.entries.keys() >= set(wanted):
+            raise
     finally:
         for handle in handles:
             handle.remove()
@@ -206,8 +213,10 @@ class _Recorder:
             return int(self.made[tensor])
         if path in self.last:
             return _inherited(*self.last[path], tensor)
-        if source is not None and source in self.made and source.shape == tensor.shape:
-            return int(self.made[source])
+        if source is not None and source in self.made:
+            inherited = _inherited(int(self.made[source]), tuple(source.shape), tensor)
+            if inherited is not None:
+                return inherited
         if tensor.dim() == 3 and self.width is not None:
             return _inherited(2, (0, 0, self.width), tensor)
         return None

@@ -20,7 +20,7 @@ FROM_LMS = (
     (-0.0041960863, -0.7034186147, 1.7076147010),
 )
 # All hues have the same lightness, so that no direction looks faster than another. Their chroma is
-# CHROMA + SWELL * cos(hue + SWELL_AT), which keeps every hue within sRGB; it is lowest at cyan.
+# CHROMA + SWELL * cos(hue + SWELL_AT), lowest near cyan; every hue stays within sRGB.
 LIGHTNESS, CHROMA, SWELL, SWELL_AT = 0.7, 0.145, 0.034, math.radians(13)
 RED = math.radians(29.23)  # OKLab hue angle of sRGB's red, which stands for motion to the right
 

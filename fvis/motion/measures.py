@@ -94,7 +94,8 @@ def mean_motion(clip: Tensor) -> Tensor:
     """Estimate one velocity (B, 2) px/frame for each clip (B, 3, T, H, W) from its pixels alone.
 
     Least squares over the brightness gradients of the slightly blurred clip (Lucas & Kanade 1981).
-    This is a rough first guess: changes that are not motion, such as flicker, lower the speed.
+    This is a rough first guess: changes that are not motion, such as flicker, lower the speed, and
+    the smoothing of the gradients raises it for textures with periods of only a few pixels.
     """
     grey = functional.avg_pool3d(clip.mean(1, keepdim=True), (1, 5, 5), 1)[:, 0]
     change = grey.diff(dim=1)

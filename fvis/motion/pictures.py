@@ -86,10 +86,8 @@ def trimmed(parts: Decomposition) -> Decomposition:
         place = torch.arange(frame, device=parts.displacement.device)
         place = place if axis == 0 else place[:, None]
         seen = parts.displacement[0, axis] + place + parts.offset[0, axis]
-        first, last = (
-            int(seen.min().floor()) - 1,
-            int(seen.max().ceil()) + 1,
-        )  # bicubic: 2 px more
+        # Bicubic interpolation reads one pixel more on each side.
+        first, last = int(seen.min().floor()) - 1, int(seen.max().ceil()) + 1
         spans.append((min(max(first, 0), canvas - 1), max(min(last, canvas - 1), 0) + 1))
     (left, right), (top, bottom) = spans
     corner = parts.offset.new_tensor([[left, top]])

@@ -142,9 +142,9 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
     Raises `RequestError` for an unknown layer, for a unit or position that the layer does not have,
     and for a layer whose channel axis cannot be inferred.
     """
-    found = survey(model, config.output)
     terms = _joint_terms(config)
     paths = list(dict.fromkeys(path for path, *_ in terms)) or [config.layer]
+    found = survey(model, config.output, paths)
     video = model.preprocessing.frames is not None
     layers = [_readable(found, path, config, video) for path in paths]
     readers = tuple(position_reader(layer, config.position, model) for layer in layers)

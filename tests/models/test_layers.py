@@ -318,3 +318,43 @@ def test_the_model_leaves_a_survey_as_it_came(size: int) -> None:
     assert state_of(model.module) == before
     assert foreign.id in model.module[0]._forward_hooks
     torch.testing.assert_close(model.module[1].running_mean, running, rtol=0, atol=0)
+
+
+class Headed(nn.Module):
+    """A 3D network with parts that only functions make, and a head for one size of input."""
+
+    class Pool(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.avg_pool3d(torch.relu(x), 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 6, 3, padding=1)
+        self.pool = self.Pool()
+        self.head = nn.Linear(6 * 2 * 8 * 8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.pool(self.conv(x)).flatten(1))
+
+
+def clips(side: int) -> Model:
+    size = Preprocessing(side, side, 4, (0.0,) * 3, (1.0,) * 3)
+    return Model(Headed().eval(), "headed", size, None, "", "")
+
+
+def test_a_layer_made_by_functions_has_its_inputs_channel_axis() -> None:
+    found = survey(clips(16))
+    assert (found["pool"].axes, found["pool"].units) == ("BCTHW", 6)
+
+
+def test_an_early_layer_is_read_at_a_size_that_the_head_does_not_take() -> None:
+    found = survey(clips(24), wanted=["pool"])
+    assert found["pool"].shape == (1, 6, 2, 12, 12)
+    assert "head" not in found and "logits" not in found
+    for wanted in ((), ("head",), ("pool", "logits")):
+        with pytest.raises(RequestError, match="headed"):
+            survey(clips(24), wanted=wanted)
+    targets = resolve(TargetConfig(layer="pool", units=[2]), clips(24), 0)
+    with Network(clips(24), targets.layers) as network:
+        (value,) = network(torch.rand(2, 3, 4, 24, 24))
+    assert value.shape == (2, 6, 2, 12, 12)
