@@ -85,8 +85,8 @@ def radius(spec: object, norm: str) -> float:
             f"method.epsilon is {spec}; for method.norm=linf it must be between 1/255, the "
             "smallest change that an 8-bit file can hold, and 1"
         )
-    if not 1 <= epsilon * LEVELS < math.inf:
+    if norm == "l2" and not 1 - ROUND_OFF <= epsilon * LEVELS < math.inf:
         raise RequestError(
-            f"method.epsilon is {spec}; for method.norm={norm} it must be finite and at least 1/255"
+            f"method.epsilon is {spec}; for method.norm=l2 it must be finite and at least 1/255"
         )
     return epsilon

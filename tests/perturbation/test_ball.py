@@ -73,3 +73,10 @@ def test_bounds_are_read(spec: object, norm: str, expected: float) -> None:
 def test_bad_bounds_are_refused(spec: object, norm: str) -> None:
     with pytest.raises(RequestError, match=r"method\.epsilon"):
         radius(spec, norm)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_one_level_written_with_few_digits_is_one_level(norm: str) -> None:
+    assert radius("0.0039215", norm) == 0.0039215
+    with pytest.raises(RequestError, match=f"method.norm={norm}"):
+        radius("0.0038", norm)
