@@ -93,8 +93,11 @@ class MotionRecord:
     normal_velocity: tuple[Number, Number] | None = None
     speed: Number = None
     direction_deg: Number = None
+    confidence: dict[str, Number] = field(default_factory=dict)
+    axis_deg: Number = None
     divergence: Number = None
     curl: Number = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

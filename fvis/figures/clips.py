@@ -1,6 +1,7 @@
 """Figures of clips: for each layer a few kernels, as optimal clip, texture and motion."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ from fvis.motion.colours import (
     flow_colours,
 )
 from fvis.motion.decomposition import Decomposition
-from fvis.record import TextureMotionRecord
+from fvis.motion.kinds import NOTES
+from fvis.record import Number, TextureMotionRecord
 from fvis.run_folder import SavedUnit
 
 # Kernels per row: all kernels of a layer if there are at most MOST_COLUMNS, else COLUMNS.
@@ -46,9 +48,7 @@ GUTTER = 0.2  # inches, for a layer's vertical label
 BETWEEN = 0.14  # inches between kernels
 WHEEL = 0.62  # inches, the side of the colour wheel
 FRAME_DPI, FPS = 120, 8  # of the animation
-COHERENT = 0.3  # motion has one direction if its mean velocity has this share of its mean speed
 TURNING = 0.03  # 1/frame; smaller divergence and curl are not shown
-MOVED = 0.1  # motion index; no direction is shown for a unit whose index is smaller
 UNDER = line_height(SMALL)
 ABOVE = 3 * UNDER + 0.03  # the three lines above a kernel's pictures
 SHARES = {"kept": "reconstruction", "still": "static", "reversed": "reversed"}
@@ -65,9 +65,9 @@ MOVING = (
 LETTERS = (
     "a: activation of the optimal clip. kept, still, reversed: activation of the reconstruction, "
     "of its middle frame standing still, and of its frames in reverse, as fractions of a. Then "
-    "direction (0° right, 90° up) and speed along the clip's gradients, if it moves in one "
-    "direction and the unit responds to that; otherwise mean speed. div, curl: expansion and "
-    "clockwise rotation per frame."
+    "direction (0° right, 90° up) and speed, if the unit needs motion in one direction; otherwise "
+    "mean speed, behind a word if the unit needs no motion (still) or no moving texture explains "
+    "it. div, curl: expansion and clockwise rotation per frame."
 )
 
 
@@ -205,23 +205,29 @@ def _kernel(
 def _numbers(unit: SavedUnit) -> list[str]:
     """Two lines of text: the fractions of the activation, and the motion."""
     record = unit.record_of(TextureMotionRecord)
-    # None becomes NaN, which is neither above nor below anything.
-    motion = {name: np.array(value, float) for name, value in vars(record.motion).items()}
-    shares = record.activations
-    kept = ", ".join(f"{word} {_share(shares.get(name))}" for word, name in SHARES.items())
-    speed, mean_speed = float(np.linalg.norm(motion["normal_velocity"])), float(motion["speed"])
-    one_way = speed >= max(SMALLEST_SCALE, COHERENT * mean_speed)
-    one_way &= (record.motion_index or 0) >= MOVED
-    if one_way and np.isfinite(motion["direction_deg"]):
-        moves = [f"{round(float(motion['direction_deg'])) % 360}°", f"{speed:.2f} px/fr"]
+    kept = ", ".join(
+        f"{word} {_share(record.activations.get(name))}" for word, name in SHARES.items()
+    )
+    motion, told = record.motion, record.motion.direction_deg
+    # Along its own axis, a texture of one orientation moves at its normal velocity.
+    drift = motion.velocity if motion.axis_deg is None else motion.normal_velocity
+    speed = _length(drift)
+    if told is not None and speed >= SMALLEST_SCALE:
+        moves = [f"{round(told) % 360}°", f"{speed:.2f} px/fr"]
     else:
-        moves = [f"{mean_speed:.2f} px/fr" if np.isfinite(mean_speed) else "speed n/a"]
+        kind = [motion.kind] if motion.kind in NOTES else []
+        moves = [*kind, "speed n/a" if motion.speed is None else f"{motion.speed:.2f} px/fr"]
     moves += [
-        f"{short} {three_digits(round(float(motion[name]), 2))}"
-        for short, name in (("div", "divergence"), ("curl", "curl"))
-        if abs(motion[name]) >= TURNING
+        f"{short} {three_digits(round(value, 2))}"
+        for short, value in (("div", motion.divergence), ("curl", motion.curl))
+        if value is not None and abs(value) >= TURNING
     ]
     return [kept, ", ".join(moves)]
+
+
+def _length(velocity: tuple[Number, Number] | None) -> float:
+    """The length of a velocity; 0 for one that is not known."""
+    return math.hypot(*(value or 0.0 for value in velocity or ()))
 
 
 def _share(value: float | None) -> str:

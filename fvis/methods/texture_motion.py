@@ -20,6 +20,7 @@ from fvis.motion import decomposition, factored
 from fvis.motion.controls import controls, motion_index, texture_index
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.factored import STARTS, Factored, starting_velocities
+from fvis.motion.kinds import MOVING, NOTES, kind_of
 from fvis.motion.measures import Motion, mean_motion, measure
 from fvis.motion.pictures import Portrait, writers
 from fvis.objectives import Target
@@ -171,13 +172,14 @@ class TextureMotion:
 
     def _result(self, job: Target, found: Finding) -> Result:
         activations, classes = found.responses.activations, found.responses.classes
+        kind = kind_of(activations, found.motion.direction_deg)
         names = self._context.model.class_name
         record = self._synthesizer.record(
             TextureMotionRecord,
             job,
             found.optimum,
             solver=self._settings.solver,
-            motion=MotionRecord(**dataclasses.asdict(found.motion)),
+            motion=_motion_record(found.motion, kind),
             activations=activations,
             motion_index=motion_index(activations),
             texture_index=texture_index(activations),
@@ -191,8 +193,23 @@ class TextureMotion:
             parts=found.parts,
             importance=found.importance,
             activations={key: a for key, a in activations.items() if key != "optimal"},
+            note=NOTES.get(kind, ""),
         )
         return Result(job.name, record, writers(portrait, self._context.config.output))
+
+
+def _motion_record(motion: Motion, kind: str) -> MotionRecord:
+    return MotionRecord(
+        velocity=motion.velocity,
+        normal_velocity=motion.normal_velocity,
+        speed=motion.speed,
+        direction_deg=motion.direction_deg if kind == MOVING else None,
+        confidence={"coherence": motion.coherence},
+        axis_deg=motion.axis_deg,
+        divergence=motion.divergence,
+        curl=motion.curl,
+        kind=kind,
+    )
 
 
 def _require_clips(context: Context) -> None:

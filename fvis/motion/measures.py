@@ -12,12 +12,19 @@ from fvis.motion.warp import velocity
 # Where the gradient energy along one axis is this fraction of that along the other, about half of
 # the motion along the weaker axis is kept (see `_least_squares`).
 APERTURE_RATIO = 0.4
+INVISIBLE = 1e-12  # mean squared gradient; a clip of less is uniform, and shows no motion
+TINY = 1e-12  # px/frame; keeps 0/0 at 0
 # Derivative filter and the matching smoothing filter for the other axis. Together they give the
 # right gradient direction for waves of any orientation: Farid & Simoncelli, "Differentiation of
 # discrete multidimensional signals", 2004 (5 taps).
 SMOOTH = (0.037659, 0.249153, 0.426375, 0.249153, 0.037659)
 SLOPE = (-0.109604, -0.276691, 0.0, 0.276691, 0.109604)
 STILL = 0.05  # px/frame; a slower mean velocity is given no direction
+LEAST_COHERENCE = 0.6  # |mean velocity| / mean speed; what moves less as one is given no direction
+# A texture whose gradient energy across its main axis is less than this fraction of that along it
+# has a single orientation: motion along its edges cannot be seen. A moving Gabor pattern that an
+# ascent finds has 0.03 to 0.05; two gratings 30 degrees apart have 0.07.
+SINGLE_ORIENTATION = 0.06
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,12 @@ class Motion:
             For a grating this is all that can be seen of its motion (the aperture problem); for a
             texture with many orientations it is the whole velocity.
         speed: mean length of the velocity, px/frame.
-        direction_deg: direction of `normal_velocity` in degrees, 0 right, 90 up. None if slower
-            than `STILL`.
+        direction_deg: direction of `velocity` in degrees, 0 right, 90 up; for a texture of a single
+            orientation, of its velocity across its edges. None if that is slower than `STILL`, if
+            its coherence is below `LEAST_COHERENCE`, and if the clip shows nothing that moves.
+        coherence: |mean velocity| / mean speed, in [0, 1]: 1 if everything moves as one.
+        axis_deg: for a texture of a single orientation, the axis across its edges, in [0, 180):
+            the only one along which motion can be seen. None for other textures.
         divergence: per frame; positive for expansion.
         curl: per frame; positive for clockwise rotation on the screen.
     """
@@ -40,6 +51,8 @@ class Motion:
     normal_velocity: tuple[float, float]
     speed: float
     direction_deg: float | None
+    coherence: float
+    axis_deg: float | None
     divergence: float
     curl: float
 
@@ -55,14 +68,16 @@ def measure(clip: Tensor, displacement: Tensor, importance: Tensor) -> list[Moti
     """
     flow = velocity(displacement)
     weight = _over_intervals(importance)
-    mean = _mean(flow, weight)
-    along = _along_gradient(clip, flow, weight)
+    grey = clip.mean(1)
+    gradient = _gradient((grey[:, 1:] + grey[:, :-1]) / 2)
+    along = _least_squares(gradient, (gradient * flow).sum(1), weight)
     speed = _mean(flow.norm(dim=1, keepdim=True), weight)
     turning = _turning(flow, displacement, weight)
-    rows = torch.cat([mean, along, speed, turning], 1).tolist()
+    rows = torch.cat([_mean(flow, weight), along, speed, turning], 1).tolist()
+    drifts = _drifts(flow, gradient, weight)
     return [
-        Motion((vx, vy), (nx, ny), s, direction_deg(nx, ny), divergence, curl)
-        for vx, vy, nx, ny, s, divergence, curl in rows
+        Motion((vx, vy), (nx, ny), s, *drift, divergence, curl)
+        for (vx, vy, nx, ny, s, divergence, curl), drift in zip(rows, drifts, strict=True)
     ]
 
 
@@ -104,11 +119,33 @@ def mean_motion(clip: Tensor) -> Tensor:
     return _least_squares(_gradient(between), -change, weight)
 
 
-def _along_gradient(clip: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
-    """The part (B, 2) of the mean velocity that is visible in the clip's brightness gradients."""
-    grey = clip.mean(1)
-    gradient = _gradient((grey[:, 1:] + grey[:, :-1]) / 2)
-    return _least_squares(gradient, (gradient * flow).sum(1), weight)
+def _drifts(
+    flow: Tensor, gradient: Tensor, weight: Tensor
+) -> list[tuple[float | None, float, float | None]]:
+    """`direction_deg`, `coherence` and `axis_deg` of each row."""
+    values, axes = torch.linalg.eigh(_structure(gradient, weight))
+    single = values[:, :1] < SINGLE_ORIENTATION * values[:, 1:]
+    axis = axes[:, :, 1]
+    across = torch.einsum("bi,bithw->bthw", axis, flow)[:, None]
+    drift = torch.where(single, _mean(across, weight) * axis, _mean(flow, weight))
+    whole = _mean(flow.norm(dim=1, keepdim=True), weight)
+    speed = torch.where(single, _mean(across.abs(), weight), whole)
+    coherence = drift.norm(dim=1, keepdim=True) / speed.clamp_min(TINY)
+    shown = values[:, 1:] > INVISIBLE
+    columns = (drift, coherence, axis, single & shown, shown)
+    found = []
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        (vx, vy), (coherent,), (ax, ay), (is_single,), (is_shown,) = row
+        told = is_shown and coherent >= LEAST_COHERENCE
+        direction = direction_deg(vx, vy) if told else None
+        axis_deg = math.degrees(math.atan2(-ay, ax)) % 180 if is_single else None
+        found.append((direction, coherent, axis_deg))
+    return found
+
+
+def _structure(gradient: Tensor, weight: Tensor) -> Tensor:
+    """The structure tensor (B, 2, 2): the weighted mean of gradient times its transpose."""
+    return torch.einsum("bithw,bjthw,bthw->bij", gradient, gradient, weight[:, 0])
 
 
 def _gradient(grey: Tensor) -> Tensor:
@@ -127,9 +164,8 @@ def _least_squares(gradient: Tensor, change: Tensor, weight: Tensor) -> Tensor:
     If one orientation dominates, u is damped along the axis in which brightness hardly changes,
     because the motion along it cannot be seen (the aperture problem).
     """
-    tensor = torch.einsum("bithw,bjthw,bthw->bij", gradient, gradient, weight[:, 0])
     moment = torch.einsum("bithw,bthw,bthw->bi", gradient, change, weight[:, 0])
-    values, axes = torch.linalg.eigh(tensor)
+    values, axes = torch.linalg.eigh(_structure(gradient, weight))
     values = values.clamp_min(1e-20)
     kept = (1 + APERTURE_RATIO**2) / (1 + (APERTURE_RATIO * values[:, 1:] / values).square())
     along = torch.einsum("bij,bi->bj", axes, moment) / values * kept

@@ -35,6 +35,7 @@ class Portrait:
     parts: Decomposition
     importance: Tensor
     activations: Mapping[str, float]
+    note: str = ""
 
 
 def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
@@ -61,6 +62,7 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
         weight=weight,
         frames=reconstruction,
         activations=portrait.activations,
+        note=portrait.note,
     )
     arrays = {
         "texture": parts.texture[0],

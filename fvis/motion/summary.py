@@ -24,6 +24,7 @@ from fvis.motion.colours import SMALLEST_SCALE, flow_colours
 WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches (the width of a two-column page), dots per inch
 TEXT, SMALL = 8, 7  # font sizes in points
 TITLE_COLUMNS, TITLE_LINES = 90, 3  # the title has at most so many characters a line, and lines
+NOTE_COLUMNS = 22  # most characters in a line of the note
 CELLS = 8  # arrows along the frame's longer side
 BINS = 24  # of the direction histogram: 15 degrees each, the first centred on 0 (right)
 SHOWN = (-1.0, 2.0)  # widest range of the activation axis; longer bars are cut off at its ends
@@ -42,6 +43,7 @@ class Summary:
     weight: Tensor  # (T-1, H, W), not negative: how much each pixel matters to the unit
     frames: Tensor  # (3, T, H, W): the reconstruction
     activations: Mapping[str, float]  # name -> fraction of the optimal clip's activation
+    note: str = ""  # stands in place of arrows and directions, if they would say what is not so
 
 
 def write_summary(path: Path, unit: Summary) -> None:
@@ -59,8 +61,10 @@ def write_summary(path: Path, unit: Summary) -> None:
     rows = figure.add_gridspec(2, 1, height_ratios=(1.5, 1))
     above = rows[0].subgridspec(1, 3, width_ratios=(1.25, 1.1, 0.75))
     below = rows[1].subgridspec(1, 2, width_ratios=(1, 1.5))
-    draw_texture(figure.add_subplot(above[0]), unit.texture, unit.offset, velocity, weight)
-    draw_directions(figure.add_subplot(above[1], projection="polar"), velocity, weight)
+    draw_texture(
+        figure.add_subplot(above[0]), unit.texture, unit.offset, velocity, weight, unit.note
+    )
+    draw_directions(figure.add_subplot(above[1], projection="polar"), velocity, weight, unit.note)
     draw_activations(figure.add_subplot(above[2]), unit.activations)
     draw_speeds(figure.add_subplot(below[0]), velocity, weight)
     draw_frames(figure, below[1].subgridspec(1, 3), unit.frames)
@@ -119,11 +123,17 @@ def _positive(weight: Tensor) -> Tensor:
 
 
 def draw_texture(
-    axes: Axes, texture: Tensor, offset: Tensor, velocity: Tensor, weight: Tensor
+    axes: Axes,
+    texture: Tensor,
+    offset: Tensor,
+    velocity: Tensor,
+    weight: Tensor,
+    note: str = "",
 ) -> None:
     """Draw the texture, the frame's outline and arrows of the mean flow, the longest one cell long.
 
-    If no arrow reaches 0.1 px/frame none is drawn, because they would show only noise.
+    If no arrow reaches 0.1 px/frame none is drawn, because they would show only noise; nor is one
+    drawn if there is a note.
     """
     _, _, h, w = velocity.shape
     corner = _tidy(offset).numpy()
@@ -138,9 +148,9 @@ def draw_texture(
     )  # fmt: skip
     places, arrows = mean_flow(velocity, weight)
     longest = np.linalg.norm(arrows, axis=1).max()
-    moves = longest >= SMALLEST_SCALE
+    moves = longest >= SMALLEST_SCALE and not note
     number = f"{longest:.2g}" if longest < 100 else f"{longest:.0f}"
-    caption = f"longest arrow: {number} px/frame" if moves else f"no arrow: {STANDS}"
+    caption = f"longest arrow: {number} px/frame" if moves else f"no arrow: {note or STANDS}"
     axes.set_xlabel(caption, fontsize=SMALL, loc="left")
     if not moves:
         return
@@ -153,13 +163,14 @@ def draw_texture(
     )  # fmt: skip
 
 
-def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
+def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor, note: str = "") -> None:
     """Draw the polar histogram of directions, each bar in its direction's colour (`flow_colours`).
 
-    If the mean speed is below 0.1 px/frame in every frame, a note takes the place of the bars.
+    If the mean speed is below 0.1 px/frame in every frame, or if there is a note, words take the
+    place of the bars.
     """
     shares = direction_shares(velocity, weight)
-    if speeds_over_time(velocity, weight)[0].max() < SMALLEST_SCALE:
+    if note or speeds_over_time(velocity, weight)[0].max() < SMALLEST_SCALE:
         shares = np.zeros_like(shares)
     angles = np.arange(BINS) * 2 * math.pi / BINS
     flow = torch.from_numpy(np.stack([np.cos(angles), -np.sin(angles)]))
@@ -178,16 +189,16 @@ def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor) -> None:
     axes.set(axisbelow=True, anchor="N")
     axes.spines["polar"].set(color=GRID, linewidth=0.8)
     axes.set_xlabel("share of weighted speed", fontsize=SMALL)
-    _radii(axes, shares)
+    _radii(axes, shares, note)
 
 
-def _radii(axes: Axes, shares: NDArray[np.float64]) -> None:
+def _radii(axes: Axes, shares: NDArray[np.float64], note: str) -> None:
     """Draw a few labelled rings; the labels stand where the bars are lowest, between the angles."""
     axes.set_yticks([])
     if not shares.any():
         axes.text(
-            0.5, 0.56, STANDS, transform=axes.transAxes, fontsize=SMALL,
-            horizontalalignment="center",
+            0.5, 0.56, fill(note, NOTE_COLUMNS) or STANDS, transform=axes.transAxes,
+            fontsize=SMALL, horizontalalignment="center",
         )  # fmt: skip
         return
     step = next(step for step in (0.02, 0.05, 0.1, 0.2, 0.25) if 4 * step >= shares.max() - 1e-6)

@@ -94,7 +94,8 @@ def clips(fake: Make) -> Run:
     }
     motion = recorded.unit_json("texture_motion")["motion"] | {
         "velocity": [1.0, 0.0], "normal_velocity": [1.0, 0.0], "speed": 1.0,
-        "direction_deg": 359.9, "divergence": 0.0, "curl": 0.125,
+        "direction_deg": 359.9, "axis_deg": None, "kind": "moving",
+        "divergence": 0.0, "curl": 0.125,
     }  # fmt: skip
     shares = {"optimal": 1.0, "reconstruction": 0.875, "static": -0.01, "reversed": 0.125}
     told = {"motion": motion, "activations": shares, "motion_index": 1.0}
@@ -230,26 +231,27 @@ def test_a_figure_of_clips_states_the_motion(clips: Run) -> None:
 
 
 def test_a_unit_that_a_standing_clip_excites_as_well_has_no_direction(clips: Run) -> None:
-    still = changed(clips.units[0], motion_index=0.05)
+    motion = clips.units[0].record_of(TextureMotionRecord).motion
+    still = changed(clips.units[0], motion=replace(motion, direction_deg=None, kind="still"))
     said = texts(grid([(clips, [read_clip(still)])])[0])
-    assert "1.00 px/fr, curl 0.12" in said
+    assert "still, 1.00 px/fr, curl 0.12" in said
     assert not any("°, 1.00 px/fr" in text for text in said)
 
 
 def test_a_motion_whose_numbers_are_not_finite_is_not_available(clips: Run) -> None:
-    motion = MotionRecord(normal_velocity=(None, None))
+    motion = MotionRecord(velocity=(None, None))
     unit = changed(clips.units[0], motion=motion, activations={}, motion_index=None)
     sheet, _ = grid([(clips, [read_clip(unit)])])
     assert {"speed n/a", "kept n/a, still n/a, reversed n/a"} <= set(texts(sheet))
     assert_legible(sheet)
 
 
-@pytest.mark.parametrize("name", ["speed", "divergence", "curl", "normal_velocity"])
+@pytest.mark.parametrize("name", ["speed", "divergence", "curl", "velocity"])
 def test_one_number_that_is_not_finite_leaves_the_others(clips: Run, name: str) -> None:
     record = clips.units[0].record_of(TextureMotionRecord)
     unit = changed(clips.units[0], motion=replace(record.motion, **{name: None}))
     said = texts(grid([(clips, [read_clip(unit)])])[0])
-    shown = {"curl": "0°, 1.00 px/fr", "normal_velocity": "1.00 px/fr, curl 0.12"}
+    shown = {"curl": "0°, 1.00 px/fr", "velocity": "1.00 px/fr, curl 0.12"}
     assert shown.get(name, "0°, 1.00 px/fr, curl 0.12") in said
 
 

@@ -95,7 +95,8 @@ def test_metadata_says_what_the_contract_asks_and_what_the_network_says(
         assert set(found["activations"]) == CONTROLS | {"optimal"}
         assert found["activations"]["optimal"] == 1
         assert set(found["motion"]) == {
-            "velocity", "normal_velocity", "speed", "direction_deg", "divergence", "curl",
+            "velocity", "normal_velocity", "speed", "direction_deg", "confidence", "axis_deg",
+            "divergence", "curl", "kind",
         }  # fmt: skip
         for key in ("velocity", "normal_velocity"):
             assert len(found["motion"][key]) == 2

@@ -36,6 +36,20 @@ def grating(direction: float, displacement: Tensor) -> Tensor:
     return (0.5 + 0.4 * torch.sin(2 * math.pi / 12 * across)).expand(3, -1, -1, -1)
 
 
+def plaid(directions: tuple[float, float], displacement: Tensor) -> Tensor:
+    """The clip (3, T, H, W) of two gratings laid over each other."""
+    one, other = (grating(direction, displacement) for direction in directions)
+    return (one + other) / 2
+
+
+def shear(rate: float) -> Tensor:
+    """Displacement (2, T, H, W): rows move right below the middle, and left above it."""
+    t, h, w = SIZE
+    rows = (torch.arange(h) - (h - 1) / 2)[:, None].expand(h, w)
+    moved = -rate * torch.arange(t)[:, None, None] * rows
+    return torch.stack([moved, torch.zeros(t, h, w)])
+
+
 def halves() -> tuple[Tensor, Tensor]:
     """The left half moves right at 1 px/frame, the right half up at 0.5; where the left half is."""
     left = torch.zeros(SIZE)
@@ -181,3 +195,49 @@ def test_a_first_guess_comes_from_brightness_alone() -> None:
         assert apart(direction_deg(vx, vy), direction) < 10
         assert math.hypot(vx, vy) == pytest.approx(math.hypot(*known), rel=0.3)
     assert mean_motion(clips[1][None])[0].tolist() == pytest.approx(found[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("angle", [30, 45, 60, 75, 90])
+@pytest.mark.parametrize("velocity", [(0.6, -0.8), (-1.0, -0.3)])
+def test_a_plaid_moves_as_the_pattern_does_and_not_as_its_gratings(
+    angle: float, velocity: tuple[float, float]
+) -> None:
+    field = translating(*velocity, SIZE)
+    motion = read(field, plaid((0, angle), field))
+    known = direction_deg(*velocity)
+    assert known is not None
+    assert apart(motion.direction_deg, known) < 1
+    assert motion.axis_deg is None
+    assert motion.coherence == pytest.approx(1, abs=1e-3)
+
+
+def test_a_grating_says_the_axis_along_which_its_motion_is_seen() -> None:
+    for direction in (0, 30, 135):
+        field = translating(1.0, 0.7, SIZE)
+        motion = read(field, grating(direction, field))
+        assert motion.axis_deg is not None
+        assert abs((motion.axis_deg - direction + 90) % 180 - 90) < 1
+        assert motion.coherence == pytest.approx(1, abs=1e-3)
+
+
+def test_what_does_not_move_as_one_has_no_direction() -> None:
+    t = SIZE[0]
+    there_and_back = translating(1.5, 0.0, SIZE).clone()
+    there_and_back[:, t // 2 :] = there_and_back[:, : t - t // 2].flip(1)
+    fields = {
+        "shear": shear(0.05),
+        "rotation": turning(0.05, 0.0, SIZE),
+        "expansion": turning(0.0, 0.03, SIZE),
+        "there and back": there_and_back,
+    }
+    for name, field in fields.items():
+        motion = read(field)
+        assert motion.speed > 0.2, name
+        assert motion.direction_deg is None, name
+        assert motion.coherence < 0.3, name
+
+
+def test_what_moves_mostly_one_way_has_that_direction() -> None:
+    motion = read(translating(0.0, -1.0, SIZE) + shear(0.02))
+    assert apart(motion.direction_deg, 90) < 1
+    assert 0.9 < motion.coherence < 1

@@ -173,6 +173,7 @@ HARD = {
     "tall": unit(uniform(1.0, 1.0, h=60, w=20)),
     "wide": unit(uniform(-1.0, 1.0, h=20, w=60)),
     "long title": unit(uniform(1.0, 0.0), title="$x_{ blocks.3.attention$ " * 30),
+    "noted": unit(uniform(2.0, 0.5), note="unexplained by a moving texture"),
     "no activations": unit(uniform(1.0, 0.0), activations={}),
     "texture as large as the frame": unit(
         uniform(1.0, 0.0), texture=torch.zeros(3, 24, 32), offset=torch.zeros(2)
@@ -243,6 +244,16 @@ def test_a_still_unit_shows_no_arrow_and_no_direction(
     assert ("still (below 0.1 px/frame)" in shown) == still
     assert ("no arrow: still (below 0.1 px/frame)" in shown) == still
     assert any(text.startswith("longest arrow") for text in shown) != still
+
+
+def test_a_note_stands_in_place_of_arrows_and_directions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = unit(uniform(3.0, 0.0), note="unexplained by a moving texture")
+    shown = [text for text, _ in texts(noted, monkeypatch, tmp_path / "a.png")]
+    assert "no arrow: unexplained by a moving texture" in shown
+    assert "unexplained by a\nmoving texture" in shown
+    assert not any(text.startswith("longest arrow") or "%" in text for text in shown)
 
 
 def test_names_are_text_not_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
