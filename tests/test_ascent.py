@@ -225,3 +225,10 @@ def test_rows_of_rowwise_parameters_do_not_depend_on_one_another() -> None:
         one = slice(row, row + 1)
         alone = updated(start[one], rule, along(slopes[one]), 30, gains[one])[-1]
         torch.testing.assert_close(together[one], alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("rule", "final"), [(UpdateRule(), 0.2), (UpdateRule(rowwise=True), 0.02)])
+def test_the_learning_rate_decays_to_its_final_share(rule: UpdateRule, final: float) -> None:
+    steps = updated(torch.zeros(1, 3), rule, along(SLOPE), 60).diff(dim=0)[:, 0].norm(dim=1)
+    assert steps[-1] / steps[0] == pytest.approx(final, rel=0.05)
+    assert (steps.diff() < 1e-6).all(), "it only falls"

@@ -154,3 +154,47 @@ def test_a_clip_shifted_past_its_end_shows_its_last_frame() -> None:
         end = clip[:, :, -1:] if shift > 0 else clip[:, :, :1]
         expected = end.expand_as(views[:, :, standing])
         torch.testing.assert_close(views[:, :, standing], expected, atol=1e-4, rtol=0)
+
+
+def test_gain_and_offset_change_each_channels_contrast_and_brightness() -> None:
+    config = TransformsConfig(gain=0.5, offset=0.2)
+    rgb = asymmetric(2, 3, 8, 8)
+    transforms = Transforms(config, [random_generator(1), random_generator(2)], 30, (3, 8, 8), CPU)
+    slopes, levels = [], []
+    for step in range(30):
+        view = transforms(rgb, step)
+        away, seen = (rgb - 0.5).flatten(2), view.flatten(2)
+        slope = (seen[..., 0] - seen[..., 1]) / (away[..., 0] - away[..., 1])
+        level = seen[..., 0] - slope * away[..., 0]
+        torch.testing.assert_close(slope[..., None] * away + level[..., None], seen)
+        slopes.append(slope)
+        levels.append(level - 0.5)
+    for drawn, reach in ((torch.stack(slopes).log(), 0.5), (torch.stack(levels), 0.2)):
+        assert drawn.abs().max() <= reach + 1e-4
+        assert drawn.max() > 0.8 * reach and drawn.min() < -0.8 * reach
+        assert drawn.std(2).min() > 0, "every channel has its own"
+
+
+def test_the_last_share_of_the_steps_sees_the_picture_as_it_is() -> None:
+    config = TransformsConfig(crop=[0.3, 0.6], rotate=20, gain=0.3, offset=0.1, settle=0.25)
+    rgb = asymmetric(1, 3, 16, 16)
+    transforms = Transforms(config, [random_generator(1)], 8, (3, 16, 16), CPU)
+    apart = [(transforms(rgb, step) - rgb).abs().max() for step in range(8)]
+    assert min(apart[:6]) > 0.05
+    assert max(apart[6:]) < 1e-4
+
+
+def test_settling_leaves_a_share_of_the_noise() -> None:
+    config = TransformsConfig(noise=0.2, settle=0.5, settle_noise=0.25)
+    rgb = torch.full((1, 3, 32, 32), 0.5)
+    transforms = Transforms(config, [random_generator(1)], 4, (3, 32, 32), CPU)
+    early, late = ((transforms(rgb, step) - rgb).std().item() for step in (0, 3))
+    assert early == pytest.approx(0.2, rel=0.1)
+    assert late == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_shift_moves_crops_out_of_the_frame_by_that_share_of_its_side() -> None:
+    config = TransformsConfig(crop=[0.5, 0.5], shift=0.2)
+    maps = affine_maps(config, uniform([random_generator(0)], 4000, 7), (3, 32, 32))[0]
+    beyond = (maps[:, :, 2].abs() + 0.5 - 1).amax(0)  # half of the frame's side is 1
+    assert (beyond > 0.38).all() and (beyond <= 0.4 + 1e-6).all()

@@ -1,5 +1,6 @@
 """Units are found, rescued or called dead; pictures depend on their own unit alone."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from fvis import regularizers
 from fvis.artifacts import read_png
 from fvis.methods import METHODS, Context, Result
 from fvis.models import Model, Preprocessing
+from fvis.objectives import Target, resolve
 from fvis.optimization import run_stage
 from fvis.schema import (
     ActivationMaximizationConfig,
@@ -18,9 +21,11 @@ from fvis.schema import (
     FourierConfig,
     ModelConfig,
     OutputConfig,
+    RegularizersConfig,
     TargetConfig,
     TransformsConfig,
 )
+from fvis.synthesis import Synthesizer
 
 NATURAL = TransformsConfig(crop=[0.3, 1.0], rotate=10, flip=True, noise=0.1)
 
@@ -188,3 +193,23 @@ def test_the_models_weights_are_untouched() -> None:
     for key, value in given.model.module.state_dict().items():
         assert torch.equal(value, before[key])
     assert all(p.grad is None and p.requires_grad for p in given.model.module.parameters())
+
+
+@pytest.mark.parametrize("name", ["total_variation", "l2"])
+def test_regularizers_of_the_config_reach_the_ascent(name: str) -> None:
+    given = context(units=2)
+    assert isinstance(given.config.method, ActivationMaximizationConfig)
+    weights = RegularizersConfig(**{name: 0.9})
+    method = dataclasses.replace(given.config.method, regularizers=weights)
+    heavy = dataclasses.replace(given, config=dataclasses.replace(given.config, method=method))
+    measure = getattr(regularizers, name)
+    free, held = (
+        measure(Synthesizer(c, c.config.method).optima(targets_of(c), run_stage)[0].picture[None])
+        for c in (given, heavy)
+        if isinstance(c.config.method, ActivationMaximizationConfig)
+    )
+    assert held < 0.8 * free
+
+
+def targets_of(given: Context) -> list[Target]:
+    return list(resolve(given.config.target, given.model, 0).targets)

@@ -107,3 +107,16 @@ def test_a_pyramid_can_make_its_finest_and_its_coarsest_pattern() -> None:
     with torch.no_grad():
         coarse.add_(5)
     assert (picture.render() - flat).abs().mean() > 0.1
+
+
+def test_a_step_of_a_coefficient_changes_the_contrast_by_a_quarter_of_its_scale() -> None:
+    picture = build("fourier", (3, 16, 16), [0])
+    (spectrum,) = picture.parameters
+    with torch.no_grad():
+        spectrum.zero_()
+        spectrum[0, 0, 2, 3, 0] = 1e-3
+    contrast = correlate(torch.eye(3)[None])[0, 0, 0]  # red of the first colour axis
+    scale = 16 * (16 * (13**0.5) / 16) ** -1.0  # at 2 and 3 cycles per frame
+    amplitude = 2 * 0.25 * 1e-3 * scale / 16  # a wave of a real, orthonormal transform
+    swing = picture.render()[0, 0].logit()
+    assert swing.max().item() == pytest.approx(amplitude * contrast.item(), rel=0.05)

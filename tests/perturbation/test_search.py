@@ -146,3 +146,23 @@ def test_long_searches_stay_finite() -> None:
     assert measures.total_variation(found.pictures - clean).mean() < (
         measures.total_variation(short).mean()
     )
+
+
+def test_momentum_carries_steps_on_where_there_is_no_gradient() -> None:
+    clean = torch.full((1, 3, 8, 8), 0.5)
+    clean = (clean * 255).round() / 255
+    calls = [0]
+
+    def values(rgb: Tensor) -> Tensor:
+        calls[0] += 1
+        pull = rgb.mean((1, 2, 3)) if calls[0] == 1 else 0 * rgb.mean((1, 2, 3))
+        return torch.stack([0 * pull, pull - 1], 1)
+
+    config = AdversarialConfig(norm="none", cutoff=None, tv=0.0, size=0.0)
+    search = Search(values, clean, torch.tensor([1]), config, 1.0, EngineConfig(steps=3))
+    moved = []
+    for _ in range(3):
+        search.step()
+        moved.append(search._now["delta"].mean().item())
+    assert moved[0] > 0
+    assert moved[1] > 1.5 * moved[0], "the second step has no gradient of its own"
