@@ -5,7 +5,8 @@ import torch
 from timm.layers import QuickGELU
 from torch import nn
 
-from fvis.rescue import nearest_activation
+from fvis.optimization import Trace
+from fvis.rescue import nearest_activation, stuck_rows
 
 from .test_capture import leaking, open_network
 
@@ -77,3 +78,27 @@ def test_what_is_changed_in_place_after_an_activation_does_not_rest_at_zero() ->
             nearest = nearest_activation(network)
             assert nearest is not None
             assert nearest.rests_at_zero == (shift == 0)
+
+
+def test_where_the_unit_is_awake_the_gradient_is_the_functions_own() -> None:
+    module = nn.Sequential(nn.Identity(), nn.GELU())
+    x = (torch.rand(1, 3, 8, 8) + 0.5).requires_grad_(True)
+    with open_network(module, "1") as network:
+        (true,) = torch.autograd.grad(network(x)[0].sum(), x)
+        with leaking(network):
+            (gradient,) = torch.autograd.grad(network(x)[0].sum(), x)
+    torch.testing.assert_close(gradient, true)
+
+
+def test_stuck_is_what_neither_rises_nor_moves_and_what_is_not_finite() -> None:
+    scores = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.3, 2.0, torch.nan]])
+    trace = Trace([0, 8, 16, 24], [scores[0], scores[1], scores[1], scores[1]])
+    still = Trace([0, 8, 16, 24], [scores[0], scores[0], scores[1], scores[1]])
+    spread = torch.ones(4)
+    for given in (trace, still):
+        late = torch.stack(given.scores[2:])
+        assert (late[0] - late[1]).nan_to_num().abs().max() == 0, "nothing moves any more"
+        stuck = stuck_rows(scores[0], scores[1], given, spread)
+        assert stuck.tolist() == [True, True, False, True]
+    moving = Trace([0, 8], [scores[0], scores[1]])
+    assert stuck_rows(scores[0], scores[1], moving, spread).tolist() == [True, False, False, True]

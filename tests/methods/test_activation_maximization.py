@@ -213,3 +213,15 @@ def test_regularizers_of_the_config_reach_the_ascent(name: str) -> None:
 
 def targets_of(given: Context) -> list[Target]:
     return list(resolve(given.config.target, given.model, 0).targets)
+
+
+def test_random_numbers_differ_between_units_purposes_and_seeds() -> None:
+    drawn = set()
+    for seed in (0, 1):
+        given = context(seed=seed, units=[2, 3])
+        assert isinstance(given.config.method, ActivationMaximizationConfig)
+        synthesizer = Synthesizer(given, given.config.method)
+        for purpose in ("start", "transforms"):
+            for generator in synthesizer.random_generators(targets_of(given), purpose):
+                drawn.add(torch.rand(1, generator=generator).item())
+    assert len(drawn) == 2 * 2 * 2

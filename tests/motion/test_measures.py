@@ -241,3 +241,10 @@ def test_what_moves_mostly_one_way_has_that_direction() -> None:
     motion = read(translating(0.0, -1.0, SIZE) + shear(0.02))
     assert apart(motion.direction_deg, 90) < 1
     assert 0.9 < motion.coherence < 1
+
+
+def test_a_drift_that_is_small_beside_other_motion_is_no_direction() -> None:
+    motion = read(translating(0.3, 0.0, SIZE) + turning(0.06, 0.0, SIZE))
+    assert math.hypot(*motion.velocity) > 0.2
+    assert motion.coherence < 0.6
+    assert motion.direction_deg is None
