@@ -20,7 +20,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 )
 def test_plain_yaml_passes_broken_or_not(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    check(tmp_path / "a.yaml")
+    assert check(tmp_path / "a.yaml") is None  # type: ignore[func-returns-value]
 
 
 def test_aliases_that_multiply_large_files_and_pipes_are_refused(tmp_path: Path) -> None:
