@@ -76,9 +76,9 @@ class UnitRecord:
 
     @property
     def failed(self) -> bool:
-        """Whether the network gave no finite number for the unit's picture."""
+        """Whether the unit is dead, and the network gave no finite number for its picture."""
         final = self.activation.final
-        return final is None or not math.isfinite(final)
+        return self.status == DEAD and (final is None or not math.isfinite(final))
 
     def tally(self) -> dict[str, float]:
         """The numbers of which run.json gives the mean over all units that have them."""
