@@ -144,6 +144,7 @@ def updated(
     score: Callable[[Tensor], Tensor],
     steps: int,
     gains: tuple[float, ...] = (50.0,),
+    betas: tuple[float, float] = (0.5, 0.99),
 ) -> Tensor:
     """Rows (steps + 1, B, 3) of three numbers that climb a score at lr 0.1, beside idle ones.
 
@@ -162,7 +163,7 @@ def updated(
         score,
         Transforms(TransformsConfig(), [random_generator(0)] * len(start), steps, (3, 1, 1), CPU),
         [],
-        EngineConfig(steps=steps, lr=0.1),
+        EngineConfig(steps=steps, lr=0.1, betas=list(betas)),
     )
     ascent.run(lambda _: seen.append(numbers.detach().clone()))
     return torch.stack(seen)
@@ -232,3 +233,44 @@ def test_the_learning_rate_decays_to_its_final_share(rule: UpdateRule, final: fl
     steps = updated(torch.zeros(1, 3), rule, along(SLOPE), 60).diff(dim=0)[:, 0].norm(dim=1)
     assert steps[-1] / steps[0] == pytest.approx(final, rel=0.05)
     assert (steps.diff() < 1e-6).all(), "it only falls"
+
+
+@pytest.mark.parametrize("rule", [UpdateRule(), UpdateRule(rowwise=True)])
+@pytest.mark.parametrize(("beta", "turns"), [(0.0, True), (0.95, False)])
+def test_the_first_beta_says_how_long_an_old_gradient_lasts(
+    rule: UpdateRule, beta: float, turns: bool
+) -> None:
+    steps = itertools.count()
+
+    def score(rgb: Tensor) -> Tensor:
+        return along(SLOPE if next(steps) < 10 else -SLOPE)(rgb)
+
+    moves = updated(torch.zeros(1, 3), rule, score, 30, betas=(beta, 0.99)).diff(dim=0)[:, 0, 0]
+    assert (moves[:10] > 0).all()
+    assert (moves[10] < 0) == turns
+
+
+@pytest.mark.parametrize("rule", [UpdateRule(), UpdateRule(rowwise=True)])
+@pytest.mark.parametrize("beta", [0.5, 0.99])
+def test_the_second_beta_says_how_long_a_large_gradient_slows_the_steps(
+    rule: UpdateRule, beta: float
+) -> None:
+    """Of two gradients, of length 1 and 0.5, the second makes the step of Adam's formula."""
+    numbers = torch.zeros(1, 3, requires_grad=True)
+    lengths = iter([1.0, 0.5])
+
+    def render() -> Tensor:
+        return (next(lengths) * numbers).view(-1, 3, 1, 1)
+
+    views = Transforms(TransformsConfig(), [random_generator(0)], 2, (3, 1, 1), CPU)
+    engine = EngineConfig(steps=2, lr=0.1, betas=[0.0, beta])
+    picture = Parametrization((numbers,), render, (rule,))
+    slope = torch.tensor([1.0, 0.0, 0.0])
+    seen: list[Tensor] = []
+    Ascent(picture, along(slope), views, [], engine).run(
+        lambda _: seen.append(numbers.detach().clone())
+    )
+    second = (beta * (1 - beta) + (1 - beta) / 4) / (1 - beta**2)
+    final = 0.02 if rule.rowwise else engine.lr_final
+    assert seen[0][0, 0] == pytest.approx(0.1, rel=1e-4)
+    assert (seen[1] - seen[0])[0, 0] == pytest.approx(0.1 * final * 0.5 / second**0.5, rel=1e-4)

@@ -1,6 +1,8 @@
 """Photographs beside synthetic pictures: patches where the unit peaks, percentiles, the cache."""
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +252,55 @@ def test_the_command_writes_it_down(tmp_path: Path) -> None:
 def test_only_units_pictures_are_grounded(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="activation_maximization"):
         run(tmp_path, "method=adversarial", "method.images=zoo:glyphs", "grounding.images=x")
+
+
+def measured(*scores: float) -> grounding.Natural:
+    """Photographs that excite the only unit by these scores."""
+    values = torch.tensor(scores)[:, None]
+    files = tuple(Path(f"{number}.png") for number in range(len(scores)))
+    return grounding.Natural(files, values, values, torch.zeros_like(values).int(), (1, 1))
+
+
+def test_a_photograph_that_excites_the_unit_equally_is_not_below_the_picture() -> None:
+    assert grounding.compare(measured(1.0, 2.0, 2.0, 3.0), 0, 2.0, []).below == 0.25
+
+
+def test_a_unit_that_no_photograph_excites_has_no_strongest_to_compare_with() -> None:
+    for highest in (0.0, -1.0):
+        found = grounding.compare(measured(highest, -2.0), 0, 3.0, [])
+        assert math.isnan(found.times_strongest)
+        assert found.below == 1
+
+
+def test_patches_are_laid_out_in_rows_the_strongest_first(tmp_path: Path) -> None:
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    patches = []
+    for number, colour in enumerate(colours):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (SIDE, SIDE), colour).save(path)
+        patches.append(grounding.Patch(path, 1.0, (0, 0, SIDE, SIDE)))
+    sheet = grounding.beside(torch.zeros(3, SIDE, SIDE), patches, model())
+    near, far = SIDE // 4, 3 * SIDE // 4
+    left = SIDE + 2 * grounding.GAP
+    seen = [sheet[:, y, left + x] for y, x in ((near, near), (near, far), (far, near), (far, far))]
+    expected = torch.tensor([*colours, (255, 255, 255)]) / 255
+    torch.testing.assert_close(torch.stack(seen), expected, atol=1e-3, rtol=0)
+
+
+def test_another_position_of_the_same_layer_is_measured_anew(tmp_path: Path) -> None:
+    images, cache = folder_of_spots(tmp_path / "spots"), tmp_path / "cache"
+    mean = surveyed(images, cache, layer="pool")
+    corner = surveyed(images, cache, layer="pool", position=[0, 0])
+    assert corner.scores[:, 0].max() > 10 * mean.scores[:, 0].max()
+
+
+def test_a_photograph_that_was_changed_is_measured_anew(tmp_path: Path) -> None:
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    images.mkdir()
+    path = images / "even.bmp"
+    scores = []
+    for second, level in enumerate((50, 200)):
+        Image.new("RGB", (SIDE, SIDE), (level, 0, 0)).save(path)  # files of the same size
+        os.utime(path, (second, second))
+        scores.append(surveyed(images, cache, layer="logits").scores[0, 0].item() * 255)
+    assert scores == pytest.approx([50, 200], abs=0.5)

@@ -5,10 +5,13 @@ import torch
 from timm.layers import QuickGELU
 from torch import nn
 
+from fvis.objectives import resolve
+from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
-from fvis.rescue import nearest_activation, stuck_rows
+from fvis.rescue import nearest_activation, resting_rows, spread, stuck_rows
+from fvis.schema import TargetConfig
 
-from .test_capture import leaking, open_network
+from .test_capture import leaking, model_of, open_network
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,33 @@ def test_stuck_is_what_neither_rises_nor_moves_and_what_is_not_finite() -> None:
         assert stuck.tolist() == [True, True, False, True]
     moving = Trace([0, 8], [scores[0], scores[1]])
     assert stuck_rows(scores[0], scores[1], moving, spread).tolist() == [True, False, False, True]
+
+
+def objective_of(*joint: dict[str, float | int | str]) -> LinearObjective:
+    """The weighted sum of units of a network with two layers of four units, `0` and `1`."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1)).eval()
+    targets = resolve(TargetConfig(layer="0", joint=list(joint)), model_of(module), 0)
+    return targets.objective(targets.targets, torch.device("cpu"))
+
+
+def test_the_spread_of_a_weighted_sum_grows_with_the_length_of_its_weights() -> None:
+    terms = [{"unit": 0, "weight": 3.0}, {"unit": 2, "weight": -4.0}]
+    one = [torch.tensor([[1.0, 2.0, 3.0, 4.0]])[..., None, None].expand(-1, -1, 5, 5)]
+    deviation = 1.25**0.5
+    torch.testing.assert_close(spread(objective_of(*terms), one), torch.tensor([5 * deviation]))
+    both = objective_of(*terms, {"layer": "1", "unit": 1, "weight": 2.0})
+    expected = torch.tensor([5 * deviation + 2 * 10 * deviation])
+    torch.testing.assert_close(spread(both, [one[0], 10 * one[0]]), expected)
+
+
+def test_only_what_shall_be_excited_rests_at_zero() -> None:
+    """A unit that is to be suppressed has reached its goal there."""
+    excited = objective_of({"unit": 0, "weight": 1.0}, {"unit": 1, "weight": 0.5})
+    opposed = objective_of({"unit": 0, "weight": 1.0}, {"unit": 1, "weight": -0.5})
+    apart = objective_of({"unit": 0, "weight": 1.0}, {"layer": "1", "unit": 1, "weight": -0.5})
+    unit = torch.ones(1)
+    for score, resting in ((-0.2, True), (0.0, True), (0.009, True), (0.011, False)):
+        final = torch.tensor([score])
+        assert resting_rows(excited, final, unit).tolist() == [resting]
+        assert resting_rows(opposed, final, unit).tolist() == [False]
+        assert resting_rows(apart, final, unit).tolist() == [False]

@@ -198,3 +198,55 @@ def test_a_shift_moves_crops_out_of_the_frame_by_that_share_of_its_side() -> Non
     maps = affine_maps(config, uniform([random_generator(0)], 4000, 7), (3, 32, 32))[0]
     beyond = (maps[:, :, 2].abs() + 0.5 - 1).amax(0)  # half of the frame's side is 1
     assert (beyond > 0.38).all() and (beyond <= 0.4 + 1e-6).all()
+
+
+def test_half_of_the_views_are_mirrored_also_while_settling() -> None:
+    rgb = asymmetric(1, 3, 8, 8)
+    config = TransformsConfig(flip=True, settle=0.5)
+    transforms = Transforms(config, [random_generator(0)], 80, (3, 8, 8), CPU)
+    for steps in (range(40), range(40, 80)):
+        mirrored = 0
+        for step in steps:
+            view = transforms(rgb, step)
+            mirrored += torch.allclose(view, rgb.flip(-1), atol=1e-4)
+            assert torch.allclose(view, rgb, atol=1e-4) != torch.allclose(
+                view, rgb.flip(-1), atol=1e-4
+            )
+        assert 10 < mirrored < 30
+
+
+def test_rotations_cover_the_asked_angles_either_way() -> None:
+    config = TransformsConfig(rotate=30)
+    maps = affine_maps(config, uniform([random_generator(0)], 4000, 7), (3, 32, 32))[0]
+    degrees = torch.rad2deg(maps[:, 1, 0].asin())
+    assert -30 - 1e-3 <= degrees.min() < -29.5
+    assert 29.5 < degrees.max() <= 30 + 1e-3
+
+
+def test_a_stretch_in_time_changes_the_speed_by_up_to_its_share() -> None:
+    ramp = torch.linspace(0, 1, 16).view(1, 1, 16, 1, 1).expand(60, 3, 16, 4, 4)
+    views = views_of(TransformsConfig(time_scale=0.4), ramp, list(range(60)))
+    speeds = (views[:, 0, 9, 2, 2] - views[:, 0, 6, 2, 2]) * 15 / 3
+    assert 0.6 - 1e-3 <= speeds.min() < 0.65
+    assert 1.35 < speeds.max() <= 1.4 + 1e-3
+    middle = (views[:, 0, 7] + views[:, 0, 8]) / 2
+    torch.testing.assert_close(middle, torch.full_like(middle, 0.5), msg="its middle stays")
+
+
+def test_a_rows_noise_is_one_field_seen_at_many_places_with_either_sign() -> None:
+    side, steps = 64, 12
+    rgb = torch.zeros(1, 3, side, side)
+    transforms = Transforms(
+        TransformsConfig(noise=1.0), [random_generator(0)], steps, (3, side, side), CPU
+    )
+    spectra = [torch.fft.rfft2(transforms(rgb, step)[0], s=(128, 128)) for step in range(steps)]
+    first, *others = spectra
+    places, signs = set(), set()
+    for other in others:
+        overlap = torch.fft.irfft2(first.conj() * other).sum(0)
+        place = int(overlap.abs().argmax())
+        assert overlap.abs().max() > 5 * overlap.std(), "the two windows overlap"
+        places.add(place)
+        signs.add(float(overlap.flatten()[place].sign()))
+    assert len(places) >= steps - 2
+    assert signs == {1.0, -1.0}

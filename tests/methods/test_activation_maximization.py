@@ -1,6 +1,7 @@
 """Units are found, rescued or called dead; pictures depend on their own unit alone."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -215,13 +216,26 @@ def targets_of(given: Context) -> list[Target]:
     return list(resolve(given.config.target, given.model, 0).targets)
 
 
-def test_random_numbers_differ_between_units_purposes_and_seeds() -> None:
+def test_random_numbers_differ_between_models_layers_units_repeats_purposes_and_seeds() -> None:
     drawn = set()
-    for seed in (0, 1):
-        given = context(seed=seed, units=[2, 3])
+    for seed, layer, name in itertools.product((0, 1), ("logits", "relu"), ("net", "other")):
+        given = context(seed=seed, layer=layer, units=[2, 3], repeats=2)
+        given = dataclasses.replace(given, model=dataclasses.replace(given.model, name=name))
         assert isinstance(given.config.method, ActivationMaximizationConfig)
         synthesizer = Synthesizer(given, given.config.method)
         for purpose in ("start", "transforms"):
             for generator in synthesizer.random_generators(targets_of(given), purpose):
                 drawn.add(torch.rand(1, generator=generator).item())
-    assert len(drawn) == 2 * 2 * 2
+    assert len(drawn) == 2**6
+
+
+def test_several_views_that_are_all_alike_change_nothing() -> None:
+    found = []
+    for views in (1, 3):
+        given = context(units=[0, 2, 5], steps=10)
+        given.config.transforms = TransformsConfig(views=views)
+        found.append([result.metadata["activation"] for result in solve(given)])
+    for one, several in zip(*found, strict=True):
+        rise = one["final"] - one["initial"]
+        assert rise > 0.03
+        assert several["final"] == pytest.approx(one["final"], abs=0.05 * rise)

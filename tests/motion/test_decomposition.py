@@ -1,12 +1,20 @@
 """Known motion is found again from the clip alone; the paper's solver lowers its own loss."""
 
 import functools
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from fvis.motion.decomposition import Decomposition, fit_jointly, track
+from fvis.motion.decomposition import (
+    Decomposition,
+    Descent,
+    Following,
+    Refinement,
+    fit_jointly,
+    track,
+)
 from fvis.motion.warp import warp
 from fvis.randomness import random_generator
 from fvis.regularizers import total_variation
@@ -154,3 +162,56 @@ def test_a_steeper_displacement_costs_more_at_a_greater_joint_smoothness() -> No
         for weight in (0.01, 10.0)
     )
     assert total_variation(smooth.displacement) < 0.5 * total_variation(rough.displacement)
+
+
+def test_the_margin_is_a_share_of_the_frames_height_below_and_of_its_width_beside() -> None:
+    _, h, w = SMALL
+    clip = clip_of(translating(0, 0, SMALL), 0)[None]
+    parts = track(clip, FitConfig(frame_steps=1, refine_steps=1), margin=0.25)
+    below, beside = h // 4, w // 4
+    assert parts.texture.shape == (1, 3, h + 2 * below, w + 2 * beside)
+    assert parts.offset.tolist() == [[beside, below]], "[x, y]"
+    inside = parts.texture[:, :, below : below + h, beside : beside + w]
+    torch.testing.assert_close(inside, clip[:, :, 0], atol=1e-4, rtol=0)
+
+
+def slope(field: Tensor) -> Tensor:
+    """Mean difference of neighbours in space, of fields (..., H, W)."""
+    return field.diff(dim=-1).abs().mean() + field.diff(dim=-2).abs().mean()
+
+
+def test_where_nothing_is_seen_to_move_displacements_become_smooth() -> None:
+    """Of a grey clip every displacement is right: only its smoothness counts."""
+    t, h, w = SMALL
+    grey = torch.full((1, 3, *SMALL), 0.5)
+    rough = 0.5 * torch.sin(places(h, w) / 4)[None, :, None].repeat(1, 1, t, 1, 1)
+    rough[:, :, 0] = 0
+    fit = FitConfig(frame_steps=40, refine_steps=40, smoothness=1e-3)
+    follow = Following(grey[:, :, 0], grey[:, :, 1], rough[:, :, 1], fit)
+    follow.descent.run()
+    assert slope(follow.displacement()) < 0.3 * slope(rough[:, :, 1])
+    refinement = Refinement(grey, Decomposition(grey[:, :, 0], torch.zeros(1, 2), rough), fit)
+    refinement.descent.run()
+    assert slope(refinement.decomposition().displacement) < 0.3 * slope(rough)
+
+
+def test_a_jointly_fitted_texture_is_held_to_the_first_frame_by_its_anchor() -> None:
+    clips = small_clips()[:1]
+    free, held = (
+        fit_jointly(
+            clips, FitConfig(joint_steps=100, anchor=weight), [random_generator("anchor")]
+        ).texture
+        for weight in (0.0, 100.0)
+    )
+    first = clips[:, :, 0]
+    assert (held - first).abs().mean() < 0.3 * (free - first).abs().mean()
+
+
+def test_the_learning_rate_of_a_descent_falls_to_nothing() -> None:
+    numbers = torch.zeros(2, 3, requires_grad=True)
+    seen = [numbers.detach().clone()]
+    descent = Descent(lambda: numbers.sum(1), [numbers], 0.1, 9)
+    descent.run(lambda _: seen.append(numbers.detach().clone()))
+    steps = -torch.stack(seen).diff(dim=0)  # of one unchanging gradient, Adam's are lr long
+    expected = torch.tensor([0.05 * (1 + math.cos(math.pi * k / 8)) for k in range(9)])
+    torch.testing.assert_close(steps, expected.view(9, 1, 1).expand(9, 2, 3), atol=1e-5, rtol=0)

@@ -248,3 +248,12 @@ def test_a_drift_that_is_small_beside_other_motion_is_no_direction() -> None:
     assert math.hypot(*motion.velocity) > 0.2
     assert motion.coherence < 0.6
     assert motion.direction_deg is None
+
+
+def test_the_motion_between_two_frames_counts_by_both_frames_importance() -> None:
+    """Right at 1 px/frame until frame 4, then down at 2; and the unit looks at frame 4 alone."""
+    early, late = translating(1.0, 0.0, SIZE), translating(0.0, 2.0, SIZE)
+    field = torch.cat([early[:, :5], early[:, 4:5] + late[:, 1:6]], 1)
+    when = torch.zeros(SIZE)
+    when[4] = 1
+    assert read(field, where=when).velocity == pytest.approx((0.5, 1), abs=1e-4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
@@ -195,3 +195,53 @@ def test_nothing_to_look_at_is_refused(tmp_path: Path) -> None:
     empty = model_of(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 0)))
     with pytest.raises(RequestError, match="has no units"):
         resolve(TargetConfig(), empty, 0)
+
+
+def test_a_file_of_several_vectors_is_as_many_directions_each_of_unit_length(
+    tmp_path: Path,
+) -> None:
+    np.save(tmp_path / "two.npy", np.array([[3, 0, 4, 0], [0, 12, 0, -5]], np.float32))
+    targets = resolve(TargetConfig(direction=str(tmp_path / "two.npy")), net(), 0)
+    assert [t.name for t in targets.targets] == [
+        "logits-direction-two-0", "logits-direction-two-1",
+    ]  # fmt: skip
+    output = torch.rand(2, 4)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    unit = torch.tensor([[0.6, 0.0, 0.8, 0.0], [0.0, 12 / 13, 0.0, -5 / 13]])
+    torch.testing.assert_close(objective.scores([output]), (unit * output).sum(1))
+
+
+def test_the_weights_of_a_unit_that_is_named_twice_add_up() -> None:
+    joint = [{"unit": 2, "weight": 2.0}, {"unit": 2, "weight": 0.5}, {"unit": 1}]
+    targets = resolve(TargetConfig(layer="logits", joint=joint), net(), 0)
+    output = torch.rand(1, 4)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    torch.testing.assert_close(objective.scores([output]), 2.5 * output[:, 2] + output[:, 1])
+
+
+def test_every_prefix_token_is_left_out_of_the_patches() -> None:
+    layer = Layer("l", "Linear", (1, 3 + 12, 5), "BNC", 3, 1)
+    output = torch.rand(2, 15, 5)
+    torch.testing.assert_close(PositionReader(layer, "mean")(output), output[:, 3:].mean(1))
+    torch.testing.assert_close(PositionReader(layer, "index", (4,))(output), output[:, 7])
+
+
+class Tokens(nn.Module):
+    """Sixteen patch tokens, in rows, of six units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 8, 8)
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return self.norm(self.conv(rgb).flatten(2).transpose(1, 2)).mean(1)
+
+
+def test_how_many_tokens_are_no_patches_may_be_said_in_the_config() -> None:
+    output = torch.rand(1, 16, 6)
+    for prefix, kept in ((None, output), (4, output[:, 4:]), (0, output)):
+        config = TargetConfig(layer="norm", units=[2], prefix_tokens=prefix)
+        targets = resolve(config, model_of(Tokens().eval()), 0)
+        objective = targets.objective(targets.targets, torch.device("cpu"))
+        torch.testing.assert_close(objective.scores([output]), kept[..., 2].mean(1))

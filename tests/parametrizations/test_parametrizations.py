@@ -1,10 +1,13 @@
 """Every parametrization gives RGB in [0, 1], each row from its own stream alone."""
 
+import dataclasses
 import math
 import socket
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.parametrizations.colour import correlate
@@ -12,6 +15,7 @@ from fvis.parametrizations.fourier import gaussian_response, spectrum_scale
 from fvis.parametrizations.natural_spectrum import amplitude
 from fvis.randomness import random_generator
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
+from fvis.schema import FourierConfig
 
 CPU = torch.device("cpu")
 SHAPES = [(3, 32, 32), (3, 33, 47), (3, 8, 16, 24), (3, 5, 15, 9)]
@@ -120,3 +124,43 @@ def test_a_step_of_a_coefficient_changes_the_contrast_by_a_quarter_of_its_scale(
     amplitude = 2 * 0.25 * 1e-3 * scale / 16  # a wave of a real, orthonormal transform
     swing = picture.render()[0, 0].logit()
     assert swing.max().item() == pytest.approx(amplitude * contrast.item(), rel=0.05)
+
+
+PLAIN = FourierConfig(init_std=0.01, decay=1.0, temporal_decay=1.0, blur=0.0, decorrelate=False)
+
+
+def spectrum(shape: tuple[int, ...], **settings: Any) -> Tensor:
+    """The spectrum of a Fourier picture's logits at its start, without the real FFT's edges."""
+    config = dataclasses.replace(PLAIN, **settings)
+    picture = PARAMETRIZATIONS["fourier"](config, [random_generator("spectrum")], shape, CPU)
+    logits = picture.render().detach().double().logit()[0]
+    axes = tuple(range(1, len(shape)))
+    return torch.fft.rfftn(logits, dim=axes, norm="ortho")[..., 1 : shape[-1] // 2]
+
+
+def test_every_setting_of_fourier_scales_the_spectrum_as_it_says() -> None:
+    height, width, frames = 16, 24, 6
+    y = torch.fft.fftfreq(height)[:, None]
+    f = torch.hypot(y, torch.fft.rfftfreq(width)[1 : width // 2])
+    f_t = torch.fft.fftfreq(frames).abs().clamp_min(1 / frames)[:, None, None]
+    still, clip = (3, height, width), (3, frames, height, width)
+    for shape, settings, factor in (
+        (still, {"init_std": 0.02}, torch.tensor(2.0)),
+        (still, {"decay": 2.0}, 1 / (width * f)),
+        (still, {"blur": 1.5}, (-2 * (math.pi * 1.5 * f) ** 2).exp()),
+        (clip, {"temporal_decay": 2.0}, 1 / (frames * f_t)),
+    ):
+        expected = factor * spectrum(shape)
+        torch.testing.assert_close(
+            spectrum(shape, **settings), expected.to(torch.complex128), rtol=1e-2, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("decorrelate", [True, False])
+def test_without_decorrelation_a_coefficient_changes_one_colour_alone(decorrelate: bool) -> None:
+    config = dataclasses.replace(PLAIN, init_std=0.0, decorrelate=decorrelate)
+    picture = PARAMETRIZATIONS["fourier"](config, [random_generator(0)], (3, 8, 8), CPU)
+    with torch.no_grad():
+        picture.parameters[0][0, 0, 1, 1] = 1.0
+    changed = (picture.render()[0] - 0.5).abs().amax((1, 2)) > 1e-3
+    assert changed.tolist() == [True, decorrelate, decorrelate]

@@ -1,5 +1,6 @@
 """The search on a network whose answers are known: success, smoothness, and rows for themselves."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fvis.perturbation import measures
+from fvis.perturbation.ball import in_8_bits
 from fvis.perturbation.search import Found, Search, margin
 from fvis.schema import AdversarialConfig, EngineConfig
 
@@ -166,3 +168,51 @@ def test_momentum_carries_steps_on_where_there_is_no_gradient() -> None:
         moved.append(search._now["delta"].mean().item())
     assert moved[0] > 0
     assert moved[1] > 1.5 * moved[0], "the second step has no gradient of its own"
+
+
+def ramp(rgb: Tensor, gain: float = 1.0, bias: float = 0.0) -> Tensor:
+    """Two values: nothing, and one that rises with every pixel."""
+    value = gain * rgb.sum((1, 2, 3)) + bias
+    return torch.stack([torch.zeros_like(value), value], 1)
+
+
+def grey() -> tuple[Tensor, Tensor]:
+    """A grey picture, 100/255 everywhere, and its target, the value that rises."""
+    return torch.full((1, 3, 8, 8), 100 / 255), torch.tensor([1])
+
+
+@pytest.mark.parametrize("step", [2.0, 5.0])
+def test_the_first_step_is_step_levels_long_and_the_last_a_tenth(step: float) -> None:
+    clean, targets = grey()
+    config = AdversarialConfig(step=step, cutoff=None, tv=0.0, size=0.0)
+    values = functools.partial(ramp, bias=-1e6)  # never reached
+    search = Search(values, clean, targets, config, 1.0, EngineConfig(steps=12))
+    seen = [torch.zeros_like(clean)]
+    search.run(lambda _: seen.append(search._now["delta"].clone()))
+    lengths = torch.stack(seen).diff(dim=0) * 255
+    torch.testing.assert_close(lengths[0], torch.full_like(clean, step))
+    torch.testing.assert_close(lengths[-1], torch.full_like(clean, step / 10))
+    torch.testing.assert_close(search.found().pictures, in_8_bits(clean, seen[-1], "linf", 1.0))
+
+
+def test_what_is_surely_its_target_gets_no_further_push() -> None:
+    clean, targets = grey()
+    config = AdversarialConfig(cutoff=None, tv=0.0, size=0.0, confidence=0.5)
+    for margin_at_first, pushed in ((3.4, True), (3.6, False)):
+        bias = margin_at_first - clean.sum().item()
+        values = functools.partial(ramp, bias=bias)
+        trace = Search(
+            values, clean, targets, config, 1.0, EngineConfig(steps=4, log_every=1)
+        ).run()
+        assert trace.scores[0].item() == pytest.approx(margin_at_first, abs=1e-3)
+        assert (trace.scores[-1].item() > margin_at_first + 0.1) == pushed
+
+
+def test_of_all_successes_the_one_with_the_least_penalty_is_kept() -> None:
+    clean, targets = grey()
+    config = AdversarialConfig(cutoff=None, tv=0.0, size=1.0)
+    values = functools.partial(ramp, gain=0.01, bias=0.5 - 0.01 * clean.sum().item())
+    search = Search(values, clean, targets, config, 1.0, EngineConfig(steps=5))
+    search.run()
+    assert (search._now["delta"] > 0).all(), "it went on, to greater margins"
+    torch.testing.assert_close(search.found().pictures, clean)
