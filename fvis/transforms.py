@@ -82,15 +82,7 @@ class Transforms:
         if self.views > 1:
             rgb = rgb.repeat_interleave(self.views, 0)
         if self._maps is not None:
-            maps = self._maps[step]
-            grid = functional.affine_grid(maps, list(rgb.shape), align_corners=False)
-            if rgb.dim() == 5:
-                # Repeat the end frames: if time were mirrored, the clip would run backwards there.
-                rest = 1 - 1 / rgb.shape[2]
-                grid = torch.cat([grid[..., :2], grid[..., 2:].clamp(-rest, rest)], -1)
-            rgb = functional.grid_sample(
-                rgb, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-            )
+            rgb = _resampled(rgb, self._maps[step])
         settling = step >= self._settling
         if self._gains is not None and not settling:
             rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
@@ -116,6 +108,37 @@ class Transforms:
         window = field.movedim((-2, -1), (1, 2))[rows, y[:, :, None], x[:, None, :]]
         signs = self._signs[step].view(b, *[1] * (len(shape) - 1))
         return signs * window.movedim((1, 2), (-2, -1))
+
+
+def _resampled(rgb: Tensor, maps: Tensor) -> Tensor:
+    """Pictures or clips (N, 3, ...) as their affine maps show them; see `affine_maps`.
+
+    All frames of a clip are resampled alike in space, as if they were channels of one picture.
+    """
+    n, _, *_, h, w = rgb.shape
+    if rgb.dim() == 5:
+        rgb = _retimed(rgb, maps[:, 2, 2], maps[:, 2, 3])
+    grid = functional.affine_grid(maps[:, :2, [0, 1, -1]], [n, 1, h, w], align_corners=False)
+    channels = rgb.flatten(1, -3)
+    seen = functional.grid_sample(
+        channels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return seen.view_as(rgb)
+
+
+def _retimed(clips: Tensor, speed: Tensor, moved: Tensor) -> Tensor:
+    """Clips (N, 3, T, H, W) whose frame at time z in [-1, 1] is the one at speed z + moved (N,).
+
+    Between frames they are interpolated. Before the first frame and after the last one these stand:
+    if time were mirrored, the clip would run backwards there.
+    """
+    t = clips.shape[2]
+    frame = torch.arange(t, device=clips.device)
+    time = (2 * frame + 1) / t - 1
+    asked = ((speed[:, None] * time + moved[:, None] + 1) * t - 1) / 2
+    # Linear interpolation: a frame's share falls from 1 to 0 within a distance of one frame.
+    share = (1 - (asked.clamp(0, t - 1)[:, :, None] - frame).abs()).clamp_min(0).to(clips)
+    return torch.einsum("nts,ncshw->ncthw", share, clips)
 
 
 def noise_field(generators: Sequence[Generator], shape: tuple[int, ...]) -> Tensor:
