@@ -100,16 +100,41 @@ class MotionRecord:
     kind: str | None = None
 
 
+@dataclass(frozen=True)
+class TuningRecord:
+    """The responses of a unit to a drifting texture.
+
+    Attributes:
+        speeds: px/frame, (S,).
+        responses: shares of the reference's activation: for each speed, one for each of 12
+            directions (0, 30, ... degrees; 90 is up).
+        direction_index: (Rp - Rn) / (Rp + Rn) of the strongest response Rp and that to the opposite
+            direction Rn, both above the response to a blank clip: 1 for a unit that responds to one
+            of two opposite directions alone, 0 for one that responds to both alike. NaN if nothing
+            that drifts excites the unit more than a blank clip.
+        preferred_deg: the mean direction, weighted by the responses at the best speed; None where
+            they cancel each other out.
+        bandwidth_deg: half the width of the curve at half of its height, at most 180.
+    """
+
+    speeds: list[Number] = field(default_factory=list)
+    responses: list[list[Number]] = field(default_factory=list)
+    direction_index: Number = None
+    preferred_deg: Number = None
+    bandwidth_deg: Number = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextureMotionRecord(UnitRecord):
     """What `method=texture_motion` adds.
 
-    `activations` are shares of the optimal clip's own; `becomes` is what each clip is classified
-    as, where the target is a logit.
+    `activations` are shares of the reference's: of the free clip's or the reconstruction's,
+    whichever is higher. `becomes` is what each clip is classified as, where the target is a logit.
     """
 
     solver: str | None = None
     motion: MotionRecord = field(default_factory=MotionRecord)
+    tuning: TuningRecord = field(default_factory=TuningRecord)
     activations: dict[str, Number] = field(default_factory=dict)
     motion_index: Number = None
     texture_index: Number = None

@@ -176,9 +176,11 @@ class TextureMotionConfig(SynthesisConfig):
 
     name: str = "texture_motion"
     solver: str = setting("factored", one_of=("factored", "tracking", "joint"))
-    steps: int = setting(240, at_least=1)
-    pilot_steps: int = setting(40, at_least=0)
+    steps: int = setting(200, at_least=1)
+    pilot_steps: int = setting(24, at_least=0)
+    finalists: int = setting(3, at_least=1, at_most=11)
     lr_scale: float = setting(2.5, above=0)
+    decay: float | None = setting(1.0, at_least=0)
     margin: float = setting(0.5, at_least=0, at_most=2)
     velocity: VelocityConfig = field(default_factory=VelocityConfig)
     fit: FitConfig = field(default_factory=FitConfig)

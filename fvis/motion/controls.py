@@ -11,23 +11,36 @@ from fvis.motion.warp import warp
 from fvis.randomness import normal
 
 DRAWS = 4  # clips per random control; their activations are averaged
+STRONGEST = ("flicker", "appears")  # controls of several clips, of which the strongest counts
 
 
-def controls(parts: Decomposition, generators: Sequence[Generator]) -> dict[str, list[Tensor]]:
-    """The control clips by name, each (B, 3, T, H, W) in [0, 1].
+def controls(
+    parts: Decomposition, optimal: Tensor, generators: Sequence[Generator]
+) -> dict[str, list[Tensor]]:
+    """The control clips of decompositions and of free clips `optimal` (B, 3, T, H, W), by name.
+
+    Each is (B, 3, T, H, W) in [0, 1].
 
     `reconstruction`: the moving texture itself. `static`: its middle frame, repeated.
     `reversed`: played backwards. `mirrored`: flipped left to right.
     `shuffled`: its frames in random order.
     `retextured`: a texture with the same amplitude spectrum and random phases, moved the same way.
+    `blank`: the middle frame's mean colour.
+    `flicker`: the separable clips, one pattern in place whose contrast has one course in time, that
+    are nearest to the reconstruction and to the free clip (see `separable`).
+    `appears`: the same patterns, whose contrast changes but once.
 
-    The last two are random. Each has `DRAWS` clips, whose row b is drawn by generator b.
+    `shuffled` and `retextured` are random. Each has `DRAWS` clips, whose row b is drawn by
+    generator b. Of those in `STRONGEST` the one counts that excites its unit most.
     """
     clip = parts.render()
     middle = clip.shape[2] // 2
+    still = clip[:, :, middle : middle + 1]
+    blank = still.mean((3, 4), keepdim=True)
+    separated = [separable(clip), separable(optimal)]
     return {
         "reconstruction": [clip],
-        "static": [clip[:, :, middle : middle + 1].expand_as(clip)],
+        "static": [still.expand_as(clip)],
         "reversed": [clip.flip(2)],
         "mirrored": [clip.flip(4)],
         "shuffled": [_shuffled(clip, generators) for _ in range(DRAWS)],
@@ -35,6 +48,9 @@ def controls(parts: Decomposition, generators: Sequence[Generator]) -> dict[str,
             warp(_rephased(parts.texture, generators), parts.displacement, parts.offset)
             for _ in range(DRAWS)
         ],
+        "blank": [blank.expand_as(clip)],
+        "flicker": [in_place(*parted) for parted in separated],
+        "appears": [in_place(mean, pattern, _step(course)) for mean, pattern, course in separated],
     }
 
 
@@ -64,6 +80,52 @@ def _lost(left: float, whole: float) -> float:
     if not whole > 0 or math.isnan(left):
         return math.nan
     return min(1.0, max(0.0, 1 - left / whole))
+
+
+def separable(clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best approximation of clips (B, 3, T, H, W) by a pattern with one course in time.
+
+    A unit that is excited as much by it needs no motion: what moves cannot be separated into space
+    and time (Adelson & Bergen 1985, "Spatiotemporal energy models for the perception of motion").
+
+    Returns:
+        mean colours (B, 3, 1, 1, 1), patterns (B, 3, 1, H, W) and courses (B, 1, T, 1, 1) of length
+        1, whose product with the pattern, plus the mean, is the approximation.
+    """
+    mean = clips.mean((2, 3, 4), keepdim=True)
+    away = (clips - mean).transpose(1, 2).flatten(2)  # (B, T, 3 H W)
+    _, courses = torch.linalg.eigh(away @ away.transpose(1, 2))
+    course = courses[:, :, -1]
+    pattern = torch.einsum("bt,btp->bp", course, away).view(len(clips), 3, 1, *clips.shape[-2:])
+    return mean, pattern, course[:, None, :, None, None]
+
+
+def in_place(mean: Tensor, pattern: Tensor, course: Tensor) -> Tensor:
+    """The clips (B, 3, T, H, W) of patterns with courses, at the highest contrast in [0, 1].
+
+    As `separable` names them. The contrast is such that the clip leaves [0, 1] nowhere, or at most
+    at its largest hundredth.
+    """
+    away = pattern * course
+    room = torch.where(away > 0, 1 - mean, mean).expand_as(away).flatten(1)
+    needed = (away.flatten(1).abs() / room.clamp_min(1e-3))[:, :: max(1, away[0].numel() // 50_000)]
+    most = needed.quantile(0.99, 1).clamp_min(1e-6).view(-1, 1, 1, 1, 1)
+    return (mean + away / most).clamp(0, 1)
+
+
+def _step(course: Tensor) -> Tensor:
+    """The course (B, 1, T, 1, 1) that changes but once, from one level to another, most like it.
+
+    Both levels are those of the course's mean before and after.
+    """
+    flat = course.flatten(1)
+    t = flat.shape[1]
+    before = flat.cumsum(1)[:, :-1] / torch.arange(1, t, device=flat.device)
+    after = flat.flip(1).cumsum(1).flip(1)[:, 1:] / torch.arange(t - 1, 0, -1, device=flat.device)
+    frame = torch.arange(t, device=flat.device)
+    steps = torch.where(frame <= frame[:-1, None], before[..., None], after[..., None])
+    best = (steps - flat[:, None]).square().sum(2).argmin(1)
+    return steps[torch.arange(len(flat), device=flat.device), best].view_as(course)
 
 
 def _shuffled(clip: Tensor, generators: Sequence[Generator]) -> Tensor:

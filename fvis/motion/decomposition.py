@@ -5,7 +5,7 @@ V_t = W(I, D_t): Li & Li, "Feature Visualization in 3D Convolutional Neural Netw
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -49,6 +49,28 @@ class Decomposition:
         b = len(self.texture)
         parts = (self.texture.split(1), self.offset.split(1), self.displacement.split(1))
         return [Decomposition(*(part[row] for part in parts)) for row in range(b)]
+
+    def drifting(self, velocity: Tensor) -> "Decomposition":
+        """The same, all of it drifting besides with velocities (B, 2) px/frame."""
+        time = torch.arange(self.displacement.shape[2], device=velocity.device)
+        time = (time - len(time) // 2)[:, None, None]
+        return replace(
+            self, displacement=self.displacement - velocity[..., None, None, None] * time
+        )
+
+    def with_rows(self, rows: list[int], others: "Decomposition") -> "Decomposition":
+        """A copy that has those of `others` in these rows."""
+        texture, displacement = self.texture.clone(), self.displacement.clone()
+        texture[rows], displacement[rows] = others.texture, others.displacement
+        return Decomposition(texture, self.offset, displacement)
+
+
+def chosen(candidates: Sequence[Decomposition], index: Tensor) -> Decomposition:
+    """Of each row b of equally large decompositions, the one of candidate `index[b]`."""
+    rows = torch.arange(len(index), device=index.device)
+    columns = ("texture", "offset", "displacement")
+    stacks = (torch.stack([getattr(parts, name) for parts in candidates]) for name in columns)
+    return Decomposition(*(stack[index, rows] for stack in stacks))
 
 
 class Descent(AdamOptimization):

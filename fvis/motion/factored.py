@@ -1,8 +1,9 @@
 """Clips parametrized by one texture and a smooth velocity, for the factored ascent.
 
-The velocity is a cosine series over frames, rows and columns. The amplitudes of its terms fall with
-their frequency, as those of a Fourier parametrization do: the ascent finds common motion first, no
-penalty is needed to keep the field smooth, and the clip is a moving texture by construction.
+The velocity is an affine flow (growth, rotation and shear) plus a cosine series over frames, rows
+and columns. The amplitudes of the series' terms fall with their frequency, as those of a Fourier
+parametrization do: the ascent finds common motion first, no penalty is needed to keep the field
+smooth, and the clip is a moving texture by construction.
 """
 
 import math
@@ -17,65 +18,91 @@ from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.parametrizations.base import UpdateRule, leaf
 from fvis.schema import ParametrizationConfig, VelocityConfig
 
-STARTS = 5  # how many velocities `starting_velocities` gives
+STARTS = 11  # how many motions `starting_motions` gives
+SLOPES = 4  # coefficients of the affine flow, which come before those of the series
 
 
 @dataclass(frozen=True)
 class Factored:
     """Textures (B) and their velocities, as parameters and as the clips that they render.
 
-    `terms` (B, 2, T-1, K, K) are the free coefficients of the velocity's cosine series, `scales`
-    (T-1, K, K) their amplitudes in px/frame, and `bases` the cosines over frames, rows and columns.
-    `offset` (B, 2) px, [x, y], is where the frame's corner lies in the texture.
+    `coefficients` (B, 4 + 2 (T-1) K K) are those of the affine flow's slopes, row by row, and then
+    of the velocity's cosine series. `steepness`, per frame, is the amplitude of a slope, and
+    `scales` (T-1, K, K), px/frame, are those of the terms. `bases` are the cosines over frames,
+    rows and columns. `offset` (B, 2) px, [x, y], is where the frame's corner lies in the texture.
     """
 
     texture: Parametrization
-    terms: Tensor
+    coefficients: Tensor
+    steepness: float
     scales: Tensor
     bases: tuple[Tensor, ...]
     offset: Tensor
     weight_decay: float
 
     @property
-    def uniform_velocity(self) -> Tensor:
-        """The constant term (B, 2) of the velocity, px/frame: the same everywhere at all times."""
-        return (self.terms * self.scales)[..., 0, 0, 0].detach()
+    def slopes(self) -> Tensor:
+        """The slopes d v_i / d place_j (B, 2, 2) of the affine flow, per frame."""
+        return self.coefficients[:, :SLOPES].view(-1, 2, 2) * self.steepness
+
+    @property
+    def terms(self) -> Tensor:
+        """The terms (B, 2, T-1, K, K) of the cosine series, px/frame."""
+        return self.coefficients[:, SLOPES:].view(-1, 2, *self.scales.shape) * self.scales
+
+    @property
+    def motion(self) -> Tensor:
+        """The affine flow with the series' constant term (B, 2, 3): see `starting_motions`."""
+        uniform = self.terms[..., 0, 0, 0, None]
+        return torch.cat([self.slopes, uniform], 2).detach()
 
     @property
     def picture(self) -> Parametrization:
         """The clips (B, 3, T, H, W) of the textures as they move."""
         texture_rules = (UpdateRule(),) * len(self.texture.parameters)
         return Parametrization(
-            parameters=(*self.texture.parameters, self.terms),
+            parameters=(*self.texture.parameters, self.coefficients),
             render=lambda: self.decomposition().render(),
             update_rules=(*texture_rules, UpdateRule(self.weight_decay, rowwise=True)),
         )
 
     def decomposition(self) -> Decomposition:
         """The textures and their displacements, which are zero in the middle frame."""
-        velocity = torch.einsum("bctyx,ft,hy,wx->bcfhw", self.terms * self.scales, *self.bases)
+        velocity = torch.einsum("bctyx,ft,hy,wx->bcfhw", self.terms, *self.bases)
         moved = torch.cat([torch.zeros_like(velocity[:, :, :1]), -velocity.cumsum(2)], 2)
         middle = moved.shape[2] // 2
         displacement = moved - moved[:, :, middle : middle + 1]
-        return Decomposition(self.texture.render(), self.offset, displacement)
+        return Decomposition(self.texture.render(), self.offset, displacement + self._turned())
+
+    def _turned(self) -> Tensor:
+        """What the affine flow adds to the displacement: exact for any angle and growth."""
+        t, h, w = (len(basis) + extra for basis, extra in zip(self.bases, (1, 0, 0), strict=True))
+        device = self.scales.device
+        time = torch.arange(t, device=device) - t // 2
+        maps = torch.linalg.matrix_exp(-self.slopes[:, None] * time[:, None, None])
+        y, x = (torch.arange(n, device=device) - (n - 1) / 2 for n in (h, w))
+        change = maps - torch.eye(2, device=device)
+        columns = change[..., 0, None, None] * x + change[..., 1, None, None] * y[:, None]
+        displaced: Tensor = columns.transpose(1, 2)
+        return displaced
 
 
 def build(
     parametrization: ParametrizationConfig,
     velocity: VelocityConfig,
     margin: float,
-    guess: Tensor,
+    start: Tensor,
     generators: Sequence[Generator],
     shape: tuple[int, ...],
     device: torch.device,
 ) -> Factored:
-    """Textures as `parametrization` initialises them, each with its guessed uniform velocity.
+    """Textures as `parametrization` initialises them, each with the motion that it starts with.
 
     Args:
         parametrization: settings of the textures.
         velocity: settings of the cosine series.
         margin: how far the textures reach beyond the frame, in frame sides.
-        guess: velocities (B, 2), [vx, vy] px/frame.
+        start: motions (B, 2, 3), as `starting_motions` gives them.
         generators: one per row; row b starts from generator b alone.
         shape: one clip's, (3, T, H, W).
         device: where the parameters are put.
@@ -86,28 +113,38 @@ def build(
     kind = PARAMETRIZATIONS[parametrization.name]
     texture = kind(parametrization, generators, canvas, device)
     scales = term_scales(velocity, t - 1).to(device)
-    start = torch.zeros(len(generators), 2, *scales.shape)
-    start[..., 0, 0, 0] = guess.cpu() / velocity.scale
-    terms = leaf(start, device)
+    # A slope's amplitude at the frame's edge is that of the term with half a period in the frame.
+    steepness = velocity.scale * 2**-velocity.decay / (min(h, w) / 2)
+    terms = torch.zeros(len(generators), 2, *scales.shape)
+    terms[..., 0, 0, 0] = start[..., 2].cpu() / velocity.scale
+    slopes = start[..., :2].cpu() / steepness
+    coefficients = leaf(torch.cat([slopes.flatten(1), terms.flatten(1)], 1), device)
     bases = tuple(
         cosines(n, k).to(device) for n, k in zip((t - 1, h, w), scales.shape, strict=True)
     )
     offset = torch.tensor([[beside, below]], dtype=torch.float32, device=device)
-    return Factored(
-        texture, terms, scales, bases, offset.expand(len(generators), 2), velocity.weight_decay
-    )
+    offsets = offset.expand(len(generators), 2)
+    return Factored(texture, coefficients, steepness, scales, bases, offsets, velocity.weight_decay)
 
 
-def starting_velocities(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
-    """Velocities (B, 2), px/frame, to start from: a guess, then right, up, left and down.
+def starting_motions(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+    """Motions (B, 2, 3) to start from, since an ascent rarely turns one kind into another.
 
-    An ascent rarely reverses a texture's motion, and a guess from a clip that excites its unit only
-    weakly often has the wrong direction. At the four fixed velocities the texture moves by half of
-    the frame's height during the clip.
+    `motion[:, :, :2] @ place + motion[:, :, 2]` is the velocity, px/frame, at a place in px from
+    the frame's middle. They are: a guessed uniform velocity (B, 2); half of the frame's height a
+    clip to the right, up, left and down; rest; a fortieth of the height in the guess's direction;
+    clockwise and counter-clockwise rotation, expansion and contraction.
     """
     _, t, h, _ = shape
     ways = guess.new_tensor([[1, 0], [0, -1], [-1, 0], [0, 1]]) * h / (2 * t)
-    return [guess, *(way.expand_as(guess) for way in ways)]
+    towards = guess / guess.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    uniform = [guess, *(way.expand_as(guess) for way in ways), 0 * guess, towards * h / (40 * t)]
+    rate = 0.75 / t
+    flows = guess.new_tensor([[[0, -1], [1, 0]], [[0, 1], [-1, 0]], [[1, 0], [0, 1]]]) * rate
+    rest = guess.new_zeros(len(guess), 2, 1)
+    moving = [torch.cat([rest, rest, velocity[..., None]], 2) for velocity in uniform]
+    turned = [torch.cat([flow.expand(len(guess), 2, 2), rest], 2) for flow in (*flows, -flows[2])]
+    return [*moving, *turned]
 
 
 def term_scales(velocity: VelocityConfig, intervals: int) -> Tensor:

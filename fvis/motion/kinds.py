@@ -4,30 +4,34 @@ import math
 from collections.abc import Mapping
 
 from fvis.motion.controls import motion_index
+from fvis.record import TuningRecord
 
-# A moving texture that keeps less of the optimal clip's activation does not explain the unit.
+# A moving texture that keeps less of the reference's activation does not explain the unit.
 LEAST_KEPT = 0.5
-LEAST_LOST = 0.1  # motion index; a unit that loses less when its clip stands still needs no motion
+LEAST_LOST = 0.1  # share of the reconstruction's activation that a control must lose
+LEAST_DIRECTION_INDEX = 0.33  # the preferred direction excites twice as much as the opposite one
+WIDEST = 30.0  # degrees; the finalists' directions may deviate so far
+FURTHEST = 45.0  # degrees between the reconstruction's direction and the tuning curve's
 
-MOVING, STILL, UNDIRECTED, UNEXPLAINED = "moving", "still", "undirected", "unexplained"
+MOVING, STILL, FLICKER, APPEARS = "moving", "still", "flicker", "appears"
+UNDIRECTED, UNEXPLAINED = "undirected", "unexplained"
 NOTES = {
     STILL: "still: motion adds nothing",
+    FLICKER: "flicker: contrast that changes in place excites as much",
+    APPEARS: "appears: a texture that comes into view excites as much",
+    UNDIRECTED: "undirected: no one direction",
     UNEXPLAINED: "unexplained by a moving texture",
 }
 
 
-def kind_of(activations: Mapping[str, float], direction_deg: float | None) -> str:
-    """The kind of motion of a unit.
-
-    Args:
-        activations: those of the controls, as fractions of the optimal clip's.
-        direction_deg: the direction of the moving texture; None if it has none.
+def kind_of(activations: Mapping[str, float]) -> str:
+    """The kind of motion of a unit, as far as the controls' `activations` say.
 
     Returns:
-        `unexplained` if the moving texture keeps less than half of the activation, or nothing
-        finite; `still` if the unit responds as well to a texture that stands still; `moving` if
-        it needs motion in a direction; `undirected` if it needs motion, but in no one direction
-        (rotation, expansion, shear, parts that move apart).
+        `unexplained` if the moving texture keeps less than half of the reference's activation, or
+        nothing finite; `still`, `appears` or `flicker` if the unit responds about as well to a
+        texture that stands, that comes into view and stands, or whose contrast changes in place;
+        else `moving`.
     """
     kept = activations["reconstruction"]
     if not kept >= LEAST_KEPT:  # NaN too
@@ -35,4 +39,21 @@ def kind_of(activations: Mapping[str, float], direction_deg: float | None) -> st
     lost = motion_index(activations)
     if math.isnan(lost) or lost < LEAST_LOST:
         return STILL
-    return UNDIRECTED if direction_deg is None else MOVING
+    name = max((APPEARS, FLICKER), key=lambda name: activations[name])
+    return name if activations[name] > (1 - LEAST_LOST) * kept else MOVING
+
+
+def is_directed(direction_deg: float | None, deviation_deg: float, tuning: TuningRecord) -> bool:
+    """Whether a direction may be told of a moving unit.
+
+    Args:
+        direction_deg: of the moving texture; None if it does not move as one.
+        deviation_deg: by how much the finalists' directions deviate.
+        tuning: the unit's responses to the texture as it drifts.
+    """
+    preferred, index = tuning.preferred_deg, tuning.direction_index
+    if direction_deg is None or preferred is None or index is None:
+        return False
+    apart = abs((direction_deg - preferred + 180) % 360 - 180)
+    sure = deviation_deg <= WIDEST and apart <= FURTHEST
+    return sure and index >= LEAST_DIRECTION_INDEX

@@ -1,5 +1,6 @@
 """A clip's motion in numbers: means over the clip, weighted by what matters to the unit."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from fvis.motion.warp import velocity
 
 # Where the gradient energy along one axis is this fraction of that along the other, about half of
 # the motion along the weaker axis is kept (see `_least_squares`).
-APERTURE_RATIO = 0.4
+APERTURE_RATIO = 0.2
 INVISIBLE = 1e-12  # mean squared gradient; a clip of less is uniform, and shows no motion
 TINY = 1e-12  # px/frame; keeps 0/0 at 0
 # Derivative filter and the matching smoothing filter for the other axis. Together they give the
@@ -33,7 +34,7 @@ class Motion:
 
     Attributes:
         velocity: [vx, vy] px/frame, x right, y down.
-        normal_velocity: the part of the velocity along the clip's brightness gradients, px/frame.
+        normal_velocity: the part of the velocity along the clip's colour gradients, px/frame.
             For a grating this is all that can be seen of its motion (the aperture problem); for a
             texture with many orientations it is the whole velocity.
         speed: mean length of the velocity, px/frame.
@@ -41,8 +42,8 @@ class Motion:
             orientation, of its velocity across its edges. None if that is slower than `STILL`, if
             its coherence is below `LEAST_COHERENCE`, and if the clip shows nothing that moves.
         coherence: |mean velocity| / mean speed, in [0, 1]: 1 if everything moves as one.
-        axis_deg: for a texture of a single orientation, the axis across its edges, in [0, 180):
-            the only one along which motion can be seen. None for other textures.
+        axis_deg: for a texture of a single orientation, or a unit that sees but one, the axis
+            across the edges, in [0, 180): the only one along which motion is seen. Else None.
         divergence: per frame; positive for expansion.
         curl: per frame; positive for clockwise rotation on the screen.
     """
@@ -68,9 +69,8 @@ def measure(clip: Tensor, displacement: Tensor, importance: Tensor) -> list[Moti
     """
     flow = velocity(displacement)
     weight = _over_intervals(importance)
-    grey = clip.mean(1)
-    gradient = _gradient((grey[:, 1:] + grey[:, :-1]) / 2)
-    along = _least_squares(gradient, (gradient * flow).sum(1), weight)
+    gradient = _gradient((clip[:, :, 1:] + clip[:, :, :-1]) / 2)
+    along = _least_squares(gradient, (gradient * flow[:, :, None]).sum(1), weight)
     speed = _mean(flow.norm(dim=1, keepdim=True), weight)
     turning = _turning(flow, displacement, weight)
     rows = torch.cat([_mean(flow, weight), along, speed, turning], 1).tolist()
@@ -94,6 +94,26 @@ def direction_deg(vx: float, vy: float) -> float | None:
     return math.degrees(math.atan2(-vy, vx)) % 360
 
 
+def along_axis(motion: Motion, axis: tuple[float, float] | None) -> Motion:
+    """The motion as a unit sees it that is blind across an axis, a unit vector; None: as it is."""
+    if axis is None:
+        return motion
+    (ax, ay), (vx, vy) = axis, motion.velocity
+    speed = ax * vx + ay * vy
+    told = motion.coherence >= LEAST_COHERENCE
+    return dataclasses.replace(
+        motion,
+        normal_velocity=(speed * ax, speed * ay),
+        direction_deg=direction_deg(speed * ax, speed * ay) if told else None,
+        axis_deg=_axis_deg(ax, ay),
+    )
+
+
+def _axis_deg(x: float, y: float) -> float:
+    """The axis, in degrees from 0 to 180, of a vector with y down."""
+    return math.degrees(math.atan2(-y, x)) % 180
+
+
 def _over_intervals(importance: Tensor) -> Tensor:
     """Weights (B, 1, T - 1, H, W) for quantities between two frames; each row sums to one."""
     weight = (importance[:, 1:] + importance[:, :-1])[:, None]
@@ -108,14 +128,14 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 def mean_motion(clip: Tensor) -> Tensor:
     """Estimate one velocity (B, 2) px/frame for each clip (B, 3, T, H, W) from its pixels alone.
 
-    Least squares over the brightness gradients of the slightly blurred clip (Lucas & Kanade 1981).
+    Least squares over the gradients of the slightly blurred clip (Lucas & Kanade 1981).
     This is a rough first guess: changes that are not motion, such as flicker, lower the speed, and
     the smoothing of the gradients raises it for textures with periods of only a few pixels.
     """
-    grey = functional.avg_pool3d(clip.mean(1, keepdim=True), (1, 5, 5), 1)[:, 0]
-    change = grey.diff(dim=1)
-    between = (grey[:, 1:] + grey[:, :-1]) / 2
-    weight = torch.full_like(change[:, None], 1 / change[0].numel())
+    blurred = functional.avg_pool3d(clip, (1, 5, 5), 1)
+    change = blurred.diff(dim=2)
+    between = (blurred[:, :, 1:] + blurred[:, :, :-1]) / 2
+    weight = torch.full_like(change[:, :1], 1 / change[0, 0].numel())
     return _least_squares(_gradient(between), -change, weight)
 
 
@@ -138,33 +158,36 @@ def _drifts(
         (vx, vy), (coherent,), (ax, ay), (is_single,), (is_shown,) = row
         told = is_shown and coherent >= LEAST_COHERENCE
         direction = direction_deg(vx, vy) if told else None
-        axis_deg = math.degrees(math.atan2(-ay, ax)) % 180 if is_single else None
+        axis_deg = _axis_deg(ax, ay) if is_single else None
         found.append((direction, coherent, axis_deg))
     return found
 
 
 def _structure(gradient: Tensor, weight: Tensor) -> Tensor:
-    """The structure tensor (B, 2, 2): the weighted mean of gradient times its transpose."""
-    return torch.einsum("bithw,bjthw,bthw->bij", gradient, gradient, weight[:, 0])
+    """The structure tensor (B, 2, 2): the weighted mean of gradient times its transpose.
+
+    All colour channels count, so that what differs in colour alone is seen too.
+    """
+    return torch.einsum("bicthw,bjcthw,bthw->bij", gradient, gradient, weight[:, 0]) / 3
 
 
-def _gradient(grey: Tensor) -> Tensor:
-    """d/dx and d/dy (B, 2, T, H, W) per px of the smoothed frames (B, T, H, W)."""
-    b, t, h, w = grey.shape
-    smooth, slope = grey.new_tensor(SMOOTH), grey.new_tensor(SLOPE)
+def _gradient(frames: Tensor) -> Tensor:
+    """d/dx and d/dy (B, 2, 3, T, H, W) per px of the smoothed frames (B, 3, T, H, W)."""
+    h, w = frames.shape[-2:]
+    smooth, slope = frames.new_tensor(SMOOTH), frames.new_tensor(SLOPE)
     kernels = torch.stack([smooth[:, None] * slope, slope[:, None] * smooth])[:, None]
-    frames = (grey - grey.mean((2, 3), keepdim=True)).reshape(b * t, 1, h, w)
-    padded = functional.pad(frames, (2, 2, 2, 2), mode="replicate")
-    return functional.conv2d(padded, kernels).view(b, t, 2, h, w).transpose(1, 2)
+    away = (frames - frames.mean((3, 4), keepdim=True)).reshape(-1, 1, h, w)
+    padded = functional.pad(away, (2, 2, 2, 2), mode="replicate")
+    return functional.conv2d(padded, kernels).view(*frames.shape[:3], 2, h, w).movedim(3, 1)
 
 
 def _least_squares(gradient: Tensor, change: Tensor, weight: Tensor) -> Tensor:
     """The velocity u (B, 2) that minimises the weighted mean of (gradient . u - change)^2.
 
-    If one orientation dominates, u is damped along the axis in which brightness hardly changes,
-    because the motion along it cannot be seen (the aperture problem).
+    `change` is (B, 3, T, H, W). If one orientation dominates, u is damped along the axis in which
+    brightness hardly changes, because the motion along it cannot be seen (the aperture problem).
     """
-    moment = torch.einsum("bithw,bthw,bthw->bi", gradient, change, weight[:, 0])
+    moment = torch.einsum("bicthw,bcthw,bthw->bi", gradient, change, weight[:, 0]) / 3
     values, axes = torch.linalg.eigh(_structure(gradient, weight))
     values = values.clamp_min(1e-20)
     kept = (1 + APERTURE_RATIO**2) / (1 + (APERTURE_RATIO * values[:, 1:] / values).square())

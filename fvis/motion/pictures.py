@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from fvis.artifacts import Writer, clip_writers, write_npz, write_png
 from fvis.motion.colours import motion_clip, speed_scale
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.summary import Summary, write_summary
+from fvis.record import TuningRecord
 from fvis.schema import OutputConfig
 
 GAP = 4  # px of white between clips that are placed side by side
@@ -27,7 +28,10 @@ class Portrait:
         optimal: the optimal clip (3, T, H, W) in [0, 1].
         parts: texture and displacement, a batch of one.
         importance: (T, H, W), not negative: how much each pixel matters to the unit.
-        activations: name -> fraction of the optimal clip's activation.
+        activations: name -> share of the reference's activation, as in metadata.json.
+        tuning: the unit's responses to the texture as it drifts.
+        spread_deg: by how much the directions of the finalists deviate.
+        note: stands in place of arrows and directions, if they would say what is not so.
     """
 
     title: str
@@ -35,6 +39,8 @@ class Portrait:
     parts: Decomposition
     importance: Tensor
     activations: Mapping[str, float]
+    tuning: TuningRecord = field(default_factory=TuningRecord)
+    spread_deg: float = 0.0
     note: str = ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fvis.zoo import drifts, glyphs, planted
+from fvis.zoo import drifts, glyphs, hard, planted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,6 +105,9 @@ NETWORKS: Mapping[str, ZooNetwork] = MappingProxyType(
         "drift_r3d": _of_clips("drift_r3d", _build_drift_r3d, drifts.CLASSES, trained=True),
         "planted_motion": _of_clips(
             "planted_motion", planted.build, planted.answer_key().classes, trained=False
+        ),
+        "hard_motion": _of_clips(
+            "hard_motion", hard.build, tuple(unit.name for unit in hard.bank()), trained=False
         ),
     }
 )

@@ -25,7 +25,6 @@ from fvis.compose import compose
 from fvis.methods.base import Context
 from fvis.methods.texture_motion import TextureMotion
 from fvis.motion import decomposition
-from fvis.motion.factored import STARTS
 from fvis.objectives import resolve
 from fvis.optimization import Optimization
 from fvis.schema import FitConfig, TextureMotionConfig
@@ -178,18 +177,19 @@ def tracking(case: Case, context: Context, seconds: float) -> Comparison:
 
 def factored(case: Case, context: Context, seconds: float) -> Comparison:
     """The factored solver's steps with a batch of units in turns with some of the units alone."""
-    settings = _method(context)
     method = TextureMotion(context)
     jobs = [job for group in method.groups for job in group]
 
     def solve(rows: Sequence[int]) -> list[float]:
         gaps = Gaps(context.device)
-        still = torch.zeros(len(rows), 2, device=context.device)
-        method._ascent([jobs[row] for row in rows], still, STEPS, "timed", calling(gaps.on_step))
+        still = torch.zeros(len(rows), 2, 3, device=context.device)
+        method.search.ascent(
+            [jobs[row] for row in rows], still, STEPS, "timed", calling(gaps.on_step)
+        )
         return gaps.seconds
 
     together, alone, turns = in_turns(solve, case.batch, seconds)
-    steps = settings.steps + STARTS * settings.pilot_steps
+    steps = method.search.steps
     ours, theirs = steps * together / case.batch, steps * alone
     return Comparison(case, "factored", ONE_BY_ONE, ours, theirs, turns)
 

@@ -6,14 +6,25 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from fvis.motion.controls import DRAWS, controls, motion_index, texture_index
+from fvis.motion.controls import (
+    DRAWS,
+    controls,
+    in_place,
+    motion_index,
+    separable,
+    texture_index,
+)
 from fvis.motion.decomposition import Decomposition
 from fvis.randomness import random_generator
 from tests.motion.reference import places, translating, waves
 
 SIZE = (6, 18, 23)
-NAMES = {"reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured"}
+NAMES = {
+    "reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured", "blank",
+    "flicker", "appears",
+}  # fmt: skip
 
 
 def textures(rows: int) -> Tensor:
@@ -36,16 +47,17 @@ def random_generators(rows: list[int]) -> list[torch.Generator]:
 
 
 def test_every_control_is_there_once_and_the_random_ones_several_times() -> None:
-    versions = controls(moving(), random_generators([0, 1]))
+    versions = controls(moving(), moving().render(), random_generators([0, 1]))
     assert set(versions) == NAMES
     for name, clips in versions.items():
-        assert len(clips) == (DRAWS if name in ("shuffled", "retextured") else 1)
+        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 2, "appears": 2}
+        assert len(clips) == several.get(name, 1)
         assert all(clip.shape == (2, 3, *SIZE) for clip in clips)
 
 
 def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
     parts = moving()
-    versions = controls(parts, random_generators([0, 1]))
+    versions = controls(parts, parts.render(), random_generators([0, 1]))
     clip = parts.render()
     assert torch.equal(versions["reconstruction"][0], clip)
     (static,) = versions["static"]
@@ -59,10 +71,47 @@ def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
         assert torch.equal(mirrored[..., column], clip[..., SIZE[2] - 1 - column])
 
 
+def flickering(period: float) -> Tensor:
+    """A standing texture whose contrast reverses in `period` frames."""
+    t = SIZE[0]
+    wave = torch.tensor([math.cos(2 * math.pi * k / period) for k in range(t)])
+    return 0.5 + 0.4 * (textures(1) - 0.4)[:, :, None] / 0.2 * wave.view(1, 1, t, 1, 1)
+
+
+def test_a_clip_that_changes_in_place_is_its_own_flickering_control() -> None:
+    clip = flickering(3.0)
+    (seen,) = [in_place(*separable(clip))]
+    away, expected = seen - seen.mean(), clip - clip.mean()
+    likeness = functional.cosine_similarity(away.flatten(), expected.flatten(), dim=0)
+    assert likeness > 0.99
+    assert away.std() > expected.std(), "at more contrast"
+    assert seen.min() >= 0 and seen.max() <= 1
+
+
+def test_no_clip_that_changes_in_place_is_like_one_that_moves() -> None:
+    clip = standing().drifting(torch.tensor([[2.0, 0.0]])).render()
+    seen = in_place(*separable(clip))
+    away, expected = seen - seen.mean(), clip - clip.mean()
+    assert functional.cosine_similarity(away.flatten(), expected.flatten(), dim=0) < 0.8
+    assert (away.flatten(3).std(3).std(2) > 0.01).all(), "its contrast changes"
+
+
+@pytest.mark.parametrize("moment", [1, 3, 5])
+def test_what_appears_changes_once_when_the_clip_does(moment: int) -> None:
+    clip = standing().render()
+    blank = clip.mean((2, 3, 4), keepdim=True)
+    clip = torch.where(torch.arange(SIZE[0])[:, None, None] < moment, blank, clip)
+    for shown in controls(standing(), clip, random_generators([0]))["appears"][1:]:
+        changes = shown.diff(dim=2).abs().amax((0, 1, 3, 4)) > 1e-6
+        assert changes.nonzero().flatten().tolist() == [moment - 1]
+        before, after = (shown[:, :, frame].std((2, 3)).max() for frame in (0, -1))
+        assert before < 1e-3 < 0.05 < after
+
+
 def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
     clip = moving().render()
     orders = set()
-    for shuffled in controls(moving(), random_generators([0, 1]))["shuffled"]:
+    for shuffled in controls(moving(), moving().render(), random_generators([0, 1]))["shuffled"]:
         for row in range(2):
             apart = (shuffled[row][:, :, None] - clip[row][:, None]).abs().amax((0, 3, 4))
             order = (apart == 0).nonzero()[:, 1].tolist()
@@ -73,7 +122,7 @@ def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
 
 def test_another_texture_has_the_same_spectrum_colours_and_other_phases() -> None:
     texture = textures(1)[0]
-    versions = controls(standing(), random_generators([0]))["retextured"]
+    versions = controls(standing(), standing().render(), random_generators([0]))["retextured"]
     others = [version[0, :, 0] for version in versions]
     for other in others:
         assert other.min() > 0
@@ -98,15 +147,15 @@ def test_another_texture_is_moved_the_same_way() -> None:
     parts = moving(1)
     parts.displacement[:, 0] = -torch.arange(SIZE[0]).view(1, -1, 1, 1)  # 1 px/frame to the right
     parts.displacement[:, 1] = 0
-    for version in controls(parts, random_generators([0]))["retextured"]:
+    for version in controls(parts, parts.render(), random_generators([0]))["retextured"]:
         assert torch.equal(version[:, :, 1:, :, 1:], version[:, :, :-1, :, :-1])
 
 
 def test_random_controls_depend_on_their_rows_stream_alone() -> None:
     parts = moving()
-    together = controls(parts, random_generators([7, 8]))
-    alone = controls(parts.rows()[1], random_generators([8]))
-    other = controls(parts.rows()[1], random_generators([9]))
+    together = controls(parts, parts.render(), random_generators([7, 8]))
+    alone = controls(parts.rows()[1], parts.render()[1:], random_generators([8]))
+    other = controls(parts.rows()[1], parts.render()[1:], random_generators([9]))
     for name in ("shuffled", "retextured"):
         for a, b, c in zip(together[name], alone[name], other[name], strict=True):
             torch.testing.assert_close(a[1:], b, atol=1e-5, rtol=0)

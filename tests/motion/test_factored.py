@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from fvis.motion.factored import STARTS, Factored, build, cosines, starting_velocities, term_scales
+from fvis.motion.factored import (
+    SLOPES,
+    STARTS,
+    Factored,
+    build,
+    cosines,
+    starting_motions,
+    term_scales,
+)
 from fvis.motion.measures import direction_deg
 from fvis.parametrizations.base import UpdateRule
 from fvis.randomness import random_generator
@@ -23,7 +31,19 @@ def factored(
     guess: Tensor, rows: list[int], margin: float = 0.5, settings: VelocityConfig = SETTINGS
 ) -> Factored:
     draws = [random_generator("texture", row) for row in rows]
-    return build(FourierConfig(init_std=1.0), settings, margin, guess, draws, SHAPE, CPU)
+    start = guess if guess.dim() == 3 else uniform(guess)
+    return build(FourierConfig(init_std=1.0), settings, margin, start, draws, SHAPE, CPU)
+
+
+def uniform(velocity: Tensor) -> Tensor:
+    """Motions (B, 2, 3) of nothing but a velocity (B, 2)."""
+    return torch.cat([torch.zeros(len(velocity), 2, 2), velocity[..., None]], 2)
+
+
+def set_terms(moving: Factored, terms: Tensor) -> None:
+    """Set the coefficients (B, 2, T - 1, K, K) of the cosine series."""
+    with torch.no_grad():
+        moving.coefficients[:, SLOPES:] = terms.flatten(1)
 
 
 def shaken(rows: list[int]) -> Factored:
@@ -31,17 +51,17 @@ def shaken(rows: list[int]) -> Factored:
     moving = factored(torch.zeros(len(rows), 2), rows)
     shape = moving.terms.shape[1:]
     noise = [torch.randn(shape, generator=random_generator("terms", row)) for row in rows]
-    with torch.no_grad():
-        moving.terms.copy_(torch.stack(noise))
+    set_terms(moving, torch.stack(noise))
     return moving
 
 
 def with_term(*index: int) -> Tensor:
     """The velocity (2, T - 1, H, W) that one term of the series gives."""
     moving = factored(torch.zeros(1, 2), [0])
-    with torch.no_grad():
-        moving.terms[(0, *index)] = 1.0
-        return moving.decomposition().velocity[0]
+    terms = torch.zeros_like(moving.terms)
+    terms[(0, *index)] = 1.0
+    set_terms(moving, terms)
+    return moving.decomposition().velocity[0].detach()
 
 
 def test_the_clip_is_the_texture_seen_through_the_displacement() -> None:
@@ -78,7 +98,8 @@ def test_at_first_each_row_moves_as_guessed_everywhere_and_always() -> None:
 def test_the_velocity_is_the_series_of_its_terms() -> None:
     moving = shaken([3])
     t, h, w = (size - step for size, step in zip(SHAPE[1:], (1, 0, 0), strict=True))
-    terms = moving.terms[0].detach().double().numpy()
+    coefficients = moving.coefficients[:, SLOPES:].view_as(moving.terms)
+    terms = coefficients[0].detach().double().numpy()
     expected = np.zeros((2, t, h, w))
     for f, y, x in np.ndindex(*terms.shape[1:]):
         amplitude = 2.0 / ((1 + f) * (1 + math.hypot(y, x))) ** 1.5
@@ -137,16 +158,59 @@ def test_a_row_depends_on_its_own_stream_guess_and_numbers_alone() -> None:
 def test_all_numbers_move_the_terms_as_one_and_shrinking() -> None:
     moving = factored(torch.zeros(1, 2), [0], settings=VelocityConfig(weight_decay=0.3))
     picture = moving.picture
-    assert picture.parameters[-1] is moving.terms
+    assert picture.parameters[-1] is moving.coefficients
     assert picture.update_rules == (UpdateRule(), UpdateRule(weight_decay=0.3, rowwise=True))
 
 
-def test_starting_velocities_are_the_guess_and_four_ways_across() -> None:
-    guess = torch.tensor([[0.3, -0.2], [1.0, 1.0]])
-    first, *ways = starting_velocities(guess, SHAPE)
-    assert 1 + len(ways) == STARTS
-    assert torch.equal(first, guess)
-    assert [direction_deg(*way[0].tolist()) for way in ways] == [0, 90, 180, 270]
-    for way in ways:
-        assert torch.equal(way[0], way[1])
-        assert way[0].norm() * SHAPE[1] == pytest.approx(SHAPE[2] / 2), "half the height in all"
+def test_starts_are_the_guess_ways_across_rest_a_slow_drift_and_turns() -> None:
+    guess = torch.tensor([[0.3, -0.4], [1.0, 1.0]])
+    starts = starting_motions(guess, SHAPE)
+    assert len(starts) == STARTS
+    assert all(start.shape == (2, 2, 3) for start in starts)
+    drifts, flows = starts[:7], starts[7:]
+    assert torch.equal(drifts[0], uniform(guess))
+    for start, angle in zip(drifts[1:5], (0, 90, 180, 270), strict=True):
+        for slopes, velocity in zip(start[..., :2], start[..., 2], strict=True):
+            assert direction_deg(*velocity.tolist()) == angle
+            assert velocity.norm() * SHAPE[1] == pytest.approx(SHAPE[2] / 2), "half the height"
+            assert (slopes == 0).all()
+    assert (drifts[5] == 0).all()
+    slow = drifts[6][0, :, 2]
+    assert slow.norm() * SHAPE[1] == pytest.approx(SHAPE[2] / 40)
+    assert direction_deg(*(30 * slow).tolist()) == pytest.approx(direction_deg(0.3, -0.4))
+    divergence = [float(flow[0, 0, 0] + flow[0, 1, 1]) for flow in flows]
+    curl = [float(flow[0, 1, 0] - flow[0, 0, 1]) for flow in flows]
+    rate = 2 * 0.75 / SHAPE[1]
+    assert divergence == pytest.approx([0, 0, rate, -rate])
+    assert curl == pytest.approx([rate, -rate, 0, 0]), "clockwise first"
+
+
+@pytest.mark.parametrize("index", range(STARTS))
+def test_a_start_is_the_motion_that_the_clip_begins_with(index: int) -> None:
+    start = starting_motions(torch.tensor([[0.3, -0.2]]), SHAPE)[index]
+    moving = factored(start, [0])
+    torch.testing.assert_close(moving.motion, start, atol=1e-6, rtol=1e-5)
+
+
+def test_rotation_and_growth_keep_the_textures_shape_at_any_angle() -> None:
+    rate, t = 0.3, SHAPE[1]
+    for flow, growth, turn in (
+        ([[0, -rate], [rate, 0]], 0.0, rate),
+        ([[rate, 0], [0, rate]], rate, 0.0),
+    ):
+        start = torch.cat([torch.tensor([flow]), torch.zeros(1, 2, 1)], 2)
+        displacement = factored(start, [0]).decomposition().displacement[0].detach()
+        h, w = SHAPE[2:]
+        y, x = torch.meshgrid(
+            torch.arange(h) - (h - 1) / 2, torch.arange(w) - (w - 1) / 2, indexing="ij"
+        )
+        for frame in range(t):
+            time = frame - t // 2
+            angle, scale = -turn * time, math.exp(-growth * time)
+            expected = torch.stack(
+                [
+                    scale * (math.cos(angle) * x - math.sin(angle) * y) - x,
+                    scale * (math.sin(angle) * x + math.cos(angle) * y) - y,
+                ]
+            )
+            torch.testing.assert_close(displacement[:, frame], expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,159 @@
+"""What the network says of the moving textures that were found for a batch of units."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from fvis.motion import tuning
+from fvis.motion.confidence import confidence
+from fvis.motion.controls import STRONGEST, controls
+from fvis.motion.decomposition import Decomposition, chosen
+from fvis.motion.kinds import MOVING, UNDIRECTED, is_directed, kind_of
+from fvis.motion.measures import Motion, along_axis, measure
+from fvis.motion.tuning import Score
+from fvis.record import TuningRecord
+
+# Clips (B, 3, T, H, W) -> scores (B,) and, where the target is a logit, all logits (B, K).
+See = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Several decompositions of a batch of B rows, and the scores (N, B) of their clips."""
+
+    parts: Sequence[Decomposition]
+    scores: Tensor
+
+    @property
+    def best(self) -> Tensor:
+        """The index (B,) of each row's decomposition with the highest score."""
+        return self.scores.nan_to_num(-torch.inf).argmax(0)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is known of one unit's motion.
+
+    Attributes:
+        parts: the best decomposition, a batch of one.
+        importance: |da/dV| (T, H, W) at its clip.
+        motion: of that clip; no direction unless the unit needs motion in one.
+        kind: see `kinds`.
+        confidence: how far the finalists agree.
+        activations: of the free clip (`optimal`) and of the controls, as shares of the reference:
+            of the free clip's activation or the reconstruction's, whichever is higher.
+        tuning: the unit's responses to the texture as it drifts.
+        classes: what each of these clips is taken for; empty unless the target is a logit.
+        error: the root of the mean squared difference between reconstruction and free clip.
+    """
+
+    parts: Decomposition
+    importance: Tensor
+    motion: Motion
+    kind: str
+    confidence: Mapping[str, float]
+    activations: dict[str, float]
+    classes: dict[str, int]
+    tuning: TuningRecord
+    error: float
+
+
+def examine(
+    see: See, optimal: Tensor, candidates: Candidates, generators: Sequence[Generator]
+) -> list[Examination]:
+    """Ask the network about the decompositions of free clips `optimal` (B, 3, T, H, W).
+
+    Generator b draws the random controls of row b.
+    """
+
+    def score(clips: Tensor) -> Tensor:
+        return see(clips)[0]
+
+    best = candidates.best
+    parts = chosen(candidates.parts, best)
+    seen = [_importance(score, each) for each in candidates.parts]
+    with torch.no_grad():
+        motions = [
+            measure(each.render(), each.displacement, weight)
+            for each, (_, weight) in zip(candidates.parts, seen, strict=True)
+        ]
+        shown = [motions[index][row] for row, index in enumerate(best.tolist())]
+        velocity = optimal.new_tensor([motion.velocity for motion in shown])
+        speed = optimal.new_tensor([motion.speed for motion in shown])
+        axes = tuning.visible_axes(score, parts, velocity, speed)
+        speeds = tuning.tuning_speeds(speed)
+        drifts = tuning.responses_to_drifts(score, parts, speeds)
+        versions = {"optimal": [optimal], **controls(parts, optimal, generators)}
+        answers, classes = _answers(see, versions)
+        errors = (parts.render() - optimal).square().flatten(1).mean(1).sqrt().tolist()
+    return [
+        _examination(
+            one,
+            index,
+            importance=seen[index][1][row],
+            motions=[along_axis(each[row], axes[row]) for each in motions],
+            scores=[scores[row].item() for scores, _ in seen],
+            answers={name: values[row] for name, values in answers.items()},
+            classes={name: column[row] for name, column in classes.items()},
+            drifts=(speeds[row].tolist(), drifts[row].tolist()),
+            error=errors[row],
+        )
+        for row, (index, one) in enumerate(zip(best.tolist(), parts.rows(), strict=True))
+    ]
+
+
+def _examination(
+    parts: Decomposition,
+    best: int,
+    *,
+    importance: Tensor,
+    motions: Sequence[Motion],
+    scores: Sequence[float],
+    answers: Mapping[str, float],
+    classes: dict[str, int],
+    drifts: tuple[list[float], list[list[float]]],
+    error: float,
+) -> Examination:
+    """What one row's numbers mean: raw scores become shares of the reference, and a kind."""
+    reference = max(answers["optimal"], answers["reconstruction"])
+    activations = {name: _share(value, reference) for name, value in answers.items()}
+    speeds, responses = drifts
+    curves = [[_share(value, reference) for value in curve] for curve in responses]
+    curve = tuning.tuning(speeds, curves, activations["blank"])
+    sure = confidence(motions, [_share(score, reference) for score in scores], best)
+    kind, motion = kind_of(activations), motions[best]
+    if kind == MOVING and not is_directed(motion.direction_deg, sure["direction_deg"], curve):
+        kind = UNDIRECTED
+    if kind != MOVING:
+        motion = replace(motion, direction_deg=None)
+    return Examination(parts, importance, motion, kind, sure, activations, classes, curve, error)
+
+
+def _importance(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:
+    """The scores (B,) of the clips, and |da/dV| (B, T, H, W) at them."""
+    clip = parts.render().detach().requires_grad_(True)
+    scores = score(clip)
+    (gradient,) = torch.autograd.grad(scores.sum(), clip)
+    return scores.detach(), gradient.nan_to_num(0, 0, 0).abs().sum(1)
+
+
+def _answers(
+    see: See, versions: Mapping[str, Sequence[Tensor]]
+) -> tuple[dict[str, list[float]], dict[str, list[int]]]:
+    """By the names of its clips: each row's mean score, or the strongest clip's; and its class."""
+    answers, classes = {}, {}
+    for name, clips in versions.items():
+        seen = [see(clip) for clip in clips]
+        scores = torch.stack([score for score, _ in seen])
+        answers[name] = (scores.amax(0) if name in STRONGEST else scores.mean(0)).tolist()
+        logits = [values for _, values in seen if values is not None]
+        if logits:
+            classes[name] = torch.stack(logits).mean(0).argmax(1).tolist()
+    return answers, classes
+
+
+def _share(value: float, reference: float) -> float:
+    return value / reference if reference > 0 else math.nan

@@ -1,0 +1,137 @@
+"""How a unit responds to a texture that drifts: its direction tuning, as physiologists measure it.
+
+The network answers every question here. A texture may be moving rightwards and the unit not care.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fvis.motion.decomposition import Decomposition
+from fvis.record import TuningRecord
+
+Score = Callable[[Tensor], Tensor]  # clips (B, 3, T, H, W) -> scores (B,)
+
+DIRECTIONS = 12  # 0, 30, ... 330 degrees
+SPEEDS = (0.5, 1.0, 2.0)  # times the speed that was found
+SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
+PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in mean speeds
+LEAST_PROBE = 0.1  # px/frame
+LEAST_CURVATURE = 0.02  # share of the score that a unit must lose, or nothing is said of its axis
+BLIND = 0.03  # curvature across the axis, relative to that along it; 0.07 for gratings 30 degrees apart
+
+
+def tuning_speeds(speed: Tensor) -> Tensor:
+    """The speeds (B, S) px/frame to be tested where `speed` (B,) was found."""
+    return speed.clamp_min(SLOWEST)[:, None] * speed.new_tensor(SPEEDS)
+
+
+def directions(like: Tensor) -> Tensor:
+    """The unit vectors (`DIRECTIONS`, 2) that are tested, x right and y down."""
+    angle = torch.arange(DIRECTIONS, device=like.device) * (2 * math.pi / DIRECTIONS)
+    return torch.stack([angle.cos(), -angle.sin()], 1)
+
+
+def responses_to_drifts(score: Score, texture: Decomposition, speeds: Tensor) -> Tensor:
+    """The scores (B, S, D) of each row's texture, which drifts at each of its `speeds` (B, S)."""
+    standing = at_rest(texture)
+    ways = directions(speeds)
+    scores = [
+        score(standing.drifting(speeds[:, s, None] * way).render())
+        for s in range(speeds.shape[1])
+        for way in ways
+    ]
+    return torch.stack(scores, 1).view(*speeds.shape, DIRECTIONS)
+
+
+def at_rest(parts: Decomposition) -> Decomposition:
+    """The same textures, undisplaced: what the middle frame shows, and the texture around it."""
+    return Decomposition(parts.texture, parts.offset, torch.zeros_like(parts.displacement))
+
+
+def tuning(
+    speeds: Sequence[float], responses: Sequence[Sequence[float]], blank: float
+) -> TuningRecord:
+    """What the responses (S, D) say of one unit; `blank` is that to a uniform clip.
+
+    >>> one_way = [max(0.0, math.cos(math.radians(30 * k - 60))) for k in range(12)]
+    >>> found = tuning([1.0], [one_way], 0.0)
+    >>> round(found.preferred_deg), found.direction_index, round(found.bandwidth_deg)
+    (60, 1.0, 60)
+    """
+    above = [[max(0.0, value - blank) for value in row] for row in responses]
+    best = max(above, key=max)
+    peak = max(best)
+    index, preferred, width = math.nan, None, math.nan
+    if peak > 0:
+        place = best.index(peak)
+        opposite = best[(place + DIRECTIONS // 2) % DIRECTIONS]
+        index = (peak - opposite) / (peak + opposite)
+        preferred = mean_direction_deg(best)
+        width = _bandwidth(best, place)
+    rows: list[list[float | None]] = [list(row) for row in responses]
+    return TuningRecord(list(speeds), rows, index, preferred, width)
+
+
+def mean_direction_deg(curve: Sequence[float]) -> float | None:
+    """The mean direction of responses to directions all around; None if they cancel out."""
+    turn = 2 * math.pi / len(curve)
+    x = sum(value * math.cos(turn * k) for k, value in enumerate(curve))
+    y = sum(value * math.sin(turn * k) for k, value in enumerate(curve))
+    if math.hypot(x, y) < 1e-6 * sum(curve) or not sum(curve) > 0:
+        return None
+    return math.degrees(math.atan2(y, x)) % 360
+
+
+def _bandwidth(curve: Sequence[float], place: int) -> float:
+    """Half the width, in degrees, at half of the height of the peak at `place`."""
+    half, step, count = curve[place] / 2, 360 / len(curve), len(curve)
+    sides = []
+    for way in (1, -1):
+        width = 180.0
+        for k in range(1, count // 2 + 1):
+            here, before = curve[(place + way * k) % count], curve[(place + way * (k - 1)) % count]
+            if here <= half:
+                width = step * (k - 1 + (before - half) / max(before - here, 1e-12))
+                break
+        sides.append(width)
+    return sum(sides) / 2
+
+
+def visible_axes(
+    score: Score, parts: Decomposition, velocity: Tensor, speed: Tensor
+) -> list[tuple[float, float] | None]:
+    """For each row, the axis along which alone the unit sees motion; None if it sees it along both.
+
+    The clip is given a little more velocity in every direction, and a quadratic function of that
+    velocity is fitted to the scores. Where the score falls along one axis and not across it, the
+    unit is blind to motion across it: its texture has a single orientation, or the unit sees one
+    only. Then nothing says how fast the texture moves across the axis. An axis across the motion
+    itself is not returned: that unit accepts any speed.
+
+    Args:
+        score: the unit's response.
+        parts: what moves, B rows.
+        velocity: mean velocities (B, 2) px/frame.
+        speed: mean speeds (B,) px/frame.
+    """
+    step = (PROBE * speed).clamp_min(LEAST_PROBE)
+    offsets = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    extra = [step[:, None] * step.new_tensor(offset) for offset in offsets]
+    scores = torch.stack([score(parts.drifting(v).render()) for v in extra], 1).double().cpu()
+    x, y = torch.tensor(offsets, dtype=torch.float64).T
+    design = torch.stack([torch.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
+    fitted = scores.nan_to_num(0, 0, 0) @ torch.linalg.pinv(design).T
+    falls = -fitted[:, [3, 4, 4, 5]].view(-1, 2, 2)
+    values, axes = torch.linalg.eigh(falls)
+    found: list[tuple[float, float] | None] = []
+    for (low, high), axis, top, v in zip(
+        values.tolist(), axes[:, :, 1].tolist(), scores.amax(1).tolist(), velocity.tolist(),
+        strict=True,
+    ):  # fmt: skip
+        seen = high / 2 > LEAST_CURVATURE * abs(top) and low < BLIND * high
+        along = abs(axis[0] * v[0] + axis[1] * v[1]) >= 0.5 * math.hypot(*v)
+        found.append((axis[0], axis[1]) if seen and along else None)
+    return found

@@ -1,0 +1,157 @@
+"""Tuning curves say what the network answers; and across which axis it is blind to motion."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from fvis.motion.decomposition import Decomposition
+from fvis.motion.tuning import (
+    DIRECTIONS,
+    SPEEDS,
+    mean_direction_deg,
+    responses_to_drifts,
+    tuning,
+    tuning_speeds,
+    visible_axes,
+)
+from tests.motion.reference import places, waves
+
+SIZE = (8, 20, 24)
+
+
+def moving(velocities: list[tuple[float, float]]) -> Decomposition:
+    """Coloured textures that move at these velocities, larger than the frame by 16 px around."""
+    _, h, w = SIZE
+    textures = [0.5 + 0.2 * waves(3, 3 * places(h + 32, w + 32)) for _ in velocities]
+    offset = torch.full((len(velocities), 2), 16.0)
+    still = Decomposition(torch.stack(textures), offset, torch.zeros(len(velocities), 2, *SIZE))
+    return still.drifting(torch.tensor(velocities))
+
+
+def likeness(parts: Decomposition, sharpness: float = 20.0) -> "Likes":
+    return Likes(parts.render(), sharpness)
+
+
+class Likes:
+    """A unit that responds to one clip per row, and less to what differs from it."""
+
+    def __init__(self, clips: Tensor, sharpness: float) -> None:
+        self._clips, self._sharpness = clips, sharpness
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        apart = (clips - self._clips).square().mean((1, 2, 3, 4))
+        return (-self._sharpness * apart).exp()
+
+
+def test_the_texture_is_tested_at_every_direction_and_speed_of_its_row() -> None:
+    parts = moving([(1.0, 0.0), (0.0, -2.0)])
+    unit = likeness(parts, 200.0)
+    speeds = tuning_speeds(torch.tensor([1.0, 2.0]))
+    assert speeds.tolist() == [list(SPEEDS), [2 * s for s in SPEEDS]]
+    responses = responses_to_drifts(unit, parts, speeds)
+    assert responses.shape == (2, len(SPEEDS), DIRECTIONS)
+    for row, best in ((0, 0), (1, DIRECTIONS // 4)):
+        place = int(responses[row].argmax())
+        assert divmod(place, DIRECTIONS) == (1, best), "the speed and direction of its own clip"
+
+
+def test_a_standing_texture_is_still_tested_with_motion() -> None:
+    assert (tuning_speeds(torch.zeros(1)) > 0).all()
+
+
+def rising(peak: float, low: float = 0.0, width: int = 1) -> list[float]:
+    curve = [low] * DIRECTIONS
+    for k in range(-width, width + 1):
+        curve[(4 + k) % DIRECTIONS] = peak - abs(k) * 0.1
+    return curve
+
+
+def test_the_curve_is_that_of_the_best_speed_above_a_blank_clip() -> None:
+    found = tuning([1.0, 2.0], [rising(0.3), rising(1.0, 0.2)], blank=0.2)
+    assert found.speeds == [1.0, 2.0]
+    assert found.responses[1] == rising(1.0, 0.2)
+    assert found.preferred_deg == pytest.approx(120)
+    assert found.direction_index == 1
+    opposite = rising(1.0, 0.5)
+    assert tuning([1.0], [opposite], 0.0).direction_index == pytest.approx(0.5 / 1.5)
+
+
+def test_bandwidth_is_half_the_width_at_half_height() -> None:
+    curve = [math.exp(-((((k + 6) % 12 - 6) * 30 / 50) ** 2) / 2) for k in range(DIRECTIONS)]
+    expected = 50 * math.sqrt(2 * math.log(2))
+    assert tuning([1.0], [curve], 0.0).bandwidth_deg == pytest.approx(expected, abs=2)
+    assert tuning([1.0], [[1.0] * DIRECTIONS], 0.0).bandwidth_deg == 180
+
+
+def test_a_unit_that_no_drift_excites_has_no_direction() -> None:
+    found = tuning([1.0], [[0.1] * DIRECTIONS], blank=0.2)
+    assert found.preferred_deg is None
+    assert math.isnan(found.direction_index or 0.0)
+    assert tuning([1.0], [[math.nan] * DIRECTIONS], math.nan).preferred_deg is None
+
+
+def test_directions_that_cancel_out_have_no_mean() -> None:
+    assert mean_direction_deg([1, 0, 1, 0]) is None
+    assert mean_direction_deg([0, 1, 0, 0]) == pytest.approx(90)
+
+
+@pytest.mark.parametrize("angle", [0, 35, 90, 160])
+def test_a_unit_that_sees_one_axis_has_that_axis(angle: float) -> None:
+    axis = (math.cos(math.radians(angle)), -math.sin(math.radians(angle)))
+    along = (0.8 * axis[0], 0.8 * axis[1])
+    parts = moving([along])
+    (found,) = visible_axes(
+        lambda clips: drift_score(clips, parts, axis, 0.8),
+        parts,
+        torch.tensor([along]),
+        torch.tensor([0.8]),
+    )
+    assert found is not None
+    assert abs(found[0] * axis[0] + found[1] * axis[1]) == pytest.approx(1, abs=1e-3)
+
+
+def drift_score(
+    clips: Tensor, parts: Decomposition, axis: tuple[float, float], speed: float
+) -> Tensor:
+    """Responds to the component of the clip's velocity along one axis alone."""
+    scores = []
+    for clip in clips:
+        velocity = velocity_of(clip, parts)
+        component = axis[0] * velocity[0] + axis[1] * velocity[1]
+        scores.append(math.exp(-((component - speed) ** 2)))
+    return torch.tensor(scores)
+
+
+def velocity_of(clip: Tensor, parts: Decomposition) -> tuple[float, float]:
+    """By which extra velocity of a probe a clip was made: the one whose clip is the same."""
+    best, found = math.inf, (0.0, 0.0)
+    x, y = parts.velocity[0].mean((1, 2, 3)).tolist()
+    for i in (-1, 0, 1):
+        for j in (-1, 0, 1):
+            extra = torch.tensor([[0.2 * i, 0.2 * j]])
+            apart = (parts.drifting(extra).render()[0] - clip).abs().mean().item()
+            if apart < best:
+                best, found = apart, (x + 0.2 * i, y + 0.2 * j)
+    assert best < 1e-5
+    return found
+
+
+def test_a_unit_that_sees_both_axes_or_none_has_no_axis() -> None:
+    parts = moving([(0.8, 0.0)])
+    velocity, speed = torch.tensor([[0.8, 0.0]]), torch.tensor([0.8])
+    assert visible_axes(likeness(parts), parts, velocity, speed) == [None]
+    assert visible_axes(lambda clips: torch.ones(len(clips)), parts, velocity, speed) == [None]
+
+
+def test_an_axis_across_the_motion_is_not_told() -> None:
+    """That unit minds the direction and accepts any speed: nothing hides its direction."""
+    parts = moving([(0.8, 0.0)])
+    (found,) = visible_axes(
+        lambda clips: drift_score(clips, parts, (0.0, 1.0), 0.0),
+        parts,
+        torch.tensor([[0.8, 0.0]]),
+        torch.tensor([0.8]),
+    )
+    assert found is None
