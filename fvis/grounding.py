@@ -77,7 +77,7 @@ def natural_responses(
     if any(not isinstance(target.unit, int) for target in targets.targets):
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
-    place = _directory(config) / f"{_key(model, targets, network, files)}.npz"
+    place = cached(config, model, targets, network, files, "photographs")
     try:
         return _load(place, files, _grid(targets, model))
     except FileNotFoundError:
@@ -200,6 +200,18 @@ def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:
     return sheet
 
 
+def cached(
+    config: GroundingConfig,
+    model: Model,
+    targets: TargetSet,
+    network: Network,
+    files: Sequence[Path],
+    what: str,
+) -> Path:
+    """Where the responses of `network` to files, shown as `what` says, are kept; enters it."""
+    return _directory(config) / f"{_key(model, targets, network, files, what)}.npz"
+
+
 def _directory(config: GroundingConfig) -> Path:
     if config.cache is not None:
         return Path(config.cache).expanduser()
@@ -207,7 +219,9 @@ def _directory(config: GroundingConfig) -> Path:
     return Path(base).expanduser() / "fvis" / "grounding"
 
 
-def _key(model: Model, targets: TargetSet, network: Network, files: Sequence[Path]) -> str:
+def _key(
+    model: Model, targets: TargetSet, network: Network, files: Sequence[Path], what: str
+) -> str:
     """A hash of all that the numbers depend on: network, input, layer, position and files.
 
     The layer's output for a fixed picture is part of it, because other code, another precision or a
@@ -219,7 +233,7 @@ def _key(model: Model, targets: TargetSet, network: Network, files: Sequence[Pat
     with network, torch.no_grad():
         (made,) = network(noise.to(model.device))
     fingerprint = hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
-    parts = (model.name, model.sha256, model.preprocessing, reader, fingerprint, states)
+    parts = (what, model.name, model.sha256, model.preprocessing, reader, fingerprint, states)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -124,6 +124,19 @@ class TuningRecord:
     bandwidth_deg: Number = None
 
 
+@dataclass(frozen=True)
+class NaturalRecord:
+    """The unit's tuning to drifting photographs; its responses are activations.
+
+    `disagreement_deg` is the angle between the motion's direction (or, where none is told, the
+    tuning curve's) and that of the photographs; None if either has none.
+    """
+
+    photographs: int = 0
+    tuning: TuningRecord = field(default_factory=TuningRecord)
+    disagreement_deg: Number = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextureMotionRecord(UnitRecord):
     """What `method=texture_motion` adds.
@@ -135,6 +148,7 @@ class TextureMotionRecord(UnitRecord):
     solver: str | None = None
     motion: MotionRecord = field(default_factory=MotionRecord)
     tuning: TuningRecord = field(default_factory=TuningRecord)
+    natural: NaturalRecord | None = key(omitted=True)
     activations: dict[str, Number] = field(default_factory=dict)
     motion_index: Number = None
     texture_index: Number = None

@@ -210,6 +210,7 @@ class GroundingConfig:
 
     images: Any = None
     patches: int = setting(9, at_least=1, at_most=100)
+    drifts: int = setting(16, at_least=1)
     cache: str | None = None
 
 
@@ -300,10 +301,10 @@ def parse(composed: DictConfig) -> Config:
     config = Config(**sections)
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
-    if config.grounding.images and config.method.name != ActivationMaximizationConfig.name:
+    if config.grounding.images and config.method.name == AdversarialConfig.name:
         raise RequestError(
-            "grounding.images needs method=activation_maximization, whose pictures it compares "
-            "with photographs"
+            "grounding.images needs a method whose pictures it compares with photographs: "
+            "activation_maximization or texture_motion"
         )
     return config
 

@@ -20,6 +20,7 @@ from fvis.motion.kinds import NOTES
 from fvis.motion.measures import mean_motion
 from fvis.motion.pictures import Portrait, writers
 from fvis.motion.search import MotionSearch
+from fvis.motion.witnesses import NaturalTuning, natural_tuning
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record import MotionRecord, TextureMotionRecord
@@ -38,6 +39,7 @@ class TextureMotion:
         self._settings = context.config.method
         self._synthesizer = Synthesizer(context, context.config.method)
         self.search = MotionSearch(context, context.config.method, self._synthesizer)
+        self._natural = self._natural_tuning()
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
         self.inputs: Sequence[Path] = ()
@@ -50,6 +52,15 @@ class TextureMotion:
         candidates = self._decompose(jobs, optimal, run)
         found = self._examine(jobs, optimal, candidates)
         return [self._result(*row) for row in zip(jobs, optima, found, strict=True)]
+
+    def _natural_tuning(self) -> NaturalTuning | None:
+        """The units' responses to drifting photographs; None if the config names none."""
+        context, synthesizer = self._context, self._synthesizer
+        if not context.config.grounding.images:
+            return None
+        return natural_tuning(
+            context.config.grounding, context.model, synthesizer.targets, synthesizer.network()
+        )
 
     def _decomposition_steps(self) -> int:
         fit = self._settings.fit
@@ -85,7 +96,13 @@ class TextureMotion:
             return examine(see, optimal, candidates, generators)
 
     def _result(self, job: Target, optimum: Optimum, found: Examination) -> Result:
-        names = self._context.model.class_name
+        names, natural = self._context.model.class_name, None
+        if self._natural is not None:
+            assert isinstance(job.unit, int), "natural_tuning() accepts units only"
+            told = found.motion.direction_deg
+            natural = self._natural.of(
+                job.unit, found.tuning.preferred_deg if told is None else told
+            )
         record = self._synthesizer.record(
             TextureMotionRecord,
             job,
@@ -93,6 +110,7 @@ class TextureMotion:
             solver=self._settings.solver,
             motion=_motion_record(found),
             tuning=found.tuning,
+            natural=natural,
             activations=found.activations,
             motion_index=motion_index(found.activations),
             texture_index=texture_index(found.activations),
@@ -107,6 +125,8 @@ class TextureMotion:
             importance=found.importance,
             activations=found.activations,
             tuning=found.tuning,
+            natural=natural,
+            direction_deg=found.motion.direction_deg,
             spread_deg=found.confidence["direction_deg"],
             note=NOTES.get(found.kind, ""),
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fvis.motion.measures import Motion
 
-AS_GOOD = 0.9  # share of the best score from which on another finalist is an answer too
+AS_GOOD = 0.8  # share of the best score from which on another finalist is an answer too
 
 
 def confidence(motions: Sequence[Motion], kept: Sequence[float], best: int) -> dict[str, float]:
@@ -18,7 +18,8 @@ def confidence(motions: Sequence[Motion], kept: Sequence[float], best: int) -> d
         best: the index of the finalist that is shown.
 
     Returns:
-        `coherence` of the best one; `finalists`, how many explain the unit about as well;
+        `coherence` of the best one; `searches`, how many finalists there are; `finalists`, how many
+        of them explain the unit about as well;
         `direction_deg`, the circular standard deviation of their directions in degrees, at most
         180 (one without direction counts as any); `speed`, `divergence` and `curl`, their standard
         deviations, that of speed relative to its mean; `kept_least` and `kept_most`.
@@ -28,6 +29,7 @@ def confidence(motions: Sequence[Motion], kept: Sequence[float], best: int) -> d
     speeds = [motion.speed for motion in some]
     return {
         "coherence": motions[best].coherence,
+        "searches": len(motions),
         "finalists": len(good),
         "direction_deg": circular_deviation_deg([motion.direction_deg for motion in some]),
         "speed": statistics.pstdev(speeds) / max(statistics.fmean(speeds), 1e-12),

@@ -10,14 +10,17 @@ from fvis.motion.decomposition import Decomposition
 from fvis.motion.warp import warp
 from fvis.randomness import normal
 
+TINY = 1e-30
 DRAWS = 4  # clips per random control; their activations are averaged
 STRONGEST = ("flicker", "appears")  # controls of several clips, of which the strongest counts
 
 
 def controls(
-    parts: Decomposition, optimal: Tensor, generators: Sequence[Generator]
+    parts: Decomposition, optimal: Tensor, gradient: Tensor, generators: Sequence[Generator]
 ) -> dict[str, list[Tensor]]:
     """The control clips of decompositions and of free clips `optimal` (B, 3, T, H, W), by name.
+
+    `gradient` is that of the score at the decompositions' clips: of all changes the wanted one.
 
     Each is (B, 3, T, H, W) in [0, 1].
 
@@ -27,7 +30,7 @@ def controls(
     `retextured`: a texture with the same amplitude spectrum and random phases, moved the same way.
     `blank`: the middle frame's mean colour.
     `flicker`: the separable clips, one pattern in place whose contrast has one course in time, that
-    are nearest to the reconstruction and to the free clip (see `separable`).
+    are nearest to the reconstruction, the free clip and the gradient (see `separable`).
     `appears`: the same patterns, whose contrast changes but once.
 
     `shuffled` and `retextured` are random. Each has `DRAWS` clips, whose row b is drawn by
@@ -37,7 +40,8 @@ def controls(
     middle = clip.shape[2] // 2
     still = clip[:, :, middle : middle + 1]
     blank = still.mean((3, 4), keepdim=True)
-    separated = [separable(clip), separable(optimal)]
+    wanted = gradient / gradient.abs().amax((1, 2, 3, 4), keepdim=True).clamp_min(TINY)
+    separated = [separable(clip), separable(optimal), (blank, *separable(wanted)[1:])]
     return {
         "reconstruction": [clip],
         "static": [still.expand_as(clip)],

@@ -74,11 +74,11 @@ def examine(
 
     best = candidates.best
     parts = chosen(candidates.parts, best)
-    seen = [_importance(score, each) for each in candidates.parts]
+    seen = [_gradient(score, each) for each in candidates.parts]
     with torch.no_grad():
         motions = [
-            measure(each.render(), each.displacement, weight)
-            for each, (_, weight) in zip(candidates.parts, seen, strict=True)
+            measure(each.render(), each.displacement, gradient.abs().sum(1))
+            for each, (_, gradient) in zip(candidates.parts, seen, strict=True)
         ]
         shown = [motions[index][row] for row, index in enumerate(best.tolist())]
         velocity = optimal.new_tensor([motion.velocity for motion in shown])
@@ -86,14 +86,15 @@ def examine(
         axes = tuning.visible_axes(score, parts, velocity, speed)
         speeds = tuning.tuning_speeds(speed)
         drifts = tuning.responses_to_drifts(score, parts, speeds)
-        versions = {"optimal": [optimal], **controls(parts, optimal, generators)}
+        gradient = torch.stack([seen[index][1][row] for row, index in enumerate(best.tolist())])
+        versions = {"optimal": [optimal], **controls(parts, optimal, gradient, generators)}
         answers, classes = _answers(see, versions)
         errors = (parts.render() - optimal).square().flatten(1).mean(1).sqrt().tolist()
     return [
         _examination(
             one,
             index,
-            importance=seen[index][1][row],
+            importance=gradient[row].abs().sum(0),
             motions=[along_axis(each[row], axes[row]) for each in motions],
             scores=[scores[row].item() for scores, _ in seen],
             answers={name: values[row] for name, values in answers.items()},
@@ -125,19 +126,19 @@ def _examination(
     curve = tuning.tuning(speeds, curves, activations["blank"])
     sure = confidence(motions, [_share(score, reference) for score in scores], best)
     kind, motion = kind_of(activations), motions[best]
-    if kind == MOVING and not is_directed(motion.direction_deg, sure["direction_deg"], curve):
+    if kind == MOVING and not is_directed(motion.direction_deg, sure, curve):
         kind = UNDIRECTED
     if kind != MOVING:
         motion = replace(motion, direction_deg=None)
     return Examination(parts, importance, motion, kind, sure, activations, classes, curve, error)
 
 
-def _importance(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:
-    """The scores (B,) of the clips, and |da/dV| (B, T, H, W) at them."""
+def _gradient(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:
+    """The scores (B,) of the clips, and da/dV (B, 3, T, H, W) at them."""
     clip = parts.render().detach().requires_grad_(True)
     scores = score(clip)
     (gradient,) = torch.autograd.grad(scores.sum(), clip)
-    return scores.detach(), gradient.nan_to_num(0, 0, 0).abs().sum(1)
+    return scores.detach(), gradient.nan_to_num(0, 0, 0)
 
 
 def _answers(

@@ -133,7 +133,8 @@ def starting_motions(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
     `motion[:, :, :2] @ place + motion[:, :, 2]` is the velocity, px/frame, at a place in px from
     the frame's middle. They are: a guessed uniform velocity (B, 2); half of the frame's height a
     clip to the right, up, left and down; rest; a fortieth of the height in the guess's direction;
-    clockwise and counter-clockwise rotation, expansion and contraction.
+    clockwise and counter-clockwise rotation, expansion and contraction, each with the guessed
+    velocity at the frame's middle (so that they may turn or grow about another point).
     """
     _, t, h, _ = shape
     ways = guess.new_tensor([[1, 0], [0, -1], [-1, 0], [0, 1]]) * h / (2 * t)
@@ -143,7 +144,8 @@ def starting_motions(guess: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
     flows = guess.new_tensor([[[0, -1], [1, 0]], [[0, 1], [-1, 0]], [[1, 0], [0, 1]]]) * rate
     rest = guess.new_zeros(len(guess), 2, 1)
     moving = [torch.cat([rest, rest, velocity[..., None]], 2) for velocity in uniform]
-    turned = [torch.cat([flow.expand(len(guess), 2, 2), rest], 2) for flow in (*flows, -flows[2])]
+    about = guess[..., None]
+    turned = [torch.cat([flow.expand(len(guess), 2, 2), about], 2) for flow in (*flows, -flows[2])]
     return [*moving, *turned]
 
 

@@ -34,26 +34,32 @@ def kind_of(activations: Mapping[str, float]) -> str:
         else `moving`.
     """
     kept = activations["reconstruction"]
-    if not kept >= LEAST_KEPT:  # NaN too
-        return UNEXPLAINED
+    explained = kept >= LEAST_KEPT  # NaN is not
+    least = (1 - LEAST_LOST) * (kept if explained else 1.0)
     lost = motion_index(activations)
-    if math.isnan(lost) or lost < LEAST_LOST:
+    if explained and (math.isnan(lost) or lost < LEAST_LOST):
         return STILL
     name = max((APPEARS, FLICKER), key=lambda name: activations[name])
-    return name if activations[name] > (1 - LEAST_LOST) * kept else MOVING
+    if activations[name] > least:
+        return name
+    return MOVING if explained else UNEXPLAINED
 
 
-def is_directed(direction_deg: float | None, deviation_deg: float, tuning: TuningRecord) -> bool:
+def is_directed(
+    direction_deg: float | None, sure: Mapping[str, float], tuning: TuningRecord
+) -> bool:
     """Whether a direction may be told of a moving unit.
 
     Args:
         direction_deg: of the moving texture; None if it does not move as one.
-        deviation_deg: by how much the finalists' directions deviate.
+        sure: how far the finalists agree (`confidence`). Where there was more than one search, a
+            second one must have found the unit's motion about as well.
         tuning: the unit's responses to the texture as it drifts.
     """
     preferred, index = tuning.preferred_deg, tuning.direction_index
     if direction_deg is None or preferred is None or index is None:
         return False
     apart = abs((direction_deg - preferred + 180) % 360 - 180)
-    sure = deviation_deg <= WIDEST and apart <= FURTHEST
-    return sure and index >= LEAST_DIRECTION_INDEX
+    confirmed = sure["finalists"] > 1 or sure["searches"] == 1
+    agreed = confirmed and sure["direction_deg"] <= WIDEST and apart <= FURTHEST
+    return agreed and index >= LEAST_DIRECTION_INDEX

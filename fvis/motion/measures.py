@@ -21,7 +21,7 @@ TINY = 1e-12  # px/frame; keeps 0/0 at 0
 SMOOTH = (0.037659, 0.249153, 0.426375, 0.249153, 0.037659)
 SLOPE = (-0.109604, -0.276691, 0.0, 0.276691, 0.109604)
 STILL = 0.05  # px/frame; a slower mean velocity is given no direction
-LEAST_COHERENCE = 0.6  # |mean velocity| / mean speed; what moves less as one is given no direction
+LEAST_COHERENCE = 0.85  # |mean velocity| / mean speed; what moves less as one is given no direction
 # A texture whose gradient energy across its main axis is less than this fraction of that along it
 # has a single orientation: motion along its edges cannot be seen. A moving Gabor pattern that an
 # ascent finds has 0.03 to 0.05; two gratings 30 degrees apart have 0.07.

@@ -13,9 +13,10 @@ from fvis.artifacts import Writer, clip_writers, write_npz, write_png
 from fvis.motion.colours import motion_clip, speed_scale
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.summary import Summary, write_summary
-from fvis.record import TuningRecord
+from fvis.record import NaturalRecord, TuningRecord
 from fvis.schema import OutputConfig
 
+NAMES = {"optimal": "free clip"}  # what figures call a clip that files call by an older name
 GAP = 4  # px of white between clips that are placed side by side
 
 
@@ -30,6 +31,8 @@ class Portrait:
         importance: (T, H, W), not negative: how much each pixel matters to the unit.
         activations: name -> share of the reference's activation, as in metadata.json.
         tuning: the unit's responses to the texture as it drifts.
+        natural: the unit's tuning to drifting photographs.
+        direction_deg: of the motion; None if none may be told.
         spread_deg: by how much the directions of the finalists deviate.
         note: stands in place of arrows and directions, if they would say what is not so.
     """
@@ -40,6 +43,8 @@ class Portrait:
     importance: Tensor
     activations: Mapping[str, float]
     tuning: TuningRecord = field(default_factory=TuningRecord)
+    natural: NaturalRecord | None = None
+    direction_deg: float | None = None
     spread_deg: float = 0.0
     note: str = ""
 
@@ -67,7 +72,11 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
         velocity=velocity,
         weight=weight,
         frames=reconstruction,
-        activations=portrait.activations,
+        activations={NAMES.get(name, name): a for name, a in portrait.activations.items()},
+        tuning=portrait.tuning,
+        natural=portrait.natural.tuning if portrait.natural else TuningRecord(),
+        direction_deg=portrait.direction_deg,
+        spread_deg=portrait.spread_deg,
         note=portrait.note,
     )
     arrays = {

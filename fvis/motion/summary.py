@@ -1,8 +1,8 @@
 """The printable figure that summarises one unit's texture and motion."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
 
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from fvis.artifacts import to_bytes, whole_file
 from fvis.motion.colours import SMALLEST_SCALE, flow_colours
+from fvis.record import TuningRecord
 
 WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches (the width of a two-column page), dots per inch
 TEXT, SMALL = 8, 7  # font sizes in points
@@ -42,7 +43,11 @@ class Summary:
     velocity: Tensor  # (2, T-1, H, W) px/frame
     weight: Tensor  # (T-1, H, W), not negative: how much each pixel matters to the unit
     frames: Tensor  # (3, T, H, W): the reconstruction
-    activations: Mapping[str, float]  # name -> fraction of the optimal clip's activation
+    activations: Mapping[str, float]  # name -> share of the reference's activation
+    tuning: TuningRecord = field(default_factory=TuningRecord)
+    natural: TuningRecord = field(default_factory=TuningRecord)  # of drifting photographs
+    direction_deg: float | None = None
+    spread_deg: float = 0.0  # by how much the finalists' directions deviate
     note: str = ""  # stands in place of arrows and directions, if they would say what is not so
 
 
@@ -50,8 +55,9 @@ def write_summary(path: Path, unit: Summary) -> None:
     """Write the figure as a PNG, 7.2 inches wide at 200 dpi. The same unit gives the same bytes.
 
     Panels: (a) the texture with the frame's outline and the mean flow; (b) the histogram of
-    directions; (c) the activations; (d) the mean velocity over time; (e) the first, middle and
-    last frame. Activations that are not finite are shown as "n/a".
+    directions, the spread of the answers and the network's tuning curve; (c) the activations; (d)
+    the mean velocity over time; (e) the first, middle and last frame. Activations that are not
+    finite are shown as "n/a".
     """
     velocity, weight = _tidy(unit.velocity), _positive(unit.weight)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
@@ -64,7 +70,12 @@ def write_summary(path: Path, unit: Summary) -> None:
     draw_texture(
         figure.add_subplot(above[0]), unit.texture, unit.offset, velocity, weight, unit.note
     )
-    draw_directions(figure.add_subplot(above[1], projection="polar"), velocity, weight, unit.note)
+    polar = figure.add_subplot(above[1], projection="polar")
+    draw_directions(polar, velocity, weight, unit.note)
+    draw_tuning(polar, unit.tuning, "line: response to the texture's drift")
+    draw_tuning(polar, unit.natural, "dotted: to drifting photographs", ":")
+    if unit.direction_deg is not None:
+        draw_spread(polar, unit.direction_deg, unit.spread_deg)
     draw_activations(figure.add_subplot(above[2]), unit.activations)
     draw_speeds(figure.add_subplot(below[0]), velocity, weight)
     draw_frames(figure, below[1].subgridspec(1, 3), unit.frames)
@@ -192,6 +203,33 @@ def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor, note: str = ""
     _radii(axes, shares, note)
 
 
+def draw_tuning(axes: Axes, tuning: TuningRecord, caption: str, line: str = "-") -> None:
+    """Draw the responses to what drifts as a closed line, their peak at the rim."""
+    best = max(tuning.responses, key=_peak, default=[])
+    rim = axes.get_ylim()[1]
+    if not _peak(best) > 0:
+        return
+    values = [rim * max(0.0, value or 0.0) / _peak(best) for value in best]
+    angles = np.arange(len(values) + 1) * 2 * math.pi / len(values)
+    axes.plot(angles, [*values, values[0]], color="black", linewidth=1.0, clip_on=False)
+    axes.set_ylim(0, rim)
+    axes.set_xlabel(
+        "share of weighted speed\nline: response to the texture's drift", fontsize=SMALL
+    )
+
+
+def _peak(responses: Sequence[float | None]) -> float:
+    known = [value for value in responses if value is not None and math.isfinite(value)]
+    return max(known, default=0.0)
+
+
+def draw_spread(axes: Axes, direction_deg: float, spread_deg: float) -> None:
+    """Draw the direction's standard deviation either way as a fan of grey."""
+    width, rim = max(1.0, spread_deg), axes.get_ylim()[1]
+    angles = np.radians(np.linspace(direction_deg - width, direction_deg + width, 40))
+    axes.fill_between(angles, 0, rim, color="black", alpha=0.15, linewidth=0, zorder=3)
+
+
 def _radii(axes: Axes, shares: NDArray[np.float64], note: str) -> None:
     """Draw a few labelled rings; the labels stand where the bars are lowest, between the angles."""
     axes.set_yticks([])
@@ -217,7 +255,7 @@ def _radii(axes: Axes, shares: NDArray[np.float64], note: str) -> None:
 
 
 def draw_activations(axes: Axes, activations: Mapping[str, float]) -> None:
-    """Draw a bar and a number for each activation; the dashed line at 1 is the optimal clip."""
+    """Draw a bar and a number for each activation; the dashed line at 1 is the reference."""
     values = np.array(list(activations.values()), dtype=float)
     known = np.where(np.isfinite(values), values, 0.0).clip(-10, 10)
     rows = np.arange(len(values))
@@ -233,7 +271,7 @@ def draw_activations(axes: Axes, activations: Mapping[str, float]) -> None:
     axes.set_ylim(max(len(values), 1) - 0.5, -0.5)
     low, high = known.min(initial=0.0) - 0.06, known.max(initial=1.0) + 0.06
     axes.set_xlim(max(low, SHOWN[0]), min(high, SHOWN[1]))
-    axes.set_xlabel("relative to optimal clip", fontsize=SMALL)
+    axes.set_xlabel("relative to the strongest clip", fontsize=SMALL)
     _title(axes, "(c) activation")
     _bare(axes)
     axes.spines["left"].set_visible(False)

@@ -20,7 +20,7 @@ SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
 PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in mean speeds
 LEAST_PROBE = 0.1  # px/frame
 LEAST_CURVATURE = 0.02  # share of the score that a unit must lose, or nothing is said of its axis
-BLIND = 0.03  # curvature across the axis, relative to that along it; 0.07 for gratings 30 degrees apart
+BLIND = 0.03  # curvature across the axis over that along it; two gratings 30 degrees apart: 0.07
 
 
 def tuning_speeds(speed: Tensor) -> Tensor:
@@ -35,7 +35,10 @@ def directions(like: Tensor) -> Tensor:
 
 
 def responses_to_drifts(score: Score, texture: Decomposition, speeds: Tensor) -> Tensor:
-    """The scores (B, S, D) of each row's texture, which drifts at each of its `speeds` (B, S)."""
+    """The scores (B, S, D, ...) of each row's texture, which drifts at its `speeds` (B, S).
+
+    `score` may give a row several scores, (B, ...).
+    """
     standing = at_rest(texture)
     ways = directions(speeds)
     scores = [
@@ -43,7 +46,8 @@ def responses_to_drifts(score: Score, texture: Decomposition, speeds: Tensor) ->
         for s in range(speeds.shape[1])
         for way in ways
     ]
-    return torch.stack(scores, 1).view(*speeds.shape, DIRECTIONS)
+    found = torch.stack(scores, 1)
+    return found.view(*speeds.shape, DIRECTIONS, *found.shape[2:])
 
 
 def at_rest(parts: Decomposition) -> Decomposition:

@@ -15,7 +15,7 @@ def motion(direction: float | None, speed: float = 1.0, curl: float = 0.0) -> Mo
 def test_answers_that_trail_do_not_count() -> None:
     motions = [motion(10.0), motion(20.0, 1.2), motion(200.0, 5.0)]
     found = confidence(motions, [1.0, 0.95, 0.5], best=0)
-    assert found["finalists"] == 2
+    assert (found["finalists"], found["searches"]) == (2, 3)
     assert found["direction_deg"] == pytest.approx(5, abs=0.1)
     assert found["speed"] == pytest.approx(0.1 / 1.1)
     assert (found["kept_least"], found["kept_most"]) == (0.95, 1.0)

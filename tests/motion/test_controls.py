@@ -47,17 +47,17 @@ def random_generators(rows: list[int]) -> list[torch.Generator]:
 
 
 def test_every_control_is_there_once_and_the_random_ones_several_times() -> None:
-    versions = controls(moving(), moving().render(), random_generators([0, 1]))
+    versions = controls(moving(), moving().render(), moving().render(), random_generators([0, 1]))
     assert set(versions) == NAMES
     for name, clips in versions.items():
-        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 2, "appears": 2}
+        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 3, "appears": 3}
         assert len(clips) == several.get(name, 1)
         assert all(clip.shape == (2, 3, *SIZE) for clip in clips)
 
 
 def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
     parts = moving()
-    versions = controls(parts, parts.render(), random_generators([0, 1]))
+    versions = controls(parts, parts.render(), parts.render(), random_generators([0, 1]))
     clip = parts.render()
     assert torch.equal(versions["reconstruction"][0], clip)
     (static,) = versions["static"]
@@ -101,7 +101,7 @@ def test_what_appears_changes_once_when_the_clip_does(moment: int) -> None:
     clip = standing().render()
     blank = clip.mean((2, 3, 4), keepdim=True)
     clip = torch.where(torch.arange(SIZE[0])[:, None, None] < moment, blank, clip)
-    for shown in controls(standing(), clip, random_generators([0]))["appears"][1:]:
+    for shown in controls(standing(), clip, clip, random_generators([0]))["appears"][1:]:
         changes = shown.diff(dim=2).abs().amax((0, 1, 3, 4)) > 1e-6
         assert changes.nonzero().flatten().tolist() == [moment - 1]
         before, after = (shown[:, :, frame].std((2, 3)).max() for frame in (0, -1))
@@ -111,7 +111,9 @@ def test_what_appears_changes_once_when_the_clip_does(moment: int) -> None:
 def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
     clip = moving().render()
     orders = set()
-    for shuffled in controls(moving(), moving().render(), random_generators([0, 1]))["shuffled"]:
+    for shuffled in controls(
+        moving(), moving().render(), moving().render(), random_generators([0, 1])
+    )["shuffled"]:
         for row in range(2):
             apart = (shuffled[row][:, :, None] - clip[row][:, None]).abs().amax((0, 3, 4))
             order = (apart == 0).nonzero()[:, 1].tolist()
@@ -122,7 +124,9 @@ def test_shuffled_clips_hold_the_same_frames_in_another_order() -> None:
 
 def test_another_texture_has_the_same_spectrum_colours_and_other_phases() -> None:
     texture = textures(1)[0]
-    versions = controls(standing(), standing().render(), random_generators([0]))["retextured"]
+    versions = controls(
+        standing(), standing().render(), standing().render(), random_generators([0])
+    )["retextured"]
     others = [version[0, :, 0] for version in versions]
     for other in others:
         assert other.min() > 0
@@ -147,15 +151,21 @@ def test_another_texture_is_moved_the_same_way() -> None:
     parts = moving(1)
     parts.displacement[:, 0] = -torch.arange(SIZE[0]).view(1, -1, 1, 1)  # 1 px/frame to the right
     parts.displacement[:, 1] = 0
-    for version in controls(parts, parts.render(), random_generators([0]))["retextured"]:
+    for version in controls(parts, parts.render(), parts.render(), random_generators([0]))[
+        "retextured"
+    ]:
         assert torch.equal(version[:, :, 1:, :, 1:], version[:, :, :-1, :, :-1])
 
 
 def test_random_controls_depend_on_their_rows_stream_alone() -> None:
     parts = moving()
-    together = controls(parts, parts.render(), random_generators([7, 8]))
-    alone = controls(parts.rows()[1], parts.render()[1:], random_generators([8]))
-    other = controls(parts.rows()[1], parts.render()[1:], random_generators([9]))
+    together = controls(parts, parts.render(), parts.render(), random_generators([7, 8]))
+    alone = controls(
+        parts.rows()[1], parts.render()[1:], parts.render()[1:], random_generators([8])
+    )
+    other = controls(
+        parts.rows()[1], parts.render()[1:], parts.render()[1:], random_generators([9])
+    )
     for name in ("shuffled", "retextured"):
         for a, b, c in zip(together[name], alone[name], other[name], strict=True):
             torch.testing.assert_close(a[1:], b, atol=1e-5, rtol=0)

@@ -178,6 +178,7 @@ def test_starts_are_the_guess_ways_across_rest_a_slow_drift_and_turns() -> None:
     slow = drifts[6][0, :, 2]
     assert slow.norm() * SHAPE[1] == pytest.approx(SHAPE[2] / 40)
     assert direction_deg(*(30 * slow).tolist()) == pytest.approx(direction_deg(0.3, -0.4))
+    assert all(torch.equal(flow[..., 2], guess) for flow in flows)
     divergence = [float(flow[0, 0, 0] + flow[0, 1, 1]) for flow in flows]
     curl = [float(flow[0, 1, 0] - flow[0, 0, 1]) for flow in flows]
     rate = 2 * 0.75 / SHAPE[1]

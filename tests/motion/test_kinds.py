@@ -1,6 +1,7 @@
 """No direction is told of a unit that no motion explains, that needs none, or accepts any."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,8 @@ from fvis.record import TuningRecord
         (0.6, 0.1, 0.58, 0.57, FLICKER),
         (0.7, 0.1, 0.8, 1.4, APPEARS),
         (0.06, 0.0, 0.0, 0.0, UNEXPLAINED),
-        (0.4, 0.0, 1.0, 0.0, UNEXPLAINED),
+        (0.4, 0.0, 1.0, 0.0, FLICKER),
+        (0.4, 0.4, 0.5, 0.0, UNEXPLAINED),
         (-0.2, 0.3, 0.0, 0.0, UNEXPLAINED),
         (math.nan, math.nan, math.nan, math.nan, UNEXPLAINED),
     ],
@@ -40,23 +42,20 @@ def test_the_controls_decide(
     assert kind_of(dict(zip(names, (kept, static, flicker, appears), strict=True))) == kind
 
 
-@pytest.mark.parametrize(
-    ("direction", "deviation", "preferred", "index", "told"),
-    [
-        (10.0, 5.0, 350.0, 0.8, True),
-        (None, 5.0, 350.0, 0.8, False),
-        (10.0, 60.0, 10.0, 0.8, False),
-        (10.0, 5.0, 190.0, 0.8, False),
-        (10.0, 5.0, 100.0, 0.8, False),
-        (10.0, 5.0, 10.0, 0.1, False),
-        (10.0, 5.0, None, 0.8, False),
-        (10.0, 5.0, 10.0, math.nan, False),
-        (10.0, 5.0, 10.0, None, False),
-    ],
-)
-def test_a_direction_needs_finalists_and_a_tuning_curve_that_agree(
-    direction: float | None, deviation: float, preferred: float | None, index: float | None,
-    told: bool,
-) -> None:  # fmt: skip
-    curve = TuningRecord([1.0], [[]], index, preferred, 40.0)
-    assert is_directed(direction, deviation, curve) is told
+CURVE = TuningRecord([1.0], [[]], 0.8, 350.0, 40.0)
+SURE = {"direction_deg": 5.0, "finalists": 2, "searches": 3}
+
+
+def test_a_direction_needs_finalists_and_a_tuning_curve_that_agree() -> None:
+    assert is_directed(10.0, SURE, CURVE)
+    assert not is_directed(None, SURE, CURVE)
+    for preferred in (190.0, 100.0, None):
+        assert not is_directed(10.0, SURE, replace(CURVE, preferred_deg=preferred))
+    for index in (0.1, math.nan, None):
+        assert not is_directed(10.0, SURE, replace(CURVE, direction_index=index))
+    assert not is_directed(10.0, SURE | {"direction_deg": 60.0}, CURVE)
+
+
+def test_what_one_search_of_several_found_is_not_told() -> None:
+    assert not is_directed(10.0, SURE | {"finalists": 1}, CURVE)
+    assert is_directed(10.0, SURE | {"finalists": 1, "searches": 1}, CURVE)
