@@ -3,7 +3,7 @@
 import hashlib
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,41 @@ from torch import Tensor, nn
 
 from fvis.errors import RequestError
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+State = dict[str, Tensor]
+Rename = Callable[[State], State]  # from the keys of a published file to a network's own
+
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "state_dict_ema", "model_ema",
+)  # fmt: skip
+# Classes that PyTorch Lightning pickles beside the weights: the script's arguments, the callbacks.
+BOOKKEEPING = (
+    "argparse.Namespace",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+)
 LARGEST_RATIO = 4  # of an archive's unpacked size to its own
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
-def load_checkpoint(module: nn.Module, path: Path) -> None:
+class _Unread:
+    """Stands in for a class of `BOOKKEEPING`, whose code is neither needed nor run."""
+
+
+def load_checkpoint(module: nn.Module, path: Path, rename: Rename = dict) -> None:
     """Load the weights at `path` into `module`.
 
-    The file is .safetensors, or a .pth, .pt or .bin file that holds only tensors. The usual
-    wrappers (`state_dict`) and key prefixes (`module.`) are removed first. Keys and shapes must
-    then match exactly, or a `RequestError` names the first that do not.
+    The file is .safetensors, or a file of torch.save that holds only tensors. The usual wrappers
+    (`state_dict`) and key prefixes (`module.`) are removed first, and `rename` is applied. Keys and
+    shapes must then match exactly, or a `RequestError` names the first that do not.
     """
     own = module.state_dict()
-    state = _unprefixed(read_state(path), own)
+    state = rename(_unprefixed(read_state(path), own))
     faults = _mismatches(state, own)
     if faults:
         raise RequestError(f"{path} does not fit the model: {'; '.join(faults)}")
     module.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> State:
     """The tensors of a checkpoint file by key, on the CPU; raises `RequestError` if unreadable."""
     if not path.is_file():
         raise RequestError(f"no checkpoint file {str(path)!r}")
@@ -42,7 +56,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         _check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(_Unread, name) for name in BOOKKEEPING]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise RequestError(
             f"{path} holds more than tensors, so reading it could run code: "
@@ -92,7 +107,7 @@ def sha256_of_state(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+def _unwrapped(content: Any, path: Path) -> State:
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -102,7 +117,7 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
 
 
-def _unprefixed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unprefixed(state: State, own: Mapping[str, Tensor]) -> State:
     """Remove wrappers' prefixes while every key has one and no key is one of the model's own."""
     while state:
         prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None)

@@ -33,7 +33,7 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
     sha256, hashed = checkpoints.sha256_of_state, "state_dict"
     if config.checkpoint is not None:
         path = Path(config.checkpoint).expanduser()
-        checkpoints.load_checkpoint(module, path)
+        checkpoints.load_checkpoint(module, path, network.rename)
         checkpoints.check_finite(module, path.name)
         return _model(config, network, module, checkpoints.sha256_of_file(path), path.name)
     checkpoints.check_finite(module, shown_name(config))

@@ -1,7 +1,10 @@
 """Weights files are read safely, matched strictly and hashed truly."""
 
+import argparse
 import hashlib
 import os
+import sys
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +24,8 @@ from fvis.models.checkpoints import (
     sha256_of_state,
 )
 from fvis.schema import ModelConfig
+
+LIGHTNING = "pytorch_lightning.callbacks"
 
 
 def net() -> nn.Sequential:
@@ -46,7 +51,7 @@ def test_prefixes_are_taken_off(tmp_path: Path, suffix: str, prefix: str) -> Non
     assert_equal_weights(fresh, trained)
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict", "model_state"])
 def test_a_nested_state_dict_is_unwrapped_beside_its_bookkeeping(
     tmp_path: Path, wrapper: str
 ) -> None:
@@ -54,6 +59,39 @@ def test_a_nested_state_dict_is_unwrapped_beside_its_bookkeeping(
     state = prefixed(trained.state_dict(), "module.")
     torch.save({"epoch": 7, "best": 0.5, wrapper: state}, tmp_path / "w.pth")
     load_checkpoint(fresh, tmp_path / "w.pth")
+    assert_equal_weights(fresh, trained)
+
+
+def test_what_lightning_pickles_beside_the_weights_is_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning 1.3 writes the script's arguments, and callbacks' states under their classes."""
+    trained, fresh = net(), net()
+    callback = type("ModelCheckpoint", (), {"__module__": f"{LIGHTNING}.model_checkpoint"})
+    with monkeypatch.context() as patch:
+        for name in ("pytorch_lightning", LIGHTNING, callback.__module__):
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+        patch.setattr(sys.modules[callback.__module__], "ModelCheckpoint", callback, raising=False)
+        content = {
+            "state_dict": trained.state_dict(),
+            "callbacks": {callback: {"best_model_score": torch.tensor(0.5)}},
+            "hyper_parameters": {"args": argparse.Namespace(n_hiddens=240, downsample=(4, 4, 4))},
+        }
+        torch.save(content, tmp_path / "w.ckpt")
+    load_checkpoint(fresh, tmp_path / "w.ckpt")
+    assert_equal_weights(fresh, trained)
+
+
+def test_published_keys_become_the_models_own(tmp_path: Path) -> None:
+    trained, fresh = net(), net()
+    torch.save(prefixed(trained.state_dict(), "backbone."), tmp_path / "w.pth")
+    with pytest.raises(RequestError, match=r"missing \(0\.weight"):
+        load_checkpoint(fresh, tmp_path / "w.pth")
+    load_checkpoint(
+        fresh,
+        tmp_path / "w.pth",
+        lambda state: {key.removeprefix("backbone."): t for key, t in state.items()},
+    )
     assert_equal_weights(fresh, trained)
 
 

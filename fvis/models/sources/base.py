@@ -9,6 +9,7 @@ from torch import nn
 
 from fvis.errors import RequestError, exits_are_errors
 from fvis.models.base import Preprocessing
+from fvis.models.checkpoints import Rename
 from fvis.registry import Registry
 from fvis.schema import ModelConfig
 
@@ -18,11 +19,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class SourceModel:
-    """A network as its source returns it, before a local checkpoint is loaded."""
+    """A network as its source returns it, before a local checkpoint is loaded.
+
+    Attributes:
+        module: the network itself.
+        preprocessing: how pictures become its input.
+        classes: the names of its outputs; None if they are unknown.
+        rename: turns the keys of the network's published checkpoints into its own.
+    """
 
     module: nn.Module
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None = None
+    rename: Rename = dict
 
 
 class Source(Protocol):
