@@ -19,7 +19,9 @@ from fvis.record import DONE, INTERRUPTED, ModelRecord, RunRecord
 from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedUnit, read_run, read_unit
 
 PROGRAM = "from fvis.cli import main; main()"
-HUBS = ("timm", "torchvision")
+HUBS = ("timm", "torchvision")  # sources that fetch weights
+FILED = (*HUBS, "papers")  # sources whose weights a folder may hold, under the model's name
+SUFFIXES = (".safetensors", ".pth", ".pickle")
 SETTLED = {
     entry.name for entry in fields(ArchitectureDefaults)
 }  # settings that a run fills in where the config has null
@@ -85,8 +87,8 @@ def finished_run(folder: Path) -> Run:
 def planned_runs(experiment: str, weights: Path | None = None) -> list[PlannedRun]:
     """The runs of an experiment: one, or if it is a sweep, one for each choice.
 
-    If a folder `weights` is given, the hub's models are read from it. Raises `MissingFileError` if
-    a file of weights or code that the model needs is missing.
+    If a folder `weights` is given, libraries' and papers' models are read from it. Raises
+    `MissingFileError` if a file of weights or code that the model needs is missing.
     """
     asked = [f"experiment={experiment}"]
     local = _local_weights(compose(asked).model, weights) if weights else []
@@ -119,10 +121,10 @@ def carry_out(planned: PlannedRun, runs: Path) -> Run:
 
 
 def _local_weights(model: DictConfig, weights: Path) -> list[str]:
-    """Overrides that read a hub's model from a folder instead; none for other models."""
-    if model.source not in HUBS or model.checkpoint:
+    """Overrides that read a library's or a paper's model from a folder; none for other models."""
+    if model.source not in FILED or model.checkpoint:
         return []
-    files = [weights / f"{model.name}{suffix}" for suffix in (".safetensors", ".pth")]
+    files = [weights / f"{model.name}{suffix}" for suffix in SUFFIXES]
     file = next((file for file in files if file.is_file()), files[0])
     return ["model.pretrained=false", f"model.checkpoint={file}"]
 

@@ -20,7 +20,14 @@ from fvis.figures import make as figures
 from fvis.figures import runs as figure_runs
 from fvis.figures.clips import grid, read_clip, write_motion
 from fvis.figures.images import adversarial, comparison, layers, outputs
-from fvis.figures.runs import PlannedRun, Run, carry_out, finished_run, planned_runs
+from fvis.figures.runs import (
+    MissingFileError,
+    PlannedRun,
+    Run,
+    carry_out,
+    finished_run,
+    planned_runs,
+)
 from fvis.figures.sheet import DPI, SMALL, WIDTH, Sheet
 from fvis.models.checkpoints import sha256_of_file
 from fvis.record import MotionRecord, TextureMotionRecord
@@ -400,6 +407,14 @@ def test_a_hubs_network_is_read_from_the_folder_of_weights(weights: Path) -> Non
     job = planned_runs("papers/li2025_r3d_18", weights)[0]
     assert job.config.model.checkpoint == str(weights / "r3d_18.pth")
     assert not job.config.model.pretrained
+
+
+def test_a_papers_network_is_read_from_the_file_that_was_published(weights: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"c3d\.safetensors"):
+        planned_runs("papers/li2025_c3d", weights)
+    (weights / "c3d.pickle").touch()
+    job = planned_runs("papers/li2025_c3d", weights)[0]
+    assert job.config.model.checkpoint == str(weights / "c3d.pickle")
 
 
 def test_figures_whose_weights_are_absent_are_left_out_in_one_line(
