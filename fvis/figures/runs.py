@@ -21,7 +21,7 @@ from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedUnit, read_run, rea
 PROGRAM = "from fvis.cli import main; main()"
 HUBS = ("timm", "torchvision")  # sources that fetch weights
 FILED = (*HUBS, "papers")  # sources whose weights a folder may hold, under the model's name
-SUFFIXES = (".safetensors", ".pth", ".pickle")
+SUFFIXES = (".safetensors", ".pth", ".pickle", ".ckpt")
 SETTLED = {
     entry.name for entry in fields(ArchitectureDefaults)
 }  # settings that a run fills in where the config has null

@@ -8,7 +8,7 @@ from torch import nn
 
 from fvis.models.base import Preprocessing
 from fvis.models.checkpoints import Rename
-from fvis.models.papers import c3d
+from fvis.models.papers import c3d, videogpt
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,20 @@ NETWORKS: Mapping[str, PaperNetwork] = MappingProxyType(
             ),
             "c3d.pickle of github.com/DavideA/c3d-pytorch (Sports-1M)",
             c3d.rename,
+        ),
+        "videogpt_vqvae": PaperNetwork(
+            videogpt.VQVAEEncoder,
+            # The checkpoints of UCF-101 and Kinetics learnt clips of this size, BAIR's 64 px.
+            Preprocessing(
+                height=128,
+                width=128,
+                frames=16,
+                mean=(0.5, 0.5, 0.5),
+                std=(1.0, 1.0, 1.0),
+                interpolation="bilinear",
+            ),
+            "ucf101_stride4x4x4 of github.com/wilson1yan/VideoGPT",
+            videogpt.rename,
         ),
     }
 )
