@@ -19,9 +19,9 @@ from fvis.record import DONE, INTERRUPTED, ModelRecord, RunRecord
 from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedUnit, read_run, read_unit
 
 PROGRAM = "from fvis.cli import main; main()"
-HUBS = ("timm", "torchvision")  # sources that fetch weights
+HUBS = ("timm", "torchvision", "pytorchvideo")  # sources that fetch weights
 FILED = (*HUBS, "papers")  # sources whose weights a folder may hold, under the model's name
-SUFFIXES = (".safetensors", ".pth", ".pickle", ".ckpt")
+SUFFIXES = (".safetensors", ".pth", ".pyth", ".pickle", ".pkl", ".ckpt")
 SETTLED = {
     entry.name for entry in fields(ArchitectureDefaults)
 }  # settings that a run fills in where the config has null

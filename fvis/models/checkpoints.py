@@ -13,12 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fvis.errors import RequestError
+from fvis.models import arrays
 
 State = dict[str, Tensor]
 Rename = Callable[[State], State]  # from the keys of a published file to a network's own
 
 WRAPPERS = (
     "state_dict", "model_state_dict", "model_state", "model", "state_dict_ema", "model_ema",
+    "blobs",
 )  # fmt: skip
 # Classes that PyTorch Lightning pickles beside the weights: the script's arguments, the callbacks.
 BOOKKEEPING = (
@@ -36,9 +38,10 @@ class _Unread:
 def load_checkpoint(module: nn.Module, path: Path, rename: Rename = dict) -> None:
     """Load the weights at `path` into `module`.
 
-    The file is .safetensors, or a file of torch.save that holds only tensors. The usual wrappers
-    (`state_dict`) and key prefixes (`module.`) are removed first, and `rename` is applied. Keys and
-    shapes must then match exactly, or a `RequestError` names the first that do not.
+    The file is .safetensors, one of torch.save that holds only tensors, or a .pkl of NumPy arrays.
+    The usual wrappers (`state_dict`) and key prefixes (`module.`) are removed first, and `rename`
+    is applied. Keys and shapes must then match exactly, or a `RequestError` names the first that do
+    not.
     """
     own = module.state_dict()
     state = rename(_unprefixed(read_state(path), own))
@@ -55,6 +58,8 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        if arrays.is_plain_pickle(path):
+            return _unwrapped(arrays.read_arrays(path), path)
         _check_archive(path)
         with torch.serialization.safe_globals([(_Unread, name) for name in BOOKKEEPING]):
             content = torch.load(path, map_location="cpu", weights_only=True)
