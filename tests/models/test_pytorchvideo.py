@@ -167,3 +167,14 @@ def test_published_files_are_read(i3d: Model, tmp_path: Path, name: str) -> None
         (tmp_path / name).write_bytes(pickle.dumps(content))
     read = load(config(checkpoint=str(tmp_path / name)), 4).module.state_dict()
     torch.testing.assert_close(dict(read), dict(own), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_its_own_loader_reads_the_file_from_torchs_cache(
+    i3d: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    file = tmp_path / "hub" / "checkpoints" / "I3D_8x8_R50.pyth"
+    torch.save({"model_state": i3d.module.state_dict()}, file)
+    assert load(config(pretrained=True), 4).sha256 == i3d.sha256
