@@ -19,7 +19,7 @@ NOTES = {
     STILL: "still: motion adds nothing",
     FLICKER: "flicker: contrast that changes in place excites as much",
     APPEARS: "appears: a texture that comes into view excites as much",
-    UNDIRECTED: "undirected: no one direction",
+    UNDIRECTED: "undirected: no one direction is sure",
     UNEXPLAINED: "unexplained by a moving texture",
 }
 

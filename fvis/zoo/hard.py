@@ -217,7 +217,7 @@ def _gratings() -> list[HardUnit]:
     slow = unit("0.1 px/frame", 160.0, 0.1, 6.0)
     return [
         unit("isoluminant grating", 120.0, 1.2, 8.0, "red-green"),
-        replace(slow, kinds=(*MOVING, *STILL)),
+        replace(slow, kinds=(*MOVING, *STILL, "undirected")),
         unit("4 px/frame", 285.0, 4.0, 16.0),
         HardUnit("still grating", STILL, lambda: [grating(30.0, 0.0, 8.0)]),
         HardUnit(

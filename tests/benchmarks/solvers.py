@@ -239,11 +239,12 @@ def read(metadata: Path, truth: Truth) -> Finding:
     content = json.loads(metadata.read_text())
     motion, activations = content["motion"], content["activations"]
     becomes = content.get("becomes")
+    free = _number(activations.get("optimal"))
     return Finding(
         unit=content["unit"],
         truth=truth,
-        kept=_number(activations["reconstruction"]),
-        reversed=_number(activations["reversed"]),
+        kept=_number(activations["reconstruction"]) / free,
+        reversed=_number(activations["reversed"]) / free,
         direction_deg=motion["direction_deg"],
         speed=math.hypot(*map(_number, motion["normal_velocity"])),
         own=becomes and becomes["reconstruction"] == (content.get("class") or content["unit"]),
