@@ -29,6 +29,7 @@ class Transforms:
       2. The contrast of each colour channel, about mid-grey, and its brightness are changed.
       3. Gaussian noise is added: a randomly placed window, with a random sign, of a noise field
          that is drawn once per row.
+    Values that this takes out of [0, 1] are clamped, but their gradient passes (`clamp_values`).
     In the last `config.settle` share of the steps only the flip remains, and `config.settle_noise`
     times the noise.
 
@@ -76,9 +77,9 @@ class Transforms:
     def __call__(self, rgb: Tensor, step: int) -> Tensor:
         """The views (B * views, 3, ...) of pictures (B, 3, ...) in [0, 1] at `step`.
 
-        The views of one picture follow one another. Contrast, brightness and noise may take them
-        out of [0, 1].
+        The views of one picture follow one another. They are in [0, 1] too.
         """
+        pictures = rgb
         if self.views > 1:
             rgb = rgb.repeat_interleave(self.views, 0)
         if self._maps is not None:
@@ -89,7 +90,7 @@ class Transforms:
         if self._noise > 0:
             noise = self._settling_noise if settling else self._noise
             rgb = rgb + noise * self._window(rgb.shape, step)
-        return rgb
+        return rgb if rgb is pictures else clamp_values(rgb)
 
     def _by_step(self, draws: Tensor, steps: int) -> Tensor:
         """Reorder draws from (B, steps * views, ...) to (steps, B * views, ...)."""
@@ -139,6 +140,23 @@ def _retimed(clips: Tensor, speed: Tensor, moved: Tensor) -> Tensor:
     # Linear interpolation: a frame's share falls from 1 to 0 within a distance of one frame.
     share = (1 - (asked.clamp(0, t - 1)[:, :, None] - frame).abs()).clamp_min(0).to(clips)
     return torch.einsum("nts,ncshw->ncthw", share, clips)
+
+
+def clamp_values(rgb: Tensor) -> Tensor:
+    """RGB clamped to [0, 1], with the gradient of the identity.
+
+    The gradient of a clamp is zero outside of [0, 1]: a black or white pixel that noise takes there
+    would hardly learn. This is the straight-through estimator (Bengio et al. 2013).
+
+    >>> rgb = torch.tensor([-0.5, 0.5, 1.5], requires_grad=True)
+    >>> clamped = clamp_values(rgb)
+    >>> clamped.tolist()
+    [0.0, 0.5, 1.0]
+    >>> torch.autograd.grad(clamped.sum(), rgb)[0].tolist()
+    [1.0, 1.0, 1.0]
+    """
+    fixed = rgb.detach()
+    return fixed.clamp(0, 1) + (rgb - fixed)  # the bracket is zero, and carries the gradient
 
 
 def noise_field(generators: Sequence[Generator], shape: tuple[int, ...]) -> Tensor:

@@ -130,6 +130,21 @@ def test_views_are_averaged_per_row() -> None:
     torch.testing.assert_close(first, seen[0].detach().view(2, 3).mean(1))
 
 
+def test_a_score_that_bins_its_pixels_sees_none_outside_of_its_bins() -> None:
+    config = TransformsConfig(views=2, gain=0.5, offset=0.3, noise=0.5)
+    views = Transforms(config, [random_generator(1)], 30, SHAPE, CPU)
+    seen = torch.linspace(0, 1, 9)
+
+    def score(rgb: Tensor) -> Tensor:
+        brighter = seen[(rgb * 8).long()] + (rgb - rgb.detach())  # no such bin: an IndexError
+        return brighter.flatten(1).mean(1)
+
+    picture = picture_of("fourier", [0])
+    before = picture.render().mean().item()
+    Ascent(picture, score, views, [], EngineConfig(steps=30)).run()
+    assert picture.render().mean().item() > before + 0.05
+
+
 def test_the_trace_is_read_every_log_every_steps_and_at_the_end() -> None:
     _, trace = climb("fourier", kernels(1), [], 25)
     assert trace.steps == [0, 10, 20, 24]

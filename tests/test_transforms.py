@@ -1,5 +1,6 @@
 """Views stay in range and in the frame, each row from its own stream."""
 
+import dataclasses
 import math
 
 import pytest
@@ -34,6 +35,22 @@ def test_an_affine_map_at_rest_resamples_to_the_same_picture() -> None:
     for shape in [(1, 3, 21, 34), (1, 3, 5, 21, 34)]:
         rgb = asymmetric(*shape)
         torch.testing.assert_close(views_of(config, rgb, [1]), rgb, atol=1e-4, rtol=1e-4)
+
+
+STRONG = TransformsConfig(crop=[0.3, 1.0], rotate=20, gain=1.0, offset=0.5, noise=1.0)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 24, 24), (2, 3, 6, 24, 20)])
+def test_no_view_leaves_the_range_of_rgb_and_the_gradient_passes_all_the_same(
+    shape: tuple[int, ...],
+) -> None:
+    rgb = asymmetric(*shape).requires_grad_(True)
+    config = dataclasses.replace(STRONG, crop=[1.0, 1.0], rotate=0)
+    for settings in (STRONG, config):
+        views = views_of(settings, rgb, [1, 2])
+        assert (views.min(), views.max()) == (0, 1)
+    (gradient,) = torch.autograd.grad(views.sum(), rgb)
+    assert gradient.min() > 0.1, "also that of the clamped pixels"
 
 
 @pytest.mark.parametrize("size", [(24, 24), (17, 41), (41, 17)])
@@ -90,9 +107,9 @@ def test_other_settings_are_used_at_the_next_call() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 3, 48, 40), (2, 3, 4, 48, 40)])
 def test_noise_is_normal_of_the_asked_size_and_independent_by_row(shape: tuple[int, ...]) -> None:
-    rgb = torch.zeros(shape)
-    noise = views_of(TransformsConfig(noise=0.25), rgb, [1, 2])
-    assert noise.std().item() == pytest.approx(0.25, rel=0.03)
+    grey = torch.full(shape, 0.5)
+    noise = views_of(TransformsConfig(noise=0.1), grey, [1, 2]) - grey
+    assert noise.std().item() == pytest.approx(0.1, rel=0.03)
     assert noise.mean().abs() < 0.01
     a, b = noise.flatten(1)
     assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1]) < 0.03
@@ -158,7 +175,7 @@ def test_a_clip_shifted_past_its_end_shows_its_last_frame() -> None:
 
 def test_gain_and_offset_change_each_channels_contrast_and_brightness() -> None:
     config = TransformsConfig(gain=0.5, offset=0.2)
-    rgb = asymmetric(2, 3, 8, 8)
+    rgb = 0.4 + 0.2 * asymmetric(2, 3, 8, 8)  # near grey, so that nothing leaves [0, 1]
     transforms = Transforms(config, [random_generator(1), random_generator(2)], 30, (3, 8, 8), CPU)
     slopes, levels = [], []
     for step in range(30):
@@ -235,11 +252,12 @@ def test_a_stretch_in_time_changes_the_speed_by_up_to_its_share() -> None:
 
 def test_a_rows_noise_is_one_field_seen_at_many_places_with_either_sign() -> None:
     side, steps = 64, 12
-    rgb = torch.zeros(1, 3, side, side)
+    grey = torch.full((1, 3, side, side), 0.5)
     transforms = Transforms(
-        TransformsConfig(noise=1.0), [random_generator(0)], steps, (3, side, side), CPU
+        TransformsConfig(noise=0.1), [random_generator(0)], steps, (3, side, side), CPU
     )
-    spectra = [torch.fft.rfft2(transforms(rgb, step)[0], s=(128, 128)) for step in range(steps)]
+    windows = [(transforms(grey, step) - grey)[0] for step in range(steps)]
+    spectra = [torch.fft.rfft2(window, s=(128, 128)) for window in windows]
     first, *others = spectra
     places, signs = set(), set()
     for other in others:
