@@ -33,6 +33,7 @@ from fvis import schema, yaml_files
 from fvis.errors import RequestError, unknown
 from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
 from fvis.run_folder import write_sweep
+from fvis.settings import own_environment
 
 VERSION_BASE = "1.3"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
@@ -207,11 +208,21 @@ def _recorded_job(composed: DictConfig, number: int) -> SweepJobRecord:
         task = copy.deepcopy(composed)
         with read_write(task), open_dict(task):
             del task["hydra"]
-        resolved = OmegaConf.to_container(task, resolve=True)
-        assert isinstance(resolved, dict)
-        return SweepJobRecord(folder, {str(k): v for k, v in resolved.items()}, job_texts(task))
+        config = _container(task)
+        return SweepJobRecord(folder, {str(k): v for k, v in config.items()}, job_texts(task))
     finally:
         current.cfg = before
+
+
+def _container(task: DictConfig) -> dict[Any, Any]:
+    """A job's config, resolved; unresolved where that cannot be: the job itself will say why."""
+    try:
+        with own_environment():
+            resolved = OmegaConf.to_container(task, resolve=True)
+    except OmegaConfBaseException:
+        resolved = OmegaConf.to_container(task, resolve=False)
+    assert isinstance(resolved, dict)
+    return resolved
 
 
 def one_line(error: BaseException | None) -> str:

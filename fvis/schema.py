@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fvis.errors import RequestError, unknown
 from fvis.registry import load_entry_points
-from fvis.settings import section, setting, setting_names
+from fvis.settings import own_environment, section, setting, setting_names
 
 
 @dataclass
@@ -285,6 +285,19 @@ def register(kind: type[MethodConfig] | type[ParametrizationConfig]) -> None:
 
 def parse(composed: DictConfig) -> Config:
     """The composed config, typed and checked; raises `RequestError` naming the setting at fault."""
+    with own_environment():
+        config = _parsed(composed)
+    _validate_engine(config.engine)
+    _validate_crop(config.transforms)
+    if config.grounding.images and config.method.name == AdversarialConfig.name:
+        raise RequestError(
+            "grounding.images needs a method whose pictures it compares with photographs: "
+            "activation_maximization or texture_motion"
+        )
+    return config
+
+
+def _parsed(composed: DictConfig) -> Config:
     stray = {str(key) for key in composed} - set(SECTIONS) - set(CHOICES)
     if stray:
         raise unknown("config section", min(stray), [*SECTIONS, *CHOICES])
@@ -298,15 +311,7 @@ def parse(composed: DictConfig) -> Config:
         if name not in kinds:
             raise unknown(key, name, kinds)
         sections[key] = section(OmegaConf.select(composed, key), key, kinds[name])
-    config = Config(**sections)
-    _validate_engine(config.engine)
-    _validate_crop(config.transforms)
-    if config.grounding.images and config.method.name == AdversarialConfig.name:
-        raise RequestError(
-            "grounding.images needs a method whose pictures it compares with photographs: "
-            "activation_maximization or texture_motion"
-        )
-    return config
+    return Config(**sections)
 
 
 def parse_models(specs: Sequence[Any], setting: str) -> list[ModelConfig]:

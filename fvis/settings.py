@@ -1,5 +1,6 @@
 """Dataclass fields that carry the range or choices of a setting, and the check of given values."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,11 +8,16 @@ from dataclasses import field
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from fvis.errors import RequestError, unknown
 
 T = TypeVar("T")
+
+OWN_VARIABLES = "FVIS_"  # how the environment variables begin that a config may read
+REFUSED_VALUE = "RequestError raised while resolving interpolation: "  # OmegaConf's words
 
 
 def setting(
@@ -29,6 +35,31 @@ def setting(
     return field(default=default, metadata=limits)
 
 
+@contextlib.contextmanager
+def own_environment() -> Iterator[None]:
+    """A context in which a config may read of the environment only what is meant for fvis.
+
+    What a config holds is recorded, and `${oc.env:NAME}` would record a secret. So a name that does
+    not start with `FVIS_` is refused, however the config comes to it.
+    """
+    resolvers = BaseContainer._resolvers  # OmegaConf replaces a resolver, but gives none back
+    before = resolvers["oc.env"]
+
+    def read(name: str, *default: str | None) -> str | None:
+        if name.startswith(OWN_VARIABLES):
+            return oc.env(name, *default)
+        raise RequestError(
+            f"the environment variable {name} would be recorded with the config; "
+            f"only names that start with {OWN_VARIABLES} are read: give its value instead"
+        )
+
+    OmegaConf.register_new_resolver("oc.env", read, replace=True)
+    try:
+        yield
+    finally:
+        resolvers["oc.env"] = before
+
+
 def section(given: Any, key: str, kind: type[T]) -> T:
     """The settings `given` of one section, typed and checked; `key` is its name in errors.
 
@@ -40,6 +71,7 @@ def section(given: Any, key: str, kind: type[T]) -> T:
     except OmegaConfBaseException as error:
         name = getattr(error, "full_key", None) or ""
         text = re.sub(r"\s+", " ", str(error.msg or error)).partition(" full_key:")[0].strip()
+        text = text.removeprefix(REFUSED_VALUE)
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
         raise RequestError(f"{key}.{name}: {text}") from None

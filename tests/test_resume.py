@@ -372,11 +372,11 @@ def test_a_run_is_resumed_from_another_folder_and_in_another_environment(
     ending: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEIGHTS", "w.pth")
+    monkeypatch.setenv("FVIS_WEIGHTS", "w.pth")
     relative = [word.replace(f"{tmp_path}/", "") for word in factory]
-    relative[-1] = "model.checkpoint=${oc.env:WEIGHTS}"
+    relative[-1] = "model.checkpoint=${oc.env:FVIS_WEIGHTS}"
     folder = interrupted(tmp_path / "run", ending, *relative)
-    monkeypatch.delenv("WEIGHTS")
+    monkeypatch.delenv("FVIS_WEIGHTS")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)

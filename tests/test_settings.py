@@ -1,0 +1,66 @@
+"""No secret of the environment gets into what a run records."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fvis import schema
+from fvis.compose import compose
+from fvis.errors import RequestError
+from tests.conftest import Call
+
+SECRET = "s3cret"
+READINGS = (
+    "model.classes=[${oc.env:SECRET}]",
+    "model.classes=[a${oc.env:SECRET,default}]",
+    "model.classes='[\"${oc.${oc.decode:env}:SECRET}\"]'",
+    "target.layer='${oc.decode:${oc.env:SECRET}}'",
+    "+model.kwargs.width=${oc.env:SECRET}",
+)
+
+
+@pytest.mark.parametrize("setting", READINGS)
+def test_an_environment_variable_is_refused_in_one_line(
+    setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", SECRET)
+    with pytest.raises(RequestError, match="the environment variable SECRET would be") as caught:
+        schema.parse(compose([setting]))
+    said = str(caught.value)
+    assert said.startswith(setting.partition("=")[0].lstrip("+"))
+    assert "\n" not in said and SECRET not in said and "raised while" not in said
+
+
+def test_a_variable_of_fvis_is_read_and_oc_env_is_left_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FVIS_WEIGHTS", "/weights")
+    monkeypatch.setenv("SECRET", SECRET)
+    config = schema.parse(compose(["model.checkpoint=${oc.env:FVIS_WEIGHTS}/w.pth"]))
+    assert config.model.checkpoint == "/weights/w.pth"
+    config = schema.parse(compose(["model.checkpoint=${oc.env:FVIS_NONE,none.pth}"]))
+    assert config.model.checkpoint == "none.pth"
+    assert OmegaConf.create({"own": "${oc.env:SECRET}"}).own == SECRET
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_no_file_holds_the_variable(
+    forked_fvis: Call, tmp_path: Path, sweep: tuple[str, ...]
+) -> None:
+    experiment = tmp_path / "configs" / "experiment" / "curious.yaml"
+    experiment.parent.mkdir(parents=True)
+    text = "# @package _global_\nmodel: {classes: ['${oc.env:SECRET}']}\n"
+    experiment.write_text(text, encoding="utf-8")
+    words = ("--config-dir", "configs", "experiment=curious", *sweep, "engine.steps=1")
+    folders = ("hydra.run.dir=out", "hydra.sweep.dir=out")
+    ran = forked_fvis("run", *words, *folders, cwd=tmp_path, SECRET=SECRET)
+    assert ran.returncode == 2
+    said = [line for line in ran.stderr.splitlines() if "error" in line]
+    assert len(said) == 1 and "the environment variable SECRET" in said[0]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET.encode() in path.read_bytes() for path in files)
+    if sweep:  # its list of jobs is there, and cannot tell the secret either
+        resumed = forked_fvis("resume", "out", cwd=tmp_path, SECRET=SECRET)
+        assert resumed.returncode == 2
+        assert "the environment variable SECRET" in resumed.stderr
