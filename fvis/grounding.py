@@ -178,7 +178,7 @@ def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch])
         percentiles={str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
         below=(scores < final).double().mean().item(),
         times_strongest=final / highest if highest > 0 else math.nan,
-        strongest=[PatchRecord(str(p.file), p.activation, p.box) for p in patches],
+        strongest=[PatchRecord(photographs.shown(p.file), p.activation, p.box) for p in patches],
     )
 
 

@@ -35,8 +35,8 @@ class UnreadableError(ValueError):
 def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files that paths, folders, globs and `zoo:NAME` refer to, each once, in the order given.
 
-    A folder stands for its image files, sorted by name. Raises `RequestError` if any of `specs`
-    refers to no image file.
+    A folder stands for its image files, sorted by name; `zoo:NAME/FILE` is one file of a set.
+    Raises `RequestError` if any of `specs` refers to no image file.
     """
     several = specs if isinstance(specs, list | tuple) else [specs]
     found: dict[Path, None] = {}
@@ -51,6 +51,8 @@ def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
 def _files(spec: str) -> list[Path]:
     if spec.startswith(PREFIX):
         folder = EXAMPLES / spec.removeprefix(PREFIX)
+        if folder.is_file() and folder.parent.parent == EXAMPLES:
+            return [folder]
         if not folder.is_dir() or folder.parent != EXAMPLES:
             known = [PREFIX + place.name for place in EXAMPLES.iterdir()]
             raise unknown("set of pictures", spec, known)
@@ -69,6 +71,23 @@ def _files(spec: str) -> list[Path]:
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
     return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def shown(path: Path) -> str:
+    """A photograph's path without the folders of this machine, for records that may be passed on.
+
+    It is `zoo:NAME/FILE` for one that comes with the package. An absolute path is made relative to
+    the working directory where it lies below it, and is shortened to the file's name elsewhere.
+
+    >>> shown(EXAMPLES / "glyphs" / "disc.png"), shown(Path("../cat.png")), shown(Path("/a/b.png"))
+    ('zoo:glyphs/disc.png', '../cat.png', 'b.png')
+    """
+    if path.is_relative_to(EXAMPLES):
+        return PREFIX + path.relative_to(EXAMPLES).as_posix()
+    if not path.is_absolute():
+        return str(path)
+    base = Path.cwd()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else path.name
 
 
 def names(paths: Sequence[Path]) -> list[str]:

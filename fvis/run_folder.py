@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from fvis.record import (
     UnitRecord,
 )
 from fvis.typed_json import from_json, to_json
+
+logger = logging.getLogger(__name__)
 
 RUN_FILE, SWEEP_FILE, UNIT_FILE, UNITS = "run.json", "sweep.json", "metadata.json", "units"
 
@@ -148,5 +151,10 @@ def _kind_of(content: Mapping[str, Any]) -> type[UnitRecord]:
 
 
 def _units_in(run: Path) -> Iterator[SavedUnit]:
+    """The units in a run's folder. Links are not followed: they may lead out of the folder."""
+    if (run / UNITS).is_symlink():
+        logger.warning("%s is a link, and is not followed", run / UNITS)
+        return
     for file in sorted((run / UNITS).glob(f"[!.]*/{UNIT_FILE}")):
-        yield read_unit(file.parent)
+        if not file.parent.is_symlink() and not file.is_symlink():
+            yield read_unit(file.parent)

@@ -78,7 +78,12 @@ def _quoted(text: str) -> str:
 
 
 def _load(path: Path) -> Any:
-    """The content of a YAML file, interpolations unresolved; None if it cannot be read."""
+    """The content of a YAML file, interpolations unresolved; None if it cannot be read.
+
+    A link is not read: it may lead out of the run's folder.
+    """
+    if path.is_symlink() or path.parent.is_symlink():
+        return None
     try:
         yaml_files.check(path)
         return OmegaConf.to_container(OmegaConf.load(path), resolve=False)

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader
 
 from fvis import artifacts
 from fvis.gallery.commands import Origin, command, read_origin
+from fvis.gallery.paths import relative, without_folders
 from fvis.record import DEAD, AdversarialRecord, RunRecord, UnitRecord
 from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit, read_run
 from fvis.typed_json import to_json
@@ -64,7 +65,8 @@ def shown_units(run: SavedRun, base: Path) -> list[dict[str, Any]]:
 
     Each has `name`, `metadata`, `picture`, `alternate` (shown instead of the picture on hover) and
     `folder` as links from `base`, its `pictures` and other `files` by name, `command` to make it
-    again or None, and `outcome`: its status and, for an attack, success or failed.
+    again or None, `typed_in`, the name of the folder where that was typed, `shortened`, whether
+    paths in it are, and `outcome`: its status and, for an attack, success or failed.
     """
     origin = read_origin(run.folder)
     return [_tidy(_shown(unit, run.record, origin, base)) for unit in run.units()]
@@ -78,6 +80,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
     shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
     compared = shown == "adversarial.png" and "clean.png" in pictures
     content = to_json(record)
+    typed = relative(command(origin, run.config, record), origin.folder) if origin else None
     return {
         "name": _text(unit.folder.name),
         "folder": folder,
@@ -88,8 +91,9 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "alt": _alt(record, unit.folder.name, shown or ""),
         "pictures": [_file(f) for f in pictures],
         "files": [_file(f) for f in files if f not in pictures] + [_file(UNIT_FILE)],
-        "command": origin and command(origin, run.config, record),
+        "command": typed,
         "typed_in": origin and origin.folder,
+        "shortened": typed is not None and without_folders(typed) != typed,
         "outcome": _outcome(record),
         "initial": record.activation.initial,
         "final": record.activation.final,
@@ -191,8 +195,12 @@ def _outcome(record: UnitRecord) -> list[str]:
 
 
 def _files(unit: SavedUnit) -> list[str]:
-    """The names of a unit's existing files, without those missing from its metadata's list."""
-    there = {file.name for file in unit.folder.iterdir() if file.is_file()} - {UNIT_FILE}
+    """The names of a unit's existing files, without those missing from its metadata's list.
+
+    Links are left out, as they may lead out of the folder.
+    """
+    files = [file for file in unit.folder.iterdir() if file.is_file() and not file.is_symlink()]
+    there = {file.name for file in files} - {UNIT_FILE}
     named = unit.record.files
     return sorted(there if named is None else there.intersection(named))
 
@@ -220,11 +228,13 @@ def _text(name: str) -> str:
 
 
 def _tidy(content: Any) -> Any:
-    """`content` as JSON can hold it: numbers rounded, None if not finite; text as valid UTF-8."""
+    """`content` as the page holds it: numbers rounded, None if not finite; text as valid UTF-8,
+    absolute paths in it without their folders.
+    """
     if isinstance(content, float):
         return float(f"{content:.{DIGITS}g}") if math.isfinite(content) else None
     if isinstance(content, str):
-        return content.encode("utf-8", "replace").decode("utf-8")
+        return without_folders(content.encode("utf-8", "replace").decode("utf-8"))
     if isinstance(content, Mapping):
         return {_tidy(str(key)): _tidy(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

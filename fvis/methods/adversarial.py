@@ -143,7 +143,8 @@ class Adversarial:
             try:
                 yield (path, name), photographs.load(path, self._context.model.preprocessing)
             except photographs.UnreadableError as error:
-                self.refused[str(path)] = str(error)
+                known = photographs.shown(path)
+                self.refused[known] = str(error).replace(str(path), known)
                 logger.warning("left out: %s", error)
 
     def _preview(self, pictures: Sequence[Tensor], goals: Sequence[Goal]) -> Sequence[Tensor]:
@@ -217,7 +218,7 @@ class Adversarial:
             steps=self.steps,
             status=OK if after.value is not None and math.isfinite(after.value) else DEAD,
             activation=ActivationRecord(before.value, after.value, [*trace]),
-            source=str(job.path),
+            source=photographs.shown(job.path),
             image=job.image,
             target=job.target,
             class_name=label(job.target) if classifier.classes else None,

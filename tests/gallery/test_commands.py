@@ -113,7 +113,7 @@ def test_the_command_makes_the_same_picture(
     assert forked_fvis(*asked, cwd=tmp_path).returncode == 0
     unit = read_units(tmp_path / "first run", tmp_path)[1]
     line = shlex.split(unit["command"])
-    again = forked_fvis(*line[1:], "hydra.run.dir=again", cwd=Path(unit["typed_in"]))
+    again = forked_fvis(*line[1:], "hydra.run.dir=again", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     (made,) = (tmp_path / "again" / "units").glob(f"*/{picture}")
     first = tmp_path / "first run" / "units" / unit["name"] / picture

@@ -146,6 +146,58 @@ def test_a_file_outside_the_units_folder_is_not_linked(tmp_path: Path) -> None:
     assert [file["name"] for file in unit["files"]] == ["metadata.json"]
 
 
+def test_links_that_may_lead_out_of_the_folder_are_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = write_run(tmp_path / "elsewhere", [image_unit(1), image_unit(2)])
+    run = write_run(tmp_path / "run", [image_unit(3), image_unit(4)], units=None, status="running")
+    kept, linked = (run / "units" / name for name in ("layer3-00003", "linked"))
+    kept.mkdir(exist_ok=True)
+    there = elsewhere / "units" / "layer2-00001"
+    linked.symlink_to(there)
+    planted = run / "units" / "planted"
+    planted.mkdir()
+    (planted / "metadata.json").symlink_to(there / "metadata.json")
+    (unit, _) = (u for u in read_units(run, tmp_path) if u["name"] not in ("linked", "planted"))
+    assert len(read_units(run, tmp_path)) == 2
+    (run / "units" / unit["name"] / "image.png").unlink()
+    (run / "units" / unit["name"] / "image.png").symlink_to(there / "image.png")
+    assert read_units(run, tmp_path)[0]["pictures"] == []
+    (run / ".hydra" / "overrides.yaml").unlink()
+    (run / ".hydra" / "overrides.yaml").symlink_to(elsewhere / ".hydra" / "overrides.yaml")
+    assert read_units(run, tmp_path)[0]["command"] is None
+    (run / "units").rename(tmp_path / "moved")
+    (run / "units").symlink_to(tmp_path / "moved")
+    assert read_units(run, tmp_path) == []
+    assert "is a link" in caplog.text
+
+
+def test_the_page_names_no_folder_of_the_machine_that_made_it(tmp_path: Path) -> None:
+    private = "/home/alice/private folder"
+    attack = attack_unit(1) | {"source": f"{private}/cat.png"}
+    grounded = image_unit(2) | {
+        "grounding": {"strongest": [{"file": f"{private}/dog.png", "box": [0, 0, 1, 1]}]}
+    }
+    refused = {f"{private}/x.png": f"{private}/x.png is not an image"}
+    run = write_run(tmp_path / "run", [attack, grounded], refused=refused)
+    words = [
+        *(f"model.checkpoint={private}/w.pth", f"model.factory={private}/net.py:build"),
+        *(f"grounding.images=[{private}/a.png,/work/b/c.png]", "method.epsilon=8/255"),
+    ]
+    settings = f"hydra:\n  runtime:\n    cwd: {private}\n    config_sources:\n"
+    settings += "    - {path: /work/configs, provider: command-line}\n"
+    write_overrides(run, words, settings)
+    source = write_index([run], tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "alice" not in source and "/work" not in source
+    unit = next(u for u in read_units(run, tmp_path) if "grounding" in u["metadata"])
+    assert unit["typed_in"] == "private folder"
+    assert unit["shortened"], "the configs and c.png lie elsewhere"
+    assert unit["command"] == (
+        "fvis run --config-dir configs 'model.checkpoint=w.pth' 'model.factory=net.py:build' "
+        "'grounding.images=[a.png,c.png]' method.epsilon=8/255 target.units=2"
+    )
+
+
 def test_a_file_that_is_gone_is_not_linked(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [image_unit(1), clip_unit(2)])
     (run / "units" / "layer2-00001" / "image.png").unlink()

@@ -140,8 +140,10 @@ function commandSection(unit) {
   const where = unit.typed_in ? [" in ", element("code", {}, unit.typed_in)] : [];
   const together = unit.metadata.repeat === null || unit.metadata.repeat === undefined
     ? "" : " Makes all repeats of the unit, which depend on one another.";
-  const note = element("p", { class: "quiet" }, "Typed", ...where, ".", together);
-  return element("section", {}, element("h2", {}, "Make it again"), code, button, where.length || together ? note : null);
+  const shortened = unit.shortened ? " Of paths outside of this folder, only the last name is shown." : "";
+  const note = element("p", { class: "quiet" }, "Typed", ...where, ".", shortened, together);
+  const noted = where.length || shortened || together;
+  return element("section", {}, element("h2", {}, "Make it again"), code, button, noted ? note : null);
 }
 
 /** Fill the page with a unit. `around`: the units before and after it, its place, their count. */
