@@ -1,12 +1,14 @@
 """Writes the files of a run (PNG, GIF, MP4, NPZ, JSON), each of them whole or not at all."""
 
 import contextlib
+import errno
 import functools
 import io
 import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,12 +21,15 @@ from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 from torch import Tensor
 
+from fvis.errors import UnwritableError
 from fvis.schema import OutputConfig
 
 Writer = Callable[[Path], None]
 
 # How the names of files and folders begin that are not whole yet, or are being replaced.
 UNFINISHED, REPLACED = ".tmp-", ".old-"
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 PALETTE_SAMPLES = 2_000_000  # about how many of a clip's pixels its GIF palette is computed from
 
@@ -41,43 +46,82 @@ def from_bytes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 @contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A context in which what the system refuses is an `UnwritableError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+        remedy = "free some space" if error.errno in NO_ROOM else ""
+        raise UnwritableError(path, reason, remedy) from error
+
+
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary file to write the content of `path` to.
 
-    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise.
+    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise,
+    with the folders that were made for it. Raises `UnwritableError` where the system refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
-    os.close(handle)
-    place = Path(name)
-    try:
-        yield place
-        place.chmod(0o666 & ~_umask())
-        os.replace(place, path)  # noqa: PTH105  # same as Path.replace
-    finally:
-        place.unlink(missing_ok=True)
+    with writing(path), _folder(path.parent):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
+        os.close(handle)
+        place = Path(name)
+        try:
+            yield place
+            place.chmod(0o666 & ~_umask())
+            os.replace(place, path)  # noqa: PTH105  # same as Path.replace
+        finally:
+            place.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
     """A temporary directory to fill with the content of `path`.
 
-    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise.
+    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise,
+    with the folders that were made for it. Raises `UnwritableError` where the system refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
-    place.chmod(0o777 & ~_umask())
+    with writing(path), _folder(path.parent):
+        place = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
+        try:
+            place.chmod(0o777 & ~_umask())
+            yield place
+            if path.exists():
+                _replace(path, place)
+            else:
+                place.rename(path)
+        except UnwritableError as error:  # of a file in it, which has no other name yet
+            known = path / error.path.relative_to(place)
+            raise UnwritableError(known, error.reason, error.remedy) from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _replace(path: Path, place: Path) -> None:
+    """Put the directory `place` where the directory `path` is; on an error `path` stays."""
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=REPLACED))
     try:
-        yield place
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=REPLACED))
-            path.rename(old / path.name)
-            place.rename(path)
-            shutil.rmtree(old)
-        else:
-            place.rename(path)
+        path.rename(old / path.name)
+        place.rename(path)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        if not path.exists():
+            (old / path.name).rename(path)
+        shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """A context in which a folder is there; if it fails, no empty folder made for it is left."""
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -136,7 +180,10 @@ def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
 
 
 def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:
-    """Write a clip (3, T, H, W) in [0, 1] as H.264 MP4; odd sides repeat their last pixels."""
+    """Write a clip (3, T, H, W) in [0, 1] as H.264 MP4; odd sides repeat their last pixels.
+
+    Raises `UnwritableError` also where ffmpeg ends early, which it does not say.
+    """
     frames = to_bytes(rgb)
     _, h, w, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
@@ -144,6 +191,22 @@ def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:
         imageio.mimwrite(
             place, list(frames), fps=fps, codec="libx264", quality=9, macro_block_size=2
         )
+        if not _is_whole_mp4(place):
+            raise OSError(errno.EIO, "ffmpeg left it incomplete: is the disk full?")
+
+
+def _is_whole_mp4(path: Path) -> bool:
+    """Whether an MP4 file's boxes fill it, its index among them, which ffmpeg writes last."""
+    kinds, place, size = [], 0, path.stat().st_size
+    with path.open("rb") as file:
+        while place + 8 <= size:
+            file.seek(place)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length == 1:  # the length is in the next eight bytes
+                (length,) = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))
+            kinds.append(kind)
+            place += max(8, length)
+    return place == size and b"moov" in kinds
 
 
 def clip_writers(name: str, rgb: Tensor, output: OutputConfig) -> dict[str, Writer]:
@@ -161,14 +224,29 @@ def clip_writers(name: str, rgb: Tensor, output: OutputConfig) -> dict[str, Writ
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as a compressed NPZ file."""
-    with whole_file(path) as place, place.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are passed as keywords
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # names are passed as keywords
+    write_bytes(path, content.getvalue())
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON; numbers that are not finite become null."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def overwrite_json(path: Path, content: Any) -> None:
+    """Write over a JSON file in its own place, for want of room for a second one.
+
+    Raises `UnwritableError` where the content is longer than the file. What is shorter is filled up
+    with blanks.
+    """
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    data, size = text.encode(errors="backslashreplace"), path.stat().st_size
+    if len(data) >= size:
+        raise UnwritableError(path, "it would grow")
+    with writing(path), path.open("r+b", buffering=0) as file:
+        file.write(data.ljust(size - 1) + b"\n")
 
 
 def write_text(path: Path, text: str) -> None:

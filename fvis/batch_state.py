@@ -1,5 +1,6 @@
 """The saved state of the batch at work, from which a killed run goes on."""
 
+import io
 import logging
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fvis.artifacts import whole_file
+from fvis.artifacts import write_bytes
 from fvis.batching import is_out_of_memory
 from fvis.interruption import DeferredInterruption
 from fvis.optimization import Optimization
@@ -86,8 +87,9 @@ class BatchState:
             stage, optimization = self._running
             stages[stage] = optimization.state_dict()
         content = {"jobs": self._jobs, "seconds": self.seconds, "stages": stages}
-        with whole_file(self._path) as place:
-            torch.save(content, place)
+        data = io.BytesIO()
+        torch.save(content, data)
+        write_bytes(self._path, data.getvalue())
         self._saved = time.monotonic()
 
     def _read(self) -> dict[str, Any] | None:

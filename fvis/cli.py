@@ -121,8 +121,7 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
         raise
     except Exception as error:
         status = 2 if isinstance(error, RequestError) else 1
-        if status == 2:
-            _remove_if_empty(job.directory)
+        _remove_if_empty(job.directory)
         if job.sweep is None:  # Hydra would add a line of its own
             _fail(error, status)
         _show(error)

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib.util
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +31,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fvis import schema, yaml_files
-from fvis.errors import RequestError, unknown
+from fvis.errors import RequestError, UnwritableError, unknown
 from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
 from fvis.run_folder import write_sweep
 from fvis.settings import own_environment
+
+logger = logging.getLogger(__name__)
 
 VERSION_BASE = "1.3"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
@@ -189,7 +192,10 @@ class SweepRecorder(Callback):
         for number, choice in enumerate(BasicSweeper.split_arguments(parsed, None)[0]):
             composed = loader.load_sweep_config(config, choice)
             jobs.append(_recorded_job(composed, number))
-        write_sweep(Path(config.hydra.sweep.dir), SweepRecord(SCHEMA, str(Path.cwd()), jobs))
+        try:
+            write_sweep(Path(config.hydra.sweep.dir), SweepRecord(SCHEMA, str(Path.cwd()), jobs))
+        except UnwritableError as error:
+            logger.warning("%s; a job that never begins cannot be resumed", error)
 
 
 def _recorded_job(composed: DictConfig, number: int) -> SweepJobRecord:

@@ -25,6 +25,14 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
     return RequestError(f"no {kind} {name!r}")
 
 
+class UnwritableError(RuntimeError):
+    """A file cannot be written, as on a full disk; `remedy` says what to do about it."""
+
+    def __init__(self, path: Path, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{path} cannot be written: {reason}" + (f" ({remedy})" if remedy else ""))
+        self.path, self.reason, self.remedy = path, reason, remedy
+
+
 class FailedRunError(RuntimeError):
     """A run went to its end, and not one of its units could be shown."""
 

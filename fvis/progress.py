@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fvis.artifacts import writing
 from fvis.optimization import Optimization
 
 
@@ -39,10 +40,18 @@ class Progress:
         self._bar.update(count)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that a full disk cuts short, without ending what writes to it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's own name
+        """Leave the message out."""
+
+
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """A context in which the package's messages also go to `path`."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    with writing(path):
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("fvis")
     package.addHandler(handler)
@@ -50,4 +59,5 @@ def log_file(path: Path) -> Iterator[None]:
         yield
     finally:
         package.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what could not be written is not written now either
+            handler.close()

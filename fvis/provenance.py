@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
-import importlib.util
+import itertools
 import json
+import logging
 import platform
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +17,9 @@ import torch
 from fvis.context import Context
 from fvis.models.checkpoints import sha256_of_file
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
-from fvis.schema import Config, ModelConfig
+from fvis.schema import AdversarialConfig, Config, parse_models
+
+logger = logging.getLogger(__name__)
 
 LIBRARIES = ("fvis", "torch", "torchvision", "timm", "hydra-core", "numpy")
 LISTED = 1000  # so many input files are hashed one by one; more of them get one hash together
@@ -88,7 +92,7 @@ def _describe_device(device: torch.device) -> str:
 
 def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
     """The SHA-256 of each file that the config names and of the method's own, by path."""
-    named = [_factory_file(config.model), config.target.direction]
+    named = [*map(source_of, factories(config)), config.target.direction]
     if isinstance(config.model.classes, str):
         named.append(config.model.classes)
     units = config.target.units
@@ -106,12 +110,46 @@ def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
     return hashes | own
 
 
-def _factory_file(model: ModelConfig) -> str | None:
-    """The source file of the user's function that builds the network."""
-    if model.source != "factory" or not model.factory:
-        return None
-    place = model.factory.rpartition(":")[0]
+def factories(config: Config) -> list[str]:
+    """The functions that build the config's networks (`model.factory`): code of the user's."""
+    named = [config.model]
+    if isinstance(config.method, AdversarialConfig):
+        named += parse_models(config.method.transfer, "method.transfer")
+    found = [model.factory for model in named if model.source == "factory" and model.factory]
+    return list(dict.fromkeys(found))
+
+
+def source_of(factory: str) -> str | None:
+    """The source file of such a function, found without running it or the packages around it."""
+    place = factory.rpartition(":")[0]
     if place.endswith(".py"):
         return place
-    spec = importlib.util.find_spec(place)
+    spec, within = None, None
+    for name in itertools.accumulate(place.split("."), "{}.{}".format):
+        finders = (finder.find_spec(name, within) for finder in sys.meta_path)
+        spec = next((spec for spec in finders if spec is not None), None)
+        if spec is None:
+            return None
+        within = spec.submodule_search_locations
     return spec.origin if spec else None
+
+
+def announce_code(config: Config, recorded: Mapping[str, str]) -> list[str]:
+    """Say which functions a recorded config is about to run; returns those sources that changed.
+
+    `recorded` has the SHA-256 of each source by path, as `RunRecord.inputs`.
+    """
+    changed = []
+    for factory in factories(config):
+        source = source_of(factory)
+        path = None if source is None else str(Path(source).expanduser())
+        known = None if path is None else recorded.get(path)
+        if path is None or known is None:
+            state = "its source was not recorded"
+        elif Path(path).is_file() and sha256_of_file(Path(path)) == known:
+            state = f"its source, {path}, is the one recorded"
+        else:
+            state = f"its source, {path}, is not the one recorded"
+            changed.append(path)
+        logger.warning("model.factory=%s is code that this run executes; %s", factory, state)
+    return changed

@@ -4,14 +4,15 @@ import dataclasses
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from fvis import processes
+from fvis.errors import UnwritableError
 from fvis.record import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord, UnitRecord
-from fvis.run_folder import UNITS, finished_unit, write_run
+from fvis.run_folder import UNITS, finished_unit, overwrite_run, write_run
 
 
 class _Done(NamedTuple):
@@ -23,7 +24,7 @@ class _Done(NamedTuple):
 
 
 class Recorder:
-    """The record of the run in `directory`; entered while the run is at work.
+    """The record of the run in `directory`, whose run.json it writes.
 
     `record` is the run as it was described or as it was left. `units` are its units that are done.
     """
@@ -43,12 +44,24 @@ class Recorder:
             timings = dataclasses.replace(record.timings, resumed=[*record.timings.resumed, now])
         self.record = dataclasses.replace(record, timings=timings)
 
-    def __enter__(self) -> "Recorder":
-        self._write(RUNNING)
-        return self
+    def begin(self) -> None:
+        """Say that the run is at work."""
+        self._write(self._at(RUNNING))
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._write(DONE if kind is None else INTERRUPTED)
+    def end(self, before: Callable[[RunRecord], None]) -> None:
+        """Say that the run is done, after `before` has been called with the record that says so."""
+        record = self._at(DONE)
+        before(record)
+        self._write(record)
+
+    def interrupt(self) -> None:
+        """Say that the run has been interrupted, also where the disk has no room left."""
+        last = self.record
+        try:
+            self._write(self._at(INTERRUPTED))
+        except UnwritableError:  # run.json as it is, with no process at work, is shorter
+            self.record = dataclasses.replace(last, status=INTERRUPTED, process=None)
+            overwrite_run(self._directory, self.record)
 
     @property
     def finished(self) -> set[str]:
@@ -67,21 +80,26 @@ class Recorder:
     def set_batch_size(self, size: int) -> None:
         """Say how large the next batch may be."""
         self.record = dataclasses.replace(self.record, batch_size=size)
-        self._write(RUNNING)
+        self.begin()
 
     def set_batches(self, sizes: Sequence[int]) -> None:
         """Say how many jobs the batches that are done had."""
         self.record = dataclasses.replace(self.record, batches=list(sizes))
-        self._write(RUNNING)
+        self.begin()
 
-    def _write(self, status: str) -> None:
+    def _write(self, record: RunRecord) -> None:
+        write_run(self._directory, record)
+        self.record = record
+
+    def _at(self, status: str) -> RunRecord:
+        """The record as it is now, with this status."""
         units = [name for name in self.record.jobs if name in self._done]
         tallies: dict[str, list[float]] = {}
         for name in units:
             for key, number in self._done[name].tally.items():
                 tallies.setdefault(key, []).append(number)
         seconds = round(self._earlier + time.time() - self._started, 3)
-        self.record = dataclasses.replace(
+        return dataclasses.replace(
             self.record,
             status=status,
             process=processes.current() if status == RUNNING else None,
@@ -93,7 +111,6 @@ class Recorder:
             },
             timings=dataclasses.replace(self.record.timings, seconds=seconds),
         )
-        write_run(self._directory, self.record)
 
 
 def finished_units(directory: Path, record: RunRecord) -> dict[str, UnitRecord]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from fvis import runner, schema
+from fvis import provenance, runner, schema, workspace
 from fvis.errors import RequestError
 from fvis.record import SweepJobRecord
 from fvis.run_folder import RUN_FILE, UNITS, read_sweep
@@ -25,7 +25,8 @@ class Work:
         if self.job is None:
             return runner.resume(self.directory, force=force)
         config = schema.parse(OmegaConf.create(self.job.config))
-        with runner.working_directory(self.asked_in):
+        with workspace.working_directory(self.asked_in):
+            provenance.announce_code(config, {})
             runner.run(config, self.directory, self.job.texts, force=force)
         return True
 

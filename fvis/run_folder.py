@@ -123,6 +123,11 @@ def write_run(directory: Path, record: RunRecord) -> None:
     artifacts.write_json(directory / RUN_FILE, to_json(record))
 
 
+def overwrite_run(directory: Path, record: RunRecord) -> None:
+    """Write run.json over the one that is there, for want of room for a second one."""
+    artifacts.overwrite_json(directory / RUN_FILE, to_json(record))
+
+
 def read_sweep(folder: Path) -> SweepRecord | None:
     """The sweep that a folder's sweep.json describes; None where there is none."""
     if not (folder / SWEEP_FILE).is_file():

@@ -1,26 +1,23 @@
 """One config to one output folder, begun or resumed: the only module that knows all others."""
 
-import contextlib
 import dataclasses
 import logging
-import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from fvis import artifacts, models, provenance, schema
+from fvis import memory, models, provenance, schema, workspace
 from fvis.architecture_defaults import with_architecture_defaults
 from fvis.batch_state import BatchState
 from fvis.batching import auto_size, in_batches
 from fvis.context import Context
-from fvis.errors import FailedRunError, InterruptedRunError, RequestError
+from fvis.errors import FailedRunError, InterruptedRunError, RequestError, UnwritableError
 from fvis.gallery.page import write_index
+from fvis.interruption import DeferredInterruption
 from fvis.methods import METHODS, Method, Result
 from fvis.models import Model
 from fvis.optimization import Optimization
@@ -29,10 +26,9 @@ from fvis.record import DEAD, DONE, RunRecord, UnitRecord
 from fvis.recorder import Recorder, finished_units
 from fvis.run_folder import RUN_FILE, UNITS, read_run, write_unit
 from fvis.schema import Config
+from fvis.workspace import BATCH_FILE, INDEX
 
 logger = logging.getLogger(__name__)
-
-STATE, LOCK, BATCH_FILE, INDEX = ".state", "lock", "batch.pt", "index.html"
 
 
 def run(
@@ -55,15 +51,12 @@ def run(
     record = _describe(context, method)
     old = read_run(directory).record if (directory / RUN_FILE).is_file() else None
     if old is not None and not force:
-        _refuse_to_replace(directory, old, record)
-    with _locked(directory):
-        recorder = Recorder(directory, record)
-        _clear_leftovers(directory)
+        workspace.refuse_to_replace(directory, old, record)
+    with workspace.locked(directory):
+        workspace.clear_leftovers(directory)
         if old is not None:
-            _clear(directory)
-        for name, text in (texts or {}).items():
-            artifacts.write_text(directory / name, text)
-        _carry_out(directory, recorder, context, method)
+            workspace.clear(directory)
+        _carry_out(directory, Recorder(directory, record), context, method, texts)
     return directory
 
 
@@ -72,7 +65,8 @@ def resume(directory: Path, *, force: bool = False) -> bool:
 
     Units that are whole are left as they are, and the batch that was at work goes on from its last
     saved state. Raises `RequestError` where anything that the pictures depend on has changed since;
-    with `force` the run goes on all the same, and run.json says so.
+    with `force` the run goes on all the same, and run.json says so. Code of the user's is named
+    before it is run, and is not run where it has changed.
     """
     directory = directory.resolve()
     old = read_run(directory).record
@@ -83,39 +77,38 @@ def resume(directory: Path, *, force: bool = False) -> bool:
             return False
         write_index([directory], directory / INDEX)
         return True
-    with _locked(directory), working_directory(old.directory):
-        _clear_leftovers(directory)
-        context = prepare(_config_of(old))
+    with workspace.locked(directory), workspace.working_directory(old.directory):
+        workspace.clear_leftovers(directory)
+        config = _config_of(old)
+        _refuse_changes(directory, old, provenance.announce_code(config, old.inputs), force)
+        context = prepare(config)
         method = METHODS[context.config.method.name](context)
         now = _describe(context, method)
-        changes = [change for change in provenance.changes(old, now) if change not in old.forced]
-        if changes and not force:
-            raise RequestError(
-                f"{directory} cannot be resumed as it was begun; changed since: "
-                f"{', '.join(changes)} (--force goes on all the same)"
-            )
+        changes = _refuse_changes(directory, old, provenance.changes(old, now), force)
         record = dataclasses.replace(old, jobs=now.jobs, forced=[*old.forced, *changes])
         recorder = Recorder(directory, record, finished_units(directory, record))
         _carry_out(directory, recorder, context, method)
     return True
 
 
-@contextlib.contextmanager
-def working_directory(folder: str | None) -> Iterator[None]:
-    """A context with another working directory, if that is there: where relative paths start."""
-    before = Path.cwd()
-    if folder is not None and Path(folder).is_dir():
-        os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+def _refuse_changes(
+    directory: Path, old: RunRecord, found: Sequence[str], force: bool
+) -> list[str]:
+    """The changes that were not forced before; raises `RequestError` for them without `force`."""
+    changes = [change for change in found if change not in old.forced]
+    if changes and not force:
+        raise RequestError(
+            f"{directory} cannot be resumed as it was begun; changed since: "
+            f"{', '.join(changes)} (--force goes on all the same)"
+        )
+    return changes
 
 
 def prepare(config: Config, model: Model | None = None) -> Context:
     """The model a config asks for on its device, and the config with what the model settles.
 
-    With a `model` given, that one; the config's is not looked at.
+    With a `model` given, that one; the config's is not looked at. Raises `RequestError` where the
+    run cannot fit into memory.
     """
     device = find_device(config.engine.device)
     if config.engine.threads is not None:
@@ -126,7 +119,9 @@ def prepare(config: Config, model: Model | None = None) -> Context:
         video = model.preprocessing.frames is not None
         layout = torch.channels_last_3d if video else torch.channels_last
         model.module.to(memory_format=layout)
-    return Context(with_architecture_defaults(config, model), model, device)
+    config = with_architecture_defaults(config, model)
+    memory.check(config, model.preprocessing.shape, device)
+    return Context(config, model, device)
 
 
 def find_device(name: str) -> torch.device:
@@ -176,56 +171,6 @@ def _batch_size(config: Config, device: torch.device) -> int:
     return auto_size(device) if size == "auto" else int(size)
 
 
-def _refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:
-    """Raise `RequestError` where a new run in the folder would lose what another one left."""
-    if old.status != DONE and (old.units or (directory / STATE / BATCH_FILE).is_file()):
-        raise RequestError(
-            f"{directory} holds a run that was interrupted: `fvis resume {directory}` finishes it "
-            "(--force begins anew and replaces it)"
-        )
-    if old.status == DONE and old.config_sha256 != new.config_sha256:
-        raise RequestError(
-            f"{directory} holds the finished run of another config: give another hydra.run.dir "
-            "(--force replaces it)"
-        )
-
-
-def _clear_leftovers(directory: Path) -> None:
-    for folder in (directory, directory / UNITS, directory / STATE, directory / ".hydra"):
-        artifacts.clear_leftovers(folder)
-
-
-def _clear(directory: Path) -> None:
-    """Remove the units and the state of the run that a new one replaces."""
-    (directory / STATE / BATCH_FILE).unlink(missing_ok=True)
-    for unit in (directory / UNITS).glob("*/metadata.json"):
-        shutil.rmtree(unit.parent)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """A context in which no other process works in the folder; raises `RequestError` if one does.
-
-    `.state` is removed at the end, unless it holds the state of a batch that is not done.
-    """
-    state = directory / STATE
-    state.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(state / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except NotImplementedError:
-        logger.warning("%s cannot be locked: nothing keeps another process from it", directory)
-    except Timeout:
-        process = read_run(directory).record.process if (directory / RUN_FILE).is_file() else None
-        raise RequestError(f"{process or 'another process'} is at work in {directory}") from None
-    try:
-        yield
-    finally:
-        if not (state / BATCH_FILE).is_file():
-            shutil.rmtree(state)
-        lock.release()
-
-
 def _config_of(record: RunRecord) -> Config:
     """The config of a run as it was resolved, with the number of threads that it had."""
     config = schema.parse(OmegaConf.create(record.config))
@@ -234,15 +179,25 @@ def _config_of(record: RunRecord) -> Config:
     return config
 
 
-def _carry_out(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:
-    """Solve what is not done, and write it; whatever ends the run, its page is written."""
+def _carry_out(
+    directory: Path,
+    recorder: Recorder,
+    context: Context,
+    method: Method,
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Solve what is not done, and write it; whatever ends the run, its record and page say so."""
     try:
-        with log_file(directory / "fvis.log"), recorder:
+        workspace.begin(directory, recorder, texts or {})
+        with log_file(directory / "fvis.log"):
             _solve_batches(directory, recorder, context, method)
-    except KeyboardInterrupt as interruption:
-        raise InterruptedRunError(directory) from interruption
-    finally:
-        write_index([directory], directory / INDEX)
+        with DeferredInterruption():
+            recorder.end(lambda done: workspace.show(directory, done))
+    except BaseException as error:
+        with DeferredInterruption():
+            workspace.leave(directory, recorder, texts or {})
+        _raise_with_remedy(error, directory)
+        raise
     if recorder.all_failed:
         raise FailedRunError(
             f"the network gives no finite number for any of the {len(recorder.finished)} units "
@@ -252,9 +207,20 @@ def _carry_out(directory: Path, recorder: Recorder, context: Context, method: Me
         logger.warning("every unit is dead: no picture excites it; see %s", directory)
 
 
+def _raise_with_remedy(error: BaseException, directory: Path) -> None:
+    """Raise what ended a run that has begun as an error that says how to finish it."""
+    if not workspace.has_begun(directory):
+        return
+    if isinstance(error, KeyboardInterrupt):
+        raise InterruptedRunError(directory) from error
+    if isinstance(error, UnwritableError):
+        remedy = f"{error.remedy or 'see to that'}; then `fvis resume {directory}` finishes the run"
+        raise UnwritableError(error.path, error.reason, remedy) from error
+
+
 def _solve_batches(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:
     """Solve and write the batches that lack units, composed as they were at the start."""
-    record, path = recorder.record, directory / STATE / BATCH_FILE
+    record, path = recorder.record, directory / BATCH_FILE
     missing = _missing_groups(method, recorder.finished)
     planned, done = list(record.batches), []  # sizes of batches, as they were and as they are
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from fvis import batch_state, runner, schema
+from fvis import batch_state, provenance, runner, schema
 from fvis.compose import compose
 from fvis.errors import InterruptedRunError, RequestError
 from fvis.optimization import Optimization
@@ -325,6 +325,39 @@ def test_what_has_changed_is_named_and_force_goes_on(
     assert record["status"] == "done"
     (forced,) = record["forced"]
     assert named in forced
+
+
+def test_code_is_named_before_it_is_run_and_not_run_where_it_has_changed(
+    factory: list[str], ending: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = interrupted(tmp_path / "run", ending, *factory)
+    source, ran = tmp_path / "net.py", tmp_path / "ran"
+    before = source.read_text()
+    source.write_text(f"open({str(ran)!r}, 'w').close()\n{before}")
+    with pytest.raises(RequestError, match=r"changed since: .*net\.py"):
+        runner.resume(folder)
+    assert not ran.exists()
+    said = f"model.factory={source}:build is code that this run executes; its source, {source}, is"
+    assert f"{said} not the one recorded" in caplog.text
+    source.write_text(before)
+    assert runner.resume(folder)
+    assert f"{said} the one recorded" in caplog.text
+
+
+def test_the_code_of_another_network_is_named_too(tmp_path: Path) -> None:
+    package = tmp_path / "strange"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (package / "nets.py").write_text("")
+    other = "{source: factory, factory: 'strange.nets:build'}"
+    config = config_of(
+        "method=adversarial", "method.images=zoo:glyphs", f"method.transfer=[{other}]"
+    )
+    assert provenance.factories(config) == ["strange.nets:build"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        assert provenance.source_of("strange.nets:build") == str(package / "nets.py")
+    assert provenance.source_of("strange.nets:build") is None
 
 
 def test_a_photograph_that_has_changed_is_named(ending: Any, tmp_path: Path) -> None:

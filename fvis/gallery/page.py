@@ -39,12 +39,16 @@ def write_index(runs: Sequence[Path], path: Path) -> Path:
     The page links to the runs' files by relative paths and works from `file://`. What a run lacks
     (units, keys of an older schema, finite numbers) is left out or shown as missing.
     """
-    saved = [read_run(run) for run in runs]
-    names = _run_names(runs, path.parent)
-    headers = [_header(run, name) for run, name in zip(saved, names, strict=True)]
+    return write_page([read_run(run) for run in runs], path)
+
+
+def write_page(runs: Sequence[SavedRun], path: Path) -> Path:
+    """Write the page of all units of `runs` to `path`, as `write_index` does."""
+    names = _run_names([run.folder for run in runs], path.parent)
+    headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     units = [
         unit | {"run": name, "id": f"{name}/{unit['name']}"}
-        for run, name in zip(saved, names, strict=True)
+        for run, name in zip(runs, names, strict=True)
         for unit in shown_units(run, path.parent)
     ]
     environment = Environment(

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fvis import models, runner, schema
+from fvis import models, photographs, runner, schema
 from fvis.artifacts import read_png
 from fvis.compose import compose
 from fvis.errors import RequestError
@@ -71,7 +71,8 @@ def test_the_two_files_differ_by_delta_alone(attacked: tuple[Path, Mapping[str, 
         delta = picture(folder, name, "adversarial.png") - clean
         saved = np.load(folder / "units" / name / "delta.npz")["delta"]
         np.testing.assert_allclose(saved, delta.numpy(), atol=1e-6)
-        source = Image.open(unit["source"]).convert("RGB")
+        (photograph,) = photographs.find(unit["source"])
+        source = Image.open(photograph).convert("RGB")
         np.testing.assert_allclose(clean.permute(1, 2, 0) * 255, np.asarray(source), atol=1e-3)
         assert unit["linf"] == pytest.approx(delta.abs().max().item())
         assert unit["l2"] == pytest.approx(delta.norm().item(), rel=1e-4)

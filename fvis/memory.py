@@ -1,0 +1,75 @@
+"""Refuses a run that cannot fit into memory, by a lower bound of what it needs."""
+
+import math
+import re
+from pathlib import Path
+
+import torch
+
+from fvis.errors import RequestError
+from fvis.schema import Config, SynthesisConfig
+
+MEMINFO, CGROUPS, OWN_CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), "/proc/self/cgroup"
+FLOAT = 4  # bytes
+NUMBERS_PER_DRAW = 5  # floats that the place (two whole numbers) and the sign of noise take
+
+
+def check(config: Config, shape: tuple[int, ...], device: torch.device) -> None:
+    """Raise `RequestError` where not even one picture of `shape` (3, ...) fits into memory.
+
+    A batch that does not fit is halved, so its size does not count.
+    """
+    room, needed = available(device), least_bytes(config, shape)
+    if room is not None and needed > room:
+        size = "x".join(map(str, shape))
+        raise RequestError(
+            f"one picture of {size} with transforms.views={config.transforms.views} and "
+            f"engine.steps={config.engine.steps} needs more than {needed / 1e9:.0f} GB of memory, "
+            f"and {device.type} has {room / 1e9:.0f} GB"
+        )
+
+
+def least_bytes(config: Config, shape: tuple[int, ...]) -> int:
+    """A number of bytes that a run on inputs of `shape` needs at any rate, all layers left out.
+
+    These are the picture, each of its views and the gradient of each view. The views of all steps
+    are drawn beforehand.
+    """
+    picture = FLOAT * math.prod(shape)
+    if not isinstance(config.method, SynthesisConfig):
+        return 3 * picture
+    views, rows = config.transforms.views, config.target.repeats
+    draws = config.engine.steps * views if config.transforms.noise > 0 else 0
+    return rows * (picture * (1 + 2 * views) + FLOAT * NUMBERS_PER_DRAW * draws)
+
+
+def available(device: torch.device) -> int | None:
+    """The bytes of memory that a device has, in use or not; None where that is not known."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        text = MEMINFO.read_text(encoding="ascii")
+    except OSError:
+        return None
+    sizes = dict(re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE))
+    machine = 1024 * (int(sizes.get("MemTotal", 0)) + int(sizes.get("SwapTotal", 0)))
+    return min([machine, *_cgroup_limits()]) or None
+
+
+def _cgroup_limits() -> list[int]:
+    """The limits on the memory of the process's control group and of those around it."""
+    try:
+        own = Path(OWN_CGROUP).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    paths = [line.split(":", 2)[2] for line in own if line.startswith("0::")]
+    places = [CGROUPS / path.lstrip("/") for path in paths]
+    files = [place / "memory.max" for group in places for place in (group, *group.parents)]
+    files.append(CGROUPS / "memory" / "memory.limit_in_bytes")
+    limits = []
+    for file in files:
+        try:
+            limits.append(int(file.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return limits

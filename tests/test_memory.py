@@ -1,0 +1,71 @@
+"""What cannot fit into memory is refused, and what may fit is not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fvis import memory, runner, schema
+from fvis.compose import compose
+from fvis.errors import RequestError
+from tests.conftest import Call
+
+CPU = torch.device("cpu")
+GIGABYTE = 10**9
+
+
+def config_of(*settings: str) -> schema.Config:
+    return schema.parse(compose(["engine.device=cpu", *settings]))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model.input.height=16384", "model.input.width=16384", "transforms.views=64"),
+        ("transforms.views=1024", "engine.steps=10000000"),
+        ("model=drift_r3d", "model.input.frames=4096", "transforms.views=1024"),
+        ("target.repeats=1000", "transforms.views=1024", "engine.steps=100000"),
+    ],
+)
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(
+    settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda device: 64 * GIGABYTE)
+    with pytest.raises(RequestError, match=r"needs more than .* GB of memory") as caught:
+        runner.run(config_of(*settings), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_bound_lies_below_what_a_run_takes() -> None:
+    views, steps, shape = 8, 40, (3, 64, 64)
+    picture = torch.rand(1, *shape)
+    config = config_of(f"transforms.views={views}", f"engine.steps={steps}")
+    seen = views * picture.nbytes
+    bound = memory.least_bytes(config, shape)
+    assert 2 * seen < bound < 3 * seen, "each view and its gradient, and little else"
+
+
+def test_a_control_group_limits_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = memory.available(CPU)
+    assert machine is None or machine > GIGABYTE
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "outer" / "memory.max").write_text("2000000000\n")
+    (tmp_path / "outer" / "inner" / "memory.max").write_text("max\n")
+    (tmp_path / "own").write_text("0::/outer/inner\n")
+    (tmp_path / "meminfo").write_text("MemTotal:  8000000 kB\nSwapTotal: 1000000 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "OWN_CGROUP", str(tmp_path / "own"))
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    assert memory.available(CPU) == 2 * GIGABYTE
+    (tmp_path / "outer" / "memory.max").write_text("max\n")
+    assert memory.available(CPU) == 9_000_000 * 1024
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "absent")
+    assert memory.available(CPU) is None
+
+
+def test_the_command_line_refuses_it_with_status_2(forked_fvis: Call, tmp_path: Path) -> None:
+    words = ("transforms.views=1024", "engine.steps=10000000", "hydra.run.dir=out")
+    ran = forked_fvis("run", *words, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "out").exists()
