@@ -73,6 +73,7 @@ def resume(directory: Path, *, force: bool = False) -> bool:
     if old.config_sha256 is None:
         raise RequestError(f"{directory} is a run of an older fvis, which cannot be resumed")
     if old.status == DONE and len(finished_units(directory, old)) == len(old.jobs):
+        workspace.clear_leftovers(directory)  # of a report that was killed
         if (directory / INDEX).is_file():
             return False
         write_index([directory], directory / INDEX)
