@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from tqdm import tqdm
+
 from tests.test_resume import Tree, tree
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -222,14 +224,14 @@ def main(count: int, seed: int) -> int:
         shutil.rmtree(base / "run" / OUT)
     table: Counter[tuple[str, str]] = Counter()
     wrong = 0
-    for i in range(count):
+    for i in tqdm(range(count), unit="trial"):
         case, number = tuple(CASES)[i % len(CASES)], SIGNALS[i // len(CASES) % len(SIGNALS)]
         try:
             found = trial(base / "run", wholes[case], number, random.Random(f"{seed}-{i}"))
             table.update((name, number.name) for name in found)
         except WrongError as error:
             wrong += 1
-            shutil.copytree(base / "run" / OUT, base / f"wrong-{i}", dirs_exist_ok=True)
+            shutil.copytree(base / "run", base / f"wrong-{i}")
             sys.stdout.write(f"{i}: {case}, {number.name}: {error} (see {base}/wrong-{i})\n")
             sys.stdout.flush()
     _print(table)
