@@ -81,6 +81,9 @@ def start(words: Sequence[str], folder: Path) -> int:
             for number in (1, 2):
                 os.dup2(stream, number)
             os.chdir(folder)
+            # A process in the background, or under nohup, is started with these ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             status = _main(words)
         finally:
             os._exit(status)
@@ -212,7 +215,7 @@ def _end(
     return check(folder, ended(words, folder, number, moments), number, whole)
 
 
-def main(count: int, seed: int) -> int:
+def main(count: int, seed: int, signals: Sequence[signal.Signals]) -> int:
     """Make the trials, print a table of them; returns the number of those that went wrong."""
     for name in PRELOADED:  # so that forked processes need not import them
         importlib.import_module(name)
@@ -225,7 +228,7 @@ def main(count: int, seed: int) -> int:
     table: Counter[tuple[str, str]] = Counter()
     wrong = 0
     for i in tqdm(range(count), unit="trial"):
-        case, number = tuple(CASES)[i % len(CASES)], SIGNALS[i // len(CASES) % len(SIGNALS)]
+        case, number = tuple(CASES)[i % len(CASES)], signals[i // len(CASES) % len(signals)]
         try:
             found = trial(base / "run", wholes[case], number, random.Random(f"{seed}-{i}"))
             table.update((name, number.name) for name in found)
@@ -254,5 +257,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signals", nargs="+", default=[number.name for number in SIGNALS])
     given = parser.parse_args()
-    sys.exit(1 if main(given.count, given.seed) else 0)
+    chosen = [signal.Signals[name] for name in given.signals]
+    sys.exit(1 if main(given.count, given.seed, chosen) else 0)
