@@ -1,8 +1,10 @@
 """Files hold what was written to them, and are written whole or not at all."""
 
+import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from fvis import artifacts
+from fvis.errors import UnwritableError
 
 
 def picture(height: int = 7, width: int = 5, seed: int = 0) -> torch.Tensor:
@@ -206,6 +209,42 @@ def test_an_mp4_has_every_frame_and_even_sides(tmp_path: Path, height: int, widt
     expected = artifacts.to_bytes(clip).astype(float)
     assert np.abs(frames[:, :height, :width] - expected).mean() < 12
     assert names(tmp_path) == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
+def test_an_mp4_that_ffmpeg_leaves_incomplete_is_an_error(
+    kept: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, frames: list[Any], **settings: Any) -> None:
+        true(path, frames, **settings)
+        os.truncate(path, int(kept * path.stat().st_size))
+
+    true = artifacts.imageio.mimwrite
+    monkeypatch.setattr(artifacts.imageio, "mimwrite", write)
+    with pytest.raises(UnwritableError, match=r"clip\.mp4 cannot be written: ffmpeg left it"):
+        artifacts.write_mp4(tmp_path / "clip.mp4", torch.rand(3, 4, 16, 16), 8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_written_over_in_its_place_unless_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    artifacts.write_json(path, {"status": "running", "process": {"pid": 12345}})
+    size, file = path.stat().st_size, path.stat().st_ino
+    artifacts.overwrite_json(path, {"status": "interrupted", "process": None})
+    assert json.loads(path.read_text()) == {"status": "interrupted", "process": None}
+    assert (path.stat().st_size, path.stat().st_ino) == (size, file)
+    with pytest.raises(UnwritableError, match="it would grow"):
+        artifacts.overwrite_json(path, {"status": "interrupted", "process": "x" * size})
+    assert json.loads(path.read_text())["process"] is None
+
+
+def test_a_folder_made_for_a_file_that_cannot_be_written_does_not_stay(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UnwritableError, match=r"config\.yaml cannot be written: No space"),
+        artifacts.whole_file(tmp_path / "run" / ".hydra" / "config.yaml"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_arrays_come_back_by_name_and_type(tmp_path: Path) -> None:
