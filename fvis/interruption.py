@@ -1,11 +1,13 @@
 """Signals that end a run: deferred to the end of a step, so that its state can be saved."""
 
+import _thread
 import signal
 import sys
 import threading
 from types import FrameType
 from typing import Any, NoReturn
 
+AGAIN = 0.01  # seconds after which a dropped interruption is raised again
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -42,6 +44,21 @@ def end_on_signals() -> None:
     """From now on SIGTERM and SIGHUP end what is going on, as Ctrl-C does."""
     for number in _heeded():
         signal.signal(number, interrupt)
+    sys.unraisablehook = _insist
+
+
+def _insist(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise an interruption again that Python has dropped, a moment later.
+
+    An exception in a finalizer, or in the callback of a weak reference, is otherwise only printed.
+    """
+    heeded = _heeded()
+    if unraisable.exc_type is not KeyboardInterrupt or not heeded:
+        sys.__unraisablehook__(unraisable)
+        return
+    again = threading.Timer(AGAIN, _thread.interrupt_main, (heeded[0],))
+    again.daemon = True
+    again.start()
 
 
 def _heeded() -> list[signal.Signals]:
