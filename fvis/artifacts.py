@@ -69,7 +69,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     place.chmod(0o777 & ~_umask())
     try:
         yield place
-        if path.exists():
+        if os.path.lexists(path):  # a dangling link is replaced too
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=REPLACED))
             path.rename(old / path.name)
             place.rename(path)

@@ -13,7 +13,14 @@ from typing import NoReturn, TextIO
 from omegaconf import DictConfig
 
 from fvis import __version__, compose, schema
-from fvis.errors import InterruptedRunError, RequestError, unknown
+from fvis.errors import (
+    InterruptedRunError,
+    JobError,
+    RequestError,
+    exit_status,
+    one_line,
+    unknown,
+)
 from fvis.interruption import end_on_signals
 
 USAGE = """\
@@ -39,9 +46,7 @@ def main() -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
         sys.exit(_dispatch(sys.argv[1:]))
-    except (RequestError, *compose.COMPOSITION_ERRORS) as error:
-        _fail(error, 2)
-    except _JobError as error:  # its line was written as the job ended
+    except JobError as error:  # its line was written as the job ended
         sys.exit(error.status)
     except InterruptedRunError as error:
         shown = _relative(error.directory)
@@ -53,8 +58,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except Exception as error:  # the command line's own last resort: one line, status 1
-        _fail(error, 1)
+    except Exception as error:  # the command line's own last resort: one line
+        _show(error)
+        sys.exit(exit_status(error))
 
 
 class ForgivingStream(io.TextIOBase):
@@ -120,13 +126,11 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
             raise InterruptedRunError(job.sweep) from interruption
         raise
     except Exception as error:
-        status = 2 if isinstance(error, RequestError) else 1
+        status = exit_status(error)
         if status == 2:
             _remove_if_empty(job.directory)
-        if job.sweep is None:  # Hydra would add a line of its own
-            _fail(error, status)
         _show(error)
-        raise _JobError(status) from None
+        raise JobError(status) from None
     _print_path(shown)
 
 
@@ -149,7 +153,7 @@ def resume(arguments: Sequence[str]) -> int:
             raise InterruptedRunError(Path(words[0])) from interruption
         except Exception as error:  # the others go on
             _show(error)
-            failed = 2 if isinstance(error, RequestError) else 1
+            failed = exit_status(error)
             status = failed if status == 0 else min(status, failed)
     if finished == 0 and status == 0:
         sys.stderr.write(f"fvis: {words[0]} is done: there is nothing to resume\n")
@@ -260,23 +264,10 @@ def _complete(arguments: Sequence[str]) -> int:
     return run(["-sc", *arguments])
 
 
-class _JobError(Exception):
-    """A job of a sweep failed, and has said why; the others go on."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def _fail(error: BaseException, status: int) -> NoReturn:
-    _show(error)
-    sys.exit(status)
-
-
 def _show(error: BaseException) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(error)
-    sys.stderr.write(f"fvis: error: {compose.one_line(error)}\n")
+    sys.stderr.write(f"fvis: error: {one_line(error)}\n")
 
 
 def _remove_if_empty(directory: Path) -> None:

@@ -4,7 +4,9 @@ import contextlib
 import copy
 import importlib.util
 import itertools
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -30,12 +32,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fvis import schema, yaml_files
-from fvis.errors import RequestError, unknown
+from fvis.errors import JobError, RequestError, one_line, unknown
 from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
 from fvis.run_folder import write_sweep
 
 VERSION_BASE = "1.3"
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 ENTRY_POINTS = ("fvis.methods", "fvis.parametrizations", "fvis.sources")
 CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
@@ -66,7 +67,7 @@ def compose(overrides: Sequence[str], *, directory: Path | None = None) -> DictC
     words = list(overrides)
     if directory is not None:
         words.append(f"hydra.searchpath=[file://{directory.resolve()}]")
-    with _own_hydra():
+    with _refusing(), _own_hydra():
         return hydra.compose("config", words)
 
 
@@ -142,21 +143,34 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> None:
-    """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep."""
+    """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep.
+
+    Whatever Hydra itself raises becomes a `RequestError`. The first `JobError` of `work` is raised
+    after the last job.
+    """
+    process, failed = os.getpid(), list[JobError]()
 
     def task(composed: DictConfig) -> None:
         settings = HydraConfig.get()
         single = settings.mode is RunMode.RUN
         directory = Path(settings.runtime.output_dir)
         sweep = None if single else Path(settings.sweep.dir)
-        work(LaunchedJob(composed, directory, job_texts(composed), sweep))
+        try:
+            work(LaunchedJob(composed, directory, job_texts(composed), sweep))
+        except JobError as error:
+            if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
+                raise
+            failed.append(error)  # Hydra would add a line of its own
 
     _register_plugins()
     sys.argv = [sys.argv[0], *arguments]
     decorate = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_directory()), config_name="config"
     )
-    decorate(task)()
+    with _refusing():
+        decorate(task)()
+    if failed:
+        raise failed[0]
 
 
 def job_texts(composed: DictConfig) -> dict[str, str]:
@@ -214,13 +228,27 @@ def _recorded_job(composed: DictConfig, number: int) -> SweepJobRecord:
         current.cfg = before
 
 
-def one_line(error: BaseException | None) -> str:
-    """An error's message on one line; for an unknown setting, the nearest names."""
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """A context in which what Hydra cannot do, or warns of, is a `RequestError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=UserWarning, module=r"hydra\._internal")
+            yield
+    except (RequestError, JobError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            raise  # of an output folder that cannot be made
+        raise RequestError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What Hydra refuses; for an unknown setting, the nearest names."""
     if isinstance(error, HydraException) and str(error).startswith("Could not override"):
         name = str(error).split("'")[1]
-        return str(unknown("setting", name, schema.all_setting_names()))
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+        return str(schema.unknown_setting(name))
+    return one_line(error).partition(" Config search path:")[0]
 
 
 def _choice(section: str, name: str) -> str:

@@ -32,7 +32,9 @@ from fvis.schema import Config
 
 logger = logging.getLogger(__name__)
 
-STATE, LOCK, BATCH_FILE, INDEX = ".state", "lock", "batch.pt", "index.html"
+STATE, LOCK, BATCH_FILE, INDEX, LOG = ".state", "lock", "batch.pt", "index.html", "fvis.log"
+FOLDERS = (UNITS, STATE, ".hydra")
+FILES = (RUN_FILE, INDEX, LOG, f"{STATE}/{LOCK}", f"{STATE}/{BATCH_FILE}")
 
 
 def run(
@@ -50,6 +52,7 @@ def run(
     run is replaced. From then on every unit's directory is whole or absent, and `run.json` says
     running, done or interrupted.
     """
+    _check_place(directory)
     context = prepare(config)
     method = METHODS[context.config.method.name](context)
     record = _describe(context, method)
@@ -83,6 +86,7 @@ def resume(directory: Path, *, force: bool = False) -> bool:
             return False
         write_index([directory], directory / INDEX)
         return True
+    _check_place(directory)
     with _locked(directory), working_directory(old.directory):
         _clear_leftovers(directory)
         context = prepare(_config_of(old))
@@ -190,6 +194,16 @@ def _refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:
         )
 
 
+def _check_place(directory: Path) -> None:
+    """Raise `RequestError` where something else stands in the place of a run's folder or files."""
+    for folder in (directory, *(directory / name for name in FOLDERS)):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise RequestError(f"{folder} is in the way: it is no folder")
+    for file in (directory / name for name in FILES):
+        if os.path.lexists(file) and not file.is_file():
+            raise RequestError(f"{file} is in the way: it is no regular file")
+
+
 def _clear_leftovers(directory: Path) -> None:
     for folder in (directory, directory / UNITS, directory / STATE, directory / ".hydra"):
         artifacts.clear_leftovers(folder)
@@ -237,12 +251,13 @@ def _config_of(record: RunRecord) -> Config:
 def _carry_out(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:
     """Solve what is not done, and write it; whatever ends the run, its page is written."""
     try:
-        with log_file(directory / "fvis.log"), recorder:
+        with log_file(directory / LOG), recorder:
             _solve_batches(directory, recorder, context, method)
     except KeyboardInterrupt as interruption:
         raise InterruptedRunError(directory) from interruption
     finally:
-        write_index([directory], directory / INDEX)
+        if (directory / RUN_FILE).is_file():  # not where it was interrupted before its first file
+            write_index([directory], directory / INDEX)
     if recorder.all_failed:
         raise FailedRunError(
             f"the network gives no finite number for any of the {len(recorder.finished)} units "

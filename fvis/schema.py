@@ -330,6 +330,18 @@ def all_setting_names() -> Iterator[str]:
         yield from setting_names(key, kind)
 
 
+def unknown_setting(name: str) -> RequestError:
+    """A `RequestError` for a setting that the config, as it was composed, does not have."""
+    section = name.partition(".")[0]
+    if name not in all_setting_names():
+        return unknown("setting", name, all_setting_names())
+    kinds = CHOICES.get(section, {}).items()
+    owners = [choice for choice, kind in kinds if name in setting_names(section, kind)]
+    if owners:
+        return RequestError(f"{name} is a setting of {section}={' or '.join(owners)} alone")
+    return RequestError(f"{name} cannot be set: the config has no section {section}")
+
+
 def _validate_engine(engine: EngineConfig) -> None:
     size = engine.batch_size
     whole = isinstance(size, int) and not isinstance(size, bool) and size >= 1

@@ -42,7 +42,8 @@ def section(given: Any, key: str, kind: type[T]) -> T:
         text = re.sub(r"\s+", " ", str(error.msg or error)).partition(" full_key:")[0].strip()
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
-        raise RequestError(f"{key}.{name}: {text}") from None
+        place = f"{key}.{name}" if name else key
+        raise RequestError(f"{place}: {text}") from None
     assert isinstance(found, kind)
     for path, value, limits in _walk(found, key):
         _check(path, value, limits)
