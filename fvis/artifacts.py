@@ -98,6 +98,17 @@ def clear_leftovers(folder: Path) -> None:
             place.unlink()
 
 
+def remove_if_empty(directory: Path, base: Path) -> None:
+    """Remove a directory that is empty, and those around it up to `base`, which stays."""
+    for folder in (directory, *directory.parents):
+        if folder == base or not (folder == directory or folder.is_relative_to(base)):
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
 def png_bytes(rgb: Tensor) -> bytes:
     """The content of an 8-bit PNG file of RGB (3, H, W) in [0, 1]."""
     content = io.BytesIO()

@@ -121,16 +121,12 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout is for paths
             shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
-        _remove_if_empty(job.directory)
         if job.sweep is not None:
             raise InterruptedRunError(job.sweep) from interruption
         raise
     except Exception as error:
-        status = exit_status(error)
-        if status == 2:
-            _remove_if_empty(job.directory)
         _show(error)
-        raise JobError(status) from None
+        raise JobError(exit_status(error)) from None
     _print_path(shown)
 
 
@@ -268,18 +264,6 @@ def _show(error: BaseException) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(error)
     sys.stderr.write(f"fvis: error: {one_line(error)}\n")
-
-
-def _remove_if_empty(directory: Path) -> None:
-    """Take away the folders Hydra made for a run that never began; never the user's own place."""
-    base = Path.cwd()
-    for folder in (directory, *directory.parents):
-        if folder == base or not (folder == directory or folder.is_relative_to(base)):
-            return
-        try:
-            folder.rmdir()
-        except OSError:
-            return
 
 
 def _print_path(path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -31,7 +31,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fvis import schema, yaml_files
+from fvis import artifacts, schema, yaml_files
 from fvis.errors import JobError, RequestError, one_line, unknown
 from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
 from fvis.run_folder import write_sweep
@@ -138,6 +138,10 @@ def check_arguments(arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's usage
     given = parser.parse_args(arguments)
+    for word in given.overrides:
+        section, _, choice = word.partition("=")
+        if choice == "null" and section in (*schema.SECTIONS, *schema.CHOICES):
+            raise RequestError(f"{word}: there is no config without {section}; name a choice")
     if given.config_dir is not None:
         check_config_directory(Path(given.config_dir))
 
@@ -146,9 +150,9 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep.
 
     Whatever Hydra itself raises becomes a `RequestError`. The first `JobError` of `work` is raised
-    after the last job.
+    after the last job. The folder of a job that has written nothing is taken away.
     """
-    process, failed = os.getpid(), list[JobError]()
+    base, process, failed = Path.cwd(), os.getpid(), list[JobError]()
 
     def task(composed: DictConfig) -> None:
         settings = HydraConfig.get()
@@ -161,14 +165,21 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
             if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
                 raise
             failed.append(error)  # Hydra would add a line of its own
+        finally:
+            if not single:
+                artifacts.remove_if_empty(directory, base)
 
     _register_plugins()
     sys.argv = [sys.argv[0], *arguments]
     decorate = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_directory()), config_name="config"
     )
-    with _refusing():
-        decorate(task)()
+    try:
+        with _refusing():
+            decorate(task)()
+    finally:
+        for folder in Observer.folders:  # Hydra may have failed after it had made one
+            artifacts.remove_if_empty(folder, base)
     if failed:
         raise failed[0]
 
@@ -183,14 +194,21 @@ def job_texts(composed: DictConfig) -> dict[str, str]:
     }
 
 
-class SweepRecorder(Callback):
-    """Writes sweep.json before a sweep starts: all its jobs, so that each can be resumed.
+class Observer(Callback):
+    """What Hydra calls before it starts a run or a sweep."""
 
-    Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their folders.
-    """
+    folders: ClassVar[list[Path]] = []  # that Hydra makes for runs
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the folder of a run."""
+        self.folders.append(Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """What Hydra calls with the composed config of the sweep."""
+        """Write sweep.json: all jobs of a sweep, so that each can be resumed.
+
+        Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their
+        folders.
+        """
         sweeper = config.hydra.sweeper
         if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
             return

@@ -27,6 +27,7 @@ from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.objectives import TargetSet
 from fvis.objectives.positions import maps, token_grid
+from fvis.paths import expand
 from fvis.randomness import random_generator
 from fvis.record import GroundingRecord, PatchRecord
 from fvis.schema import GroundingConfig
@@ -202,9 +203,9 @@ def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:
 
 def _directory(config: GroundingConfig) -> Path:
     if config.cache is not None:
-        return Path(config.cache).expanduser()
+        return expand(config.cache)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "fvis" / "grounding"
+    return expand(base) / "fvis" / "grounding"
 
 
 def _key(model: Model, targets: TargetSet, network: Network, files: Sequence[Path]) -> str:

@@ -24,6 +24,7 @@ from fvis.models import Model
 from fvis.models.layers import LOGITS
 from fvis.objectives.units import directory_name
 from fvis.optimization import RunStage
+from fvis.paths import expand
 from fvis.perturbation import measures
 from fvis.perturbation.ball import radius
 from fvis.perturbation.classifier import Classifier, Verdict
@@ -117,7 +118,7 @@ class Adversarial:
     def _inputs(self, attacks: Sequence[Attack]) -> list[Path]:
         """The photographs, and the checkpoints of the transfer networks."""
         configs = parse_models(self._settings.transfer, "method.transfer")
-        checkpoints = [Path(c.checkpoint).expanduser() for c in configs if c.checkpoint]
+        checkpoints = [expand(c.checkpoint) for c in configs if c.checkpoint]
         return [*dict.fromkeys(attack.path for attack in attacks), *checkpoints]
 
     def _attacks(self) -> list[Attack]:

@@ -14,6 +14,7 @@ from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
 from fvis.models.sources.base import SOURCES, SourceModel
 from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
+from fvis.paths import expand
 from fvis.schema import InputConfig, ModelConfig
 from fvis.settings import section
 
@@ -32,7 +33,7 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
     module = network.module.eval()
     sha256, hashed = checkpoints.sha256_of_state, "state_dict"
     if config.checkpoint is not None:
-        path = Path(config.checkpoint).expanduser()
+        path = expand(config.checkpoint)
         checkpoints.load_checkpoint(module, path)
         checkpoints.check_finite(module, path.name)
         return _model(config, network, module, checkpoints.sha256_of_file(path), path.name)
@@ -63,7 +64,7 @@ def _named(model: Model, classes: Sequence[Any]) -> Model:
 
 
 def _lines(file: str) -> list[str]:
-    path = Path(file).expanduser()
+    path = expand(file)
     if path.exists() and not path.is_file():
         raise RequestError(f"model.classes: {file!r} is no regular file")
     try:

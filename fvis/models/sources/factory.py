@@ -12,6 +12,7 @@ from torch import nn
 from fvis.errors import RequestError, exits_are_errors, unknown
 from fvis.models.base import Preprocessing
 from fvis.models.sources.base import SOURCES, SourceModel, constructing
+from fvis.paths import expand
 from fvis.schema import ModelConfig
 
 
@@ -60,7 +61,7 @@ def find(spec: str) -> Callable[..., Any]:
 
 
 def _from_file(path: Path) -> Any:
-    path = path.expanduser().resolve()
+    path = expand(path).resolve()
     if not path.is_file():
         raise RequestError(f"no file {str(path)!r} for model.factory")
     spec = importlib.util.spec_from_file_location(f"fvis_factory_{path.stem}", path)
