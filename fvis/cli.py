@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -118,7 +118,7 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
     from fvis import runner
 
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout is for paths
+        with _own_streams():
             shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
         if job.sweep is not None:
@@ -140,7 +140,7 @@ def resume(arguments: Sequence[str]) -> int:
     status, finished = 0, 0
     for work in resuming.unfinished(Path(words[0])):
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with _own_streams():
                 worked = work(force=FORCE in arguments)
             if worked:
                 _print_path(work.directory)
@@ -165,7 +165,7 @@ def layers(arguments: Sequence[str]) -> int:
         sys.stdout.write("usage: fvis layers [--config-dir DIR] [OVERRIDE...]\n")
         return 0
     config = schema.parse(_composed(arguments))
-    with contextlib.redirect_stdout(sys.stderr):
+    with _own_streams():
         found = survey(models.load(config.model, config.engine.seed), config.target.output)
     rows = [("layer", "type", "output", "units")]
     for layer in found.values():
@@ -258,6 +258,13 @@ def _complete(arguments: Sequence[str]) -> int:
         return 0
     os.environ["COMP_LINE"] = f"{program} {overrides}"
     return run(["-sc", *arguments])
+
+
+@contextlib.contextmanager
+def _own_streams() -> Iterator[None]:
+    """A context for a network, which may print, as stdout is for paths, or take streams away."""
+    with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _show(error: BaseException) -> None:

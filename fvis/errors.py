@@ -40,7 +40,10 @@ def exit_status(error: BaseException) -> int:
 
 def one_line(error: BaseException) -> str:
     """An error's message on one line, without its middle if it is very long."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # the text of a user's own exception may fail in turn
+        text = ""
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     text = " ".join(text.split()) or type(error).__name__
@@ -63,20 +66,35 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
     return RequestError(f"no {kind} {name!r}")
 
 
+def described(error: BaseException) -> str:
+    """An error of code that is not ours: its first line, after its class where that is odd."""
+    try:
+        first = (str(error).strip().splitlines() or [""])[0]
+    except Exception:
+        first = ""
+    plain = isinstance(error, RuntimeError | ValueError | TypeError | AssertionError)
+    text = one_line(ValueError(first)) if first else ""
+    return text if plain and text else ": ".join(filter(None, (type(error).__name__, text)))
+
+
 class FailedRunError(RuntimeError):
     """A run went to its end, and not one of its units could be shown."""
 
 
 @contextlib.contextmanager
 def exits_are_errors(what: str) -> Iterator[None]:
-    """A context in which code that is not ours cannot end the process by sys.exit.
+    """A context in which code that is not ours cannot end the process by sys.exit and the like.
 
     Such an exit would look like success. It becomes a `RuntimeError` that names `what`.
     """
     try:
         yield
+    except (Exception, KeyboardInterrupt):
+        raise
     except SystemExit as error:
         raise RuntimeError(f"{what} called sys.exit({error.code!r})") from error
+    except BaseException as error:
+        raise RuntimeError(f"{what} raised {type(error).__name__}") from error
 
 
 class InterruptedRunError(KeyboardInterrupt):

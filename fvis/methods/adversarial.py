@@ -91,6 +91,7 @@ class Adversarial:
         self._settings = context.config.method
         self._epsilon = radius(self._settings.epsilon, self._settings.norm)
         self._classifier = self._classifier_of(context.model, context.config.target)
+        self._classifier.require_gradient()
         self._transfer = self._transfer_models()
         self.steps = context.config.engine.steps
         self.refused: dict[str, str] = {}

@@ -17,7 +17,7 @@ from timm.layers import LayerNorm2d, RmsNorm2d
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from fvis.errors import RequestError, exits_are_errors
+from fvis.errors import RequestError, described, exits_are_errors
 from fvis.models.architecture import declared_channels, prefix_tokens, token_width
 from fvis.models.base import Model
 
@@ -118,10 +118,11 @@ def run_once(model: Model) -> None:
     try:
         with torch.no_grad(), exits_are_errors("the network"):
             model.module(model.preprocessing.normalise(grey))
-    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+    except Exception as error:
         size = "x".join(map(str, model.preprocessing.shape))
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"{model.name} does not take an input of {size}: {reason}") from error
+        raise RequestError(
+            f"{model.name} does not take an input of {size}: {described(error)}"
+        ) from error
     finally:
         for module in training:
             module.training = True
