@@ -182,13 +182,13 @@ def test_the_canary_is_seen(cwd: Path) -> None:
 def test_a_command_runs_in_a_process_of_its_own(cwd: Path) -> None:
     """Its status, streams and memory come back, and a limit on files is its own."""
     runner = Runner()
-    ran = runner(Call(("run", "target.units=99"), cwd, {"HOME": str(cwd)}))
+    ran = runner(Call(("run", "target.units=99"), cwd, {"HOME": str(cwd.parent)}))
     assert (ran.status, ran.stdout) == (2, "")
     assert ran.stderr.startswith("fvis: error: ")
     assert 10_000_000 < ran.peak < 3_000_000_000
     assert not list(cwd.iterdir())
     words = ("run", "target.units=[0]", "engine.steps=1", f"hydra.run.dir={OUT}")
-    ran = runner(Call(words, cwd, {"HOME": str(cwd)}, file_size=100))
+    ran = runner(Call(words, cwd, {"HOME": str(cwd.parent)}, file_size=100))
     assert ran.status == 1
     (cwd / "large").write_bytes(bytes(1000))
 
