@@ -135,8 +135,12 @@ class Adversarial:
             files, pictures = zip(*some, strict=True)
             for (path, name), values in zip(files, self._preview(pictures, goals), strict=True):
                 attacks += [Attack(path, name, t) for t in self._aims(name, goals, values)]
+        reasons = list(self.refused.values())
         if not attacks:
-            raise RequestError(next(iter(self.refused.values()), "there is nothing to attack"))
+            more = f"; {len(reasons) - 1} more cannot be used either" if len(reasons) > 1 else ""
+            raise RequestError((reasons or ["there is nothing to attack"])[0] + more)
+        for reason in reasons:
+            logger.warning("left out: %s", reason)
         return attacks
 
     def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[tuple[Path, str], Tensor]]:
@@ -146,7 +150,6 @@ class Adversarial:
                 yield (path, name), photographs.load(path, self._context.model.preprocessing)
             except photographs.UnreadableError as error:
                 self.refused[str(path)] = str(error)
-                logger.warning("left out: %s", error)
 
     def _preview(self, pictures: Sequence[Tensor], goals: Sequence[Goal]) -> Sequence[Tensor]:
         """The network's values (C,) for each photograph; empty if no goal depends on them."""

@@ -157,7 +157,7 @@ def _torn(base: Path, new: list[str]) -> list[str]:
                 faults.append(f"{path} has no metadata.json")
             elif not all((base / path / name).is_file() for name in files):
                 faults.append(f"{path} lacks files")
-        if path.name == "run.json" and _read(base / path) is None:
+        if path.name == "run.json" and (base / path).is_file() and _read(base / path) is None:
             faults.append(f"{path} is no JSON")
     return faults
 
