@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden glyph_cnn_adversarial \
 	drift_r3d_motion planted_motion_energy planted_motion_rings
 
-.PHONY: demo test lint bench figures zoo lock clean
+.PHONY: demo test hostile lint bench figures zoo lock clean
 
 demo: $(INSTALLED)  ## visualise the embedded networks: no download, a few minutes
 	@for name in $(DEMO); do \
@@ -18,6 +18,9 @@ demo: $(INSTALLED)  ## visualise the embedded networks: no download, a few minut
 
 test: $(INSTALLED)  ## the whole test suite, in JOBS processes; FAST=1: without what is slow
 	$(BIN)/python -m pytest -n $(JOBS) $(if $(FAST),-m "not slow")
+
+hostile: $(INSTALLED)  ## 5000 cases of hostile input against the command line, an hour and more
+	$(BIN)/python -m tests.hostile --cases 5000 $(HOSTILE)
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

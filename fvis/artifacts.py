@@ -87,7 +87,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
         try:
             place.chmod(0o777 & ~_umask())
             yield place
-            if path.exists():
+            if os.path.lexists(path):  # a dangling link is replaced too
                 _replace(path, place)
             else:
                 place.rename(path)
@@ -105,7 +105,7 @@ def _replace(path: Path, place: Path) -> None:
         path.rename(old / path.name)
         place.rename(path)
     finally:
-        if not path.exists():
+        if not os.path.lexists(path):
             (old / path.name).rename(path)
         shutil.rmtree(old)
 
@@ -140,6 +140,17 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(place)
         else:
             place.unlink()
+
+
+def remove_if_empty(directory: Path, base: Path) -> None:
+    """Remove a directory that is empty, and those around it up to `base`, which stays."""
+    for folder in (directory, *directory.parents):
+        if folder == base or not (folder == directory or folder.is_relative_to(base)):
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def png_bytes(rgb: Tensor) -> bytes:

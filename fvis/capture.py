@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from fvis.errors import RequestError, exits_are_errors
+from fvis.batching import is_out_of_memory
+from fvis.errors import RequestError, described, exits_are_errors
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, pick
+
+IN_PLACE = "modified by an inplace operation"
 
 
 class _Reached(Exception):  # noqa: N818  # not an error: it ends a forward pass early
@@ -29,7 +32,8 @@ class Network:
     forward pass, its last output is returned. Gradients flow to the pictures only.
 
     Where a layer returns a tuple or dict, `output` is the index or key of the tensor to read.
-    `autocast` is the lower precision to run the network in, None for its own.
+    `autocast` is the lower precision to run the network in, None for its own. With `functional`
+    the network's operations in place become others, as `changes_in_place` may ask for.
     """
 
     def __init__(
@@ -38,8 +42,10 @@ class Network:
         layers: Sequence[Layer],
         output: int | str | None = None,
         autocast: torch.dtype | None = None,
+        functional: bool = False,
     ) -> None:
         self.model = model
+        self._run = torch.func.functionalize(self._outputs) if functional else self._outputs
         self._layers = layers
         self._output = output
         self._autocast = autocast
@@ -78,23 +84,32 @@ class Network:
             raise RuntimeError(
                 "enter the Network before calling it: `with Network(...) as network`"
             )
-        self._calls = [0] * len(self._layers)
-        self._captured = {}
         enabled = self._autocast is not None
-        with (
-            contextlib.suppress(_Reached),
-            exits_are_errors(f"the network {self.model.name}"),
-            torch.autocast(rgb.device.type, self._autocast, enabled=enabled),
-        ):
-            self.model.module(self.model.preprocessing.normalise(rgb))
-        captured, self._captured = self._captured, {}
-        for index, layer in enumerate(self._layers):
-            if index not in captured:
+        try:
+            with torch.autocast(rgb.device.type, self._autocast, enabled=enabled):
+                outputs = self._run(self.model.preprocessing.normalise(rgb))
+        except Exception as error:
+            if isinstance(error, RequestError) or is_out_of_memory(error):
+                raise
+            raise RuntimeError(
+                f"the network {self.model.name} itself fails: {described(error)}"
+            ) from error
+        for layer, output, calls in zip(self._layers, outputs, self._calls, strict=True):
+            if output is None:
                 raise RuntimeError(
-                    f"layer {layer.path} ran {self._calls[index]} times in this forward pass, and "
+                    f"layer {layer.path} ran {calls} times in this forward pass, and "
                     f"{layer.calls} times before: it cannot be read"
                 )
-        return [captured[index].float() for index in range(len(self._layers))]
+        return [output.float() for output in outputs if output is not None]
+
+    def _outputs(self, values: Tensor) -> list[Tensor | None]:
+        """What the layers return for the network's input; None for one that was not reached."""
+        self._calls = [0] * len(self._layers)
+        self._captured = {}
+        with contextlib.suppress(_Reached), exits_are_errors("it"):
+            self.model.module(values)
+        captured, self._captured = self._captured, {}
+        return [captured.get(index) for index in range(len(self._layers))]
 
     def _hook(self, index: int, layer: Layer) -> Any:
         def capture(module: nn.Module, args: Any, value: Any) -> None:
@@ -113,3 +128,37 @@ class Network:
                 raise _Reached
 
         return capture
+
+
+def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | None) -> bool:
+    """Whether a network changes tensors in place that its gradient needs.
+
+    Such a network can be run with `functional` operations. Raises `RequestError` where those do
+    not help either, or where no gradient passes from the layers to the input at all.
+    """
+    for functional in (False, True):
+        network = Network(model, layers, output, functional=functional)
+        try:
+            with network, torch.enable_grad():
+                _pass_gradient(network)
+            return functional
+        except RuntimeError as error:
+            if IN_PLACE not in str(error) and not functional:
+                raise
+    raise RequestError(
+        f"{model.name} changes tensors in place that the gradient needs: "
+        "write x = x + y where its code has x += y"
+    )
+
+
+def _pass_gradient(network: Network) -> None:
+    """Compute the gradient of the layers' sum at a mid-grey input."""
+    shape = (1, *network.model.preprocessing.shape)
+    grey = torch.full(shape, 0.5, device=network.model.device, requires_grad=True)
+    sums = [output.sum() for output in network(grey) if output.requires_grad]
+    (gradient,) = torch.autograd.grad(sums, grey, allow_unused=True) if sums else (None,)
+    if gradient is None:
+        raise RequestError(
+            f"no gradient passes through {network.model.name}: on the way to the layer it detaches "
+            "its tensors, switches gradients off, or turns them into whole numbers"
+        )

@@ -6,14 +6,21 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from omegaconf import DictConfig
 
 from fvis import __version__, compose, schema
-from fvis.errors import InterruptedRunError, RequestError, unknown
+from fvis.errors import (
+    InterruptedRunError,
+    JobError,
+    RequestError,
+    exit_status,
+    one_line,
+    unknown,
+)
 from fvis.interruption import end_on_signals
 
 USAGE = """\
@@ -39,9 +46,7 @@ def main() -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
         sys.exit(_dispatch(sys.argv[1:]))
-    except (RequestError, *compose.COMPOSITION_ERRORS) as error:
-        _fail(error, 2)
-    except _JobError as error:  # its line was written as the job ended
+    except JobError as error:  # its line was written as the job ended
         sys.exit(error.status)
     except InterruptedRunError as error:
         shown = _relative(error.directory)
@@ -53,8 +58,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except Exception as error:  # the command line's own last resort: one line, status 1
-        _fail(error, 1)
+    except Exception as error:  # the command line's own last resort: one line
+        _show(error)
+        sys.exit(exit_status(error))
 
 
 class ForgivingStream(io.TextIOBase):
@@ -112,20 +118,15 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
     from fvis import runner
 
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # a network may print; stdout is for paths
+        with _own_streams():
             shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
-        _remove_if_empty(job.directory)
         if job.sweep is not None:
             raise InterruptedRunError(job.sweep) from interruption
         raise
     except Exception as error:
-        status = 2 if isinstance(error, RequestError) else 1
-        _remove_if_empty(job.directory)
-        if job.sweep is None:  # Hydra would add a line of its own
-            _fail(error, status)
         _show(error)
-        raise _JobError(status) from None
+        raise JobError(exit_status(error)) from None
     _print_path(shown)
 
 
@@ -139,7 +140,7 @@ def resume(arguments: Sequence[str]) -> int:
     status, finished = 0, 0
     for work in resuming.unfinished(Path(words[0])):
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with _own_streams():
                 worked = work(force=FORCE in arguments)
             if worked:
                 _print_path(work.directory)
@@ -148,7 +149,7 @@ def resume(arguments: Sequence[str]) -> int:
             raise InterruptedRunError(Path(words[0])) from interruption
         except Exception as error:  # the others go on
             _show(error)
-            failed = 2 if isinstance(error, RequestError) else 1
+            failed = exit_status(error)
             status = failed if status == 0 else min(status, failed)
     if finished == 0 and status == 0:
         sys.stderr.write(f"fvis: {words[0]} is done: there is nothing to resume\n")
@@ -164,7 +165,7 @@ def layers(arguments: Sequence[str]) -> int:
         sys.stdout.write("usage: fvis layers [--config-dir DIR] [OVERRIDE...]\n")
         return 0
     config = schema.parse(_composed(arguments))
-    with contextlib.redirect_stdout(sys.stderr):
+    with _own_streams():
         found = survey(models.load(config.model, config.engine.seed), config.target.output)
     rows = [("layer", "type", "output", "units")]
     for layer in found.values():
@@ -259,35 +260,17 @@ def _complete(arguments: Sequence[str]) -> int:
     return run(["-sc", *arguments])
 
 
-class _JobError(Exception):
-    """A job of a sweep failed, and has said why; the others go on."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def _fail(error: BaseException, status: int) -> NoReturn:
-    _show(error)
-    sys.exit(status)
+@contextlib.contextmanager
+def _own_streams() -> Iterator[None]:
+    """A context for a network, which may print, as stdout is for paths, or take streams away."""
+    with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _show(error: BaseException) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(error)
-    sys.stderr.write(f"fvis: error: {compose.one_line(error)}\n")
-
-
-def _remove_if_empty(directory: Path) -> None:
-    """Take away the folders Hydra made for a run that never began; never the user's own place."""
-    base = Path.cwd()
-    for folder in (directory, *directory.parents):
-        if folder == base or not (folder == directory or folder.is_relative_to(base)):
-            return
-        try:
-            folder.rmdir()
-        except OSError:
-            return
+    sys.stderr.write(f"fvis: error: {one_line(error)}\n")
 
 
 def _print_path(path: Path) -> None:

@@ -5,12 +5,14 @@ import copy
 import importlib.util
 import itertools
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -30,8 +32,8 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fvis import schema, yaml_files
-from fvis.errors import RequestError, UnwritableError, unknown
+from fvis import artifacts, schema, yaml_files
+from fvis.errors import JobError, RequestError, UnwritableError, one_line, unknown
 from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
 from fvis.run_folder import write_sweep
 from fvis.settings import own_environment
@@ -39,7 +41,6 @@ from fvis.settings import own_environment
 logger = logging.getLogger(__name__)
 
 VERSION_BASE = "1.3"
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 ENTRY_POINTS = ("fvis.methods", "fvis.parametrizations", "fvis.sources")
 CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
@@ -70,7 +71,7 @@ def compose(overrides: Sequence[str], *, directory: Path | None = None) -> DictC
     words = list(overrides)
     if directory is not None:
         words.append(f"hydra.searchpath=[file://{directory.resolve()}]")
-    with _own_hydra():
+    with _refusing(), _own_hydra():
         return hydra.compose("config", words)
 
 
@@ -141,26 +142,50 @@ def check_arguments(arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's usage
     given = parser.parse_args(arguments)
+    for word in given.overrides:
+        section, _, choice = word.partition("=")
+        if choice == "null" and section in (*schema.SECTIONS, *schema.CHOICES):
+            raise RequestError(f"{word}: there is no config without {section}; name a choice")
     if given.config_dir is not None:
         check_config_directory(Path(given.config_dir))
 
 
 def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> None:
-    """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep."""
+    """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep.
+
+    Whatever Hydra itself raises becomes a `RequestError`. The first `JobError` of `work` is raised
+    after the last job. The folder of a job that has written nothing is taken away.
+    """
+    base, process, failed = Path.cwd(), os.getpid(), list[JobError]()
 
     def task(composed: DictConfig) -> None:
         settings = HydraConfig.get()
         single = settings.mode is RunMode.RUN
         directory = Path(settings.runtime.output_dir)
         sweep = None if single else Path(settings.sweep.dir)
-        work(LaunchedJob(composed, directory, job_texts(composed), sweep))
+        try:
+            work(LaunchedJob(composed, directory, job_texts(composed), sweep))
+        except JobError as error:
+            if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
+                raise
+            failed.append(error)  # Hydra would add a line of its own
+        finally:
+            if not single:
+                artifacts.remove_if_empty(directory, base)
 
     _register_plugins()
     sys.argv = [sys.argv[0], *arguments]
     decorate = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_directory()), config_name="config"
     )
-    decorate(task)()
+    try:
+        with _refusing():
+            decorate(task)()
+    finally:
+        for folder in Observer.folders:  # Hydra may have failed after it had made one
+            artifacts.remove_if_empty(folder, base)
+    if failed:
+        raise failed[0]
 
 
 def job_texts(composed: DictConfig) -> dict[str, str]:
@@ -173,14 +198,21 @@ def job_texts(composed: DictConfig) -> dict[str, str]:
     }
 
 
-class SweepRecorder(Callback):
-    """Writes sweep.json before a sweep starts: all its jobs, so that each can be resumed.
+class Observer(Callback):
+    """What Hydra calls before it starts a run or a sweep."""
 
-    Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their folders.
-    """
+    folders: ClassVar[list[Path]] = []  # that Hydra makes for runs
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the folder of a run."""
+        self.folders.append(Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """What Hydra calls with the composed config of the sweep."""
+        """Write sweep.json: all jobs of a sweep, so that each can be resumed.
+
+        Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their
+        folders.
+        """
         sweeper = config.hydra.sweeper
         if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
             return
@@ -231,13 +263,27 @@ def _container(task: DictConfig) -> dict[Any, Any]:
     return resolved
 
 
-def one_line(error: BaseException | None) -> str:
-    """An error's message on one line; for an unknown setting, the nearest names."""
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """A context in which what Hydra cannot do, or warns of, is a `RequestError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=UserWarning, module=r"hydra\._internal")
+            yield
+    except (RequestError, JobError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            raise  # of an output folder that cannot be made
+        raise RequestError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What Hydra refuses; for an unknown setting, the nearest names."""
     if isinstance(error, HydraException) and str(error).startswith("Could not override"):
         name = str(error).split("'")[1]
-        return str(unknown("setting", name, schema.all_setting_names()))
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+        return str(schema.unknown_setting(name))
+    return one_line(error).partition(" Config search path:")[0]
 
 
 def _choice(section: str, name: str) -> str:

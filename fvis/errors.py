@@ -2,12 +2,53 @@
 
 import contextlib
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
+from omegaconf.errors import OmegaConfBaseException
+
+LONGEST = 1000  # characters of an error line
+ABOUT_A_PATH = frozenset({  # what the system says of a path that the user gave
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENODEV,
+    errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS,
+})  # fmt: skip
 
 
 class RequestError(ValueError):
     """The user asked for something impossible. The one-line message is shown, exit status 2."""
+
+
+ABOUT_A_REQUEST = (RequestError, OmegaConfBaseException, UnicodeError, yaml.YAMLError)
+
+
+class JobError(Exception):
+    """A job failed with an exit status, and has said why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def exit_status(error: BaseException) -> int:
+    """2 where an error is about the request or a file that the user gave, 1 for any other."""
+    if isinstance(error, OSError):
+        return 2 if error.errno in ABOUT_A_PATH else 1
+    return 2 if isinstance(error, ABOUT_A_REQUEST) else 1
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line, without its middle if it is very long."""
+    try:
+        text = str(error)
+    except Exception:  # the text of a user's own exception may fail in turn
+        text = ""
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    text = " ".join(text.split()) or type(error).__name__
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
@@ -25,6 +66,17 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
     return RequestError(f"no {kind} {name!r}")
 
 
+def described(error: BaseException) -> str:
+    """An error of code that is not ours: its first line, after its class where that is odd."""
+    try:
+        first = (str(error).strip().splitlines() or [""])[0]
+    except Exception:
+        first = ""
+    plain = isinstance(error, RuntimeError | ValueError | TypeError | AssertionError)
+    text = one_line(ValueError(first)) if first else ""
+    return text if plain and text else ": ".join(filter(None, (type(error).__name__, text)))
+
+
 class UnwritableError(RuntimeError):
     """A file cannot be written, as on a full disk; `remedy` says what to do about it."""
 
@@ -39,14 +91,18 @@ class FailedRunError(RuntimeError):
 
 @contextlib.contextmanager
 def exits_are_errors(what: str) -> Iterator[None]:
-    """A context in which code that is not ours cannot end the process by sys.exit.
+    """A context in which code that is not ours cannot end the process by sys.exit and the like.
 
     Such an exit would look like success. It becomes a `RuntimeError` that names `what`.
     """
     try:
         yield
+    except (Exception, KeyboardInterrupt):
+        raise
     except SystemExit as error:
         raise RuntimeError(f"{what} called sys.exit({error.code!r})") from error
+    except BaseException as error:
+        raise RuntimeError(f"{what} raised {type(error).__name__}") from error
 
 
 class InterruptedRunError(KeyboardInterrupt):

@@ -23,10 +23,11 @@ from fvis import photographs
 from fvis.artifacts import write_npz
 from fvis.batching import in_batches
 from fvis.capture import Network
-from fvis.errors import RequestError
+from fvis.errors import RequestError, UnwritableError
 from fvis.models.base import Model
 from fvis.objectives import TargetSet
 from fvis.objectives.positions import maps, token_grid
+from fvis.paths import expand
 from fvis.randomness import random_generator
 from fvis.record import GroundingRecord, PatchRecord
 from fvis.schema import GroundingConfig
@@ -89,7 +90,7 @@ def natural_responses(
     arrays["read"] = np.array([file in natural.files for file in files])
     try:
         write_npz(place, arrays)
-    except OSError as error:
+    except UnwritableError as error:
         logger.warning("grounding: cannot write %s: %s", place, error)
     return natural
 
@@ -214,9 +215,9 @@ def cached(
 
 def _directory(config: GroundingConfig) -> Path:
     if config.cache is not None:
-        return Path(config.cache).expanduser()
+        return expand(config.cache)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "fvis" / "grounding"
+    return expand(base) / "fvis" / "grounding"
 
 
 def _key(

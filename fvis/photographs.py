@@ -15,6 +15,7 @@ from torchvision.transforms import functional as transforms
 from fvis.artifacts import safe_name
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Preprocessing
+from fvis.paths import expand
 
 EXAMPLES = Path(__file__).parent / "zoo" / "pictures"
 PREFIX = "zoo:"  # precedes the name of a set of pictures that comes with the package
@@ -57,7 +58,7 @@ def _files(spec: str) -> list[Path]:
             known = [PREFIX + place.name for place in EXAMPLES.iterdir()]
             raise unknown("set of pictures", spec, known)
         return _pictures(folder.iterdir())
-    path = Path(spec).expanduser()
+    path = expand(spec)
     if path.is_dir():
         return _pictures(path.iterdir())
     if path.is_file():

@@ -16,6 +16,7 @@ import torch
 
 from fvis.context import Context
 from fvis.models.checkpoints import sha256_of_file
+from fvis.paths import expand
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
 from fvis.schema import AdversarialConfig, Config, parse_models
 
@@ -101,7 +102,7 @@ def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
         for word in (units if isinstance(units, list) else [units])
         if isinstance(word, str) and word.startswith("@")
     ]
-    files = [Path(name).expanduser() for name in named if name]
+    files = [expand(name) for name in named if name]
     hashes = {str(path): sha256_of_file(path) for path in files if path.is_file()}
     own = {str(path): sha256_of_file(path) for path in inputs}
     if len(own) > LISTED:

@@ -14,7 +14,7 @@ def random_generator(*key: object) -> Generator:
     >>> torch.equal(normal([first], 3), normal([second], 3))
     True
     """
-    digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
+    digest = hashlib.sha256("\x1f".join(map(str, key)).encode(errors="surrogatepass")).digest()
     return Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 

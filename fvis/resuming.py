@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from fvis import provenance, runner, schema, workspace
 from fvis.errors import RequestError
 from fvis.record import SweepJobRecord
-from fvis.run_folder import RUN_FILE, UNITS, read_sweep
+from fvis.run_folder import RUN_FILE, SWEEP_FILE, UNITS, read_sweep
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _search(folder: Path) -> Iterator[Work]:
         return
     sweep, planned = read_sweep(folder), set()
     for job in sweep.jobs if sweep else ():
-        place = folder / job.folder
+        place = _place(folder, job)
         planned.add(place)
         began = (place / RUN_FILE).is_file()
         yield Work(place) if began else Work(place, job, sweep.directory if sweep else None)
@@ -61,3 +61,13 @@ def _search(folder: Path) -> Iterator[Work]:
         hidden = place.name.startswith(".") or place.name == UNITS
         if place.is_dir() and not place.is_symlink() and not hidden and place not in planned:
             yield from _search(place)
+
+
+def _place(sweep: Path, job: SweepJobRecord) -> Path:
+    """The folder of a sweep's job; raises `RequestError` where it would write anywhere else."""
+    place = sweep / job.folder
+    texts = [place / ".hydra" / Path(name).name for name in job.texts]
+    inside = place.resolve().is_relative_to(sweep)
+    if not inside or texts != [place / name for name in job.texts]:
+        raise RequestError(f"{sweep / SWEEP_FILE} has a job that writes outside of its own folder")
+    return place

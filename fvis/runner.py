@@ -46,6 +46,7 @@ def run(
     run is replaced. From then on every unit's directory is whole or absent, and `run.json` says
     running, done or interrupted.
     """
+    workspace.check_place(directory)
     context = prepare(config)
     method = METHODS[context.config.method.name](context)
     record = _describe(context, method)
@@ -78,6 +79,7 @@ def resume(directory: Path, *, force: bool = False) -> bool:
             return False
         write_index([directory], directory / INDEX)
         return True
+    workspace.check_place(directory)
     with workspace.locked(directory), workspace.working_directory(old.directory):
         workspace.clear_leftovers(directory)
         config = _config_of(old)
@@ -190,7 +192,7 @@ def _carry_out(
     """Solve what is not done, and write it; whatever ends the run, its record and page say so."""
     try:
         workspace.begin(directory, recorder, texts or {})
-        with log_file(directory / "fvis.log"):
+        with log_file(directory / workspace.LOG):
             _solve_batches(directory, recorder, context, method)
         with DeferredInterruption():
             recorder.end(lambda done: workspace.show(directory, done))

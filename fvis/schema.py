@@ -10,6 +10,8 @@ from fvis.errors import RequestError, unknown
 from fvis.registry import load_entry_points
 from fvis.settings import own_environment, section, setting, setting_names
 
+MOST_STEPS = 10_000_000
+
 
 @dataclass
 class InputConfig:
@@ -161,10 +163,10 @@ class VelocityConfig:
 class FitConfig:
     """The fit of a texture and its displacement to a clip (`motion/decomposition.py`)."""
 
-    frame_steps: int = setting(100, at_least=1)
-    refine_steps: int = setting(200, at_least=1)
+    frame_steps: int = setting(100, at_least=1, at_most=MOST_STEPS)
+    refine_steps: int = setting(200, at_least=1, at_most=MOST_STEPS)
     smoothness: float = setting(1e-3, at_least=0)
-    joint_steps: int = setting(600, at_least=1)
+    joint_steps: int = setting(600, at_least=1, at_most=MOST_STEPS)
     joint_smoothness: float = setting(1.0, at_least=0)
     texture_smoothness: float = setting(1.0, at_least=0)
     anchor: float = setting(1.0, at_least=0)
@@ -176,8 +178,8 @@ class TextureMotionConfig(SynthesisConfig):
 
     name: str = "texture_motion"
     solver: str = setting("factored", one_of=("factored", "tracking", "joint"))
-    steps: int = setting(200, at_least=1)
-    pilot_steps: int = setting(24, at_least=0)
+    steps: int = setting(200, at_least=1, at_most=MOST_STEPS)
+    pilot_steps: int = setting(24, at_least=0, at_most=MOST_STEPS)
     finalists: int = setting(3, at_least=1, at_most=11)
     lr_scale: float = setting(2.5, above=0)
     decay: float | None = setting(1.0, at_least=0)
@@ -221,12 +223,12 @@ class EngineConfig:
     device: str = "auto"
     precision: str = setting("fp32", one_of=("fp32", "bf16"))
     batch_size: Any = "auto"
-    steps: int = setting(160, at_least=1, at_most=10_000_000)
+    steps: int = setting(160, at_least=1, at_most=MOST_STEPS)
     lr: float = setting(0.07, above=0, at_most=1000)
     lr_final: float = setting(0.2, at_least=0, at_most=1)
     betas: list[float] = setting([0.5, 0.99], at_least=0, at_most=0.9999)
     seed: int = setting(0, at_least=0, at_most=2**63 - 1)
-    log_every: int = setting(8, at_least=1, at_most=10_000_000)
+    log_every: int = setting(8, at_least=1, at_most=MOST_STEPS)
     channels_last: bool = False
     checkpoint_every: int = setting(60, at_least=0, at_most=1_000_000)
     threads: int | None = setting(None, at_least=1, at_most=1024)
@@ -289,6 +291,7 @@ def parse(composed: DictConfig) -> Config:
         config = _parsed(composed)
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
+    _validate_output(config.target.output)
     if config.grounding.images and config.method.name == AdversarialConfig.name:
         raise RequestError(
             "grounding.images needs a method whose pictures it compares with photographs: "
@@ -302,7 +305,7 @@ def _parsed(composed: DictConfig) -> Config:
     if stray:
         raise unknown("config section", min(stray), [*SECTIONS, *CHOICES])
     sections: dict[str, Any] = {
-        key: section(OmegaConf.select(composed, key), key, kind) for key, kind in SECTIONS.items()
+        key: section(composed.get(key, {}), key, kind) for key, kind in SECTIONS.items()
     }
     for key, kinds in CHOICES.items():
         name = str(OmegaConf.select(composed, f"{key}.name"))
@@ -310,7 +313,7 @@ def _parsed(composed: DictConfig) -> Config:
             load_entry_points(ENTRY_POINTS[key])  # another package may call `register`
         if name not in kinds:
             raise unknown(key, name, kinds)
-        sections[key] = section(OmegaConf.select(composed, key), key, kinds[name])
+        sections[key] = section(composed.get(key, {}), key, kinds[name])
     return Config(**sections)
 
 
@@ -338,6 +341,18 @@ def all_setting_names() -> Iterator[str]:
         yield from setting_names(key, kind)
 
 
+def unknown_setting(name: str) -> RequestError:
+    """A `RequestError` for a setting that the config, as it was composed, does not have."""
+    section = name.partition(".")[0]
+    if name not in all_setting_names():
+        return unknown("setting", name, all_setting_names())
+    kinds = CHOICES.get(section, {}).items()
+    owners = [choice for choice, kind in kinds if name in setting_names(section, kind)]
+    if owners:
+        return RequestError(f"{name} is a setting of {section}={' or '.join(owners)} alone")
+    return RequestError(f"{name} cannot be set: the config has no section {section}")
+
+
 def _validate_engine(engine: EngineConfig) -> None:
     size = engine.batch_size
     whole = isinstance(size, int) and not isinstance(size, bool) and size >= 1
@@ -345,6 +360,11 @@ def _validate_engine(engine: EngineConfig) -> None:
         raise RequestError(f"engine.betas is {engine.betas}; it takes Adam's two decay rates")
     if size != "auto" and not whole:
         raise RequestError(f"engine.batch_size is {size!r}; it takes auto or a whole number from 1")
+
+
+def _validate_output(output: Any) -> None:
+    if output is not None and not isinstance(output, int | str):
+        raise RequestError(f"target.output is {output!r}; it takes an index or a key")
 
 
 def _validate_crop(transforms: TransformsConfig) -> None:

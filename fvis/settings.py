@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 OWN_VARIABLES = "FVIS_"  # how the environment variables begin that a config may read
 REFUSED_VALUE = "RequestError raised while resolving interpolation: "  # OmegaConf's words
+LARGEST = 1e9  # of a number that has no limit of its own: what is larger overflows sooner or later
 
 
 def setting(
@@ -65,8 +66,10 @@ def section(given: Any, key: str, kind: type[T]) -> T:
 
     Raises `RequestError` for an unknown setting, a wrong type or a value out of range.
     """
+    if not isinstance(given, Mapping):
+        raise RequestError(f"{key} is {given!r}; it takes settings")
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(kind), given or {})
+        typed = OmegaConf.merge(OmegaConf.structured(kind), given)
         found = OmegaConf.to_object(typed)
     except OmegaConfBaseException as error:
         name = getattr(error, "full_key", None) or ""
@@ -74,7 +77,8 @@ def section(given: Any, key: str, kind: type[T]) -> T:
         text = text.removeprefix(REFUSED_VALUE)
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
-        raise RequestError(f"{key}.{name}: {text}") from None
+        place = f"{key}.{name}" if name else key
+        raise RequestError(f"{place}: {text}") from None
     assert isinstance(found, kind)
     for path, value, limits in _walk(found, key):
         _check(path, value, limits)
@@ -112,5 +116,6 @@ def _check(path: str, value: Any, limits: Mapping[str, Any]) -> None:
             raise RequestError(f"{path} is {value}; it must be at least {limits['at_least']:g}")
         if limits.get("above") is not None and number <= limits["above"]:
             raise RequestError(f"{path} is {value}; it must be above {limits['above']:g}")
-        if limits.get("at_most") is not None and number > limits["at_most"]:
-            raise RequestError(f"{path} is {value}; it must be at most {limits['at_most']:g}")
+        most = LARGEST if limits.get("at_most") is None else limits["at_most"]
+        if number > most:
+            raise RequestError(f"{path} is {value}; it must be at most {most:g}")

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from fvis import regularizers, rescue
 from fvis.ascent import Ascent, Penalty
-from fvis.capture import Network
+from fvis.capture import Network, changes_in_place
 from fvis.context import Context
 from fvis.models.layers import LOGITS
 from fvis.objectives import Target, resolve
@@ -59,6 +59,9 @@ class Synthesizer:
         self._settings = settings
         config = context.config
         self.targets = resolve(config.target, context.model, config.engine.seed)
+        self._functional = changes_in_place(
+            context.model, self.targets.layers, config.target.output
+        )
 
     def optima(self, jobs: Sequence[Target], run: RunStage) -> list[Optimum]:
         """The optimal picture of every target; a stuck one gets a second attempt."""
@@ -121,7 +124,8 @@ class Synthesizer:
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""
         context, output = self._context, self._context.config.target.output
-        return Network(context.model, self.targets.layers, output, context.autocast)
+        layers = self.targets.layers
+        return Network(context.model, layers, output, context.autocast, self._functional)
 
     def random_generators(self, jobs: Sequence[Target], purpose: str) -> list[Generator]:
         """Each job's own random generator for a purpose."""

@@ -19,7 +19,9 @@ from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedRun, read_run
 logger = logging.getLogger(__name__)
 
 STATE, HYDRA = ".state", ".hydra"
-BATCH_FILE, INDEX = f"{STATE}/batch.pt", "index.html"
+BATCH_FILE, LOCK, INDEX, LOG = f"{STATE}/batch.pt", f"{STATE}/lock", "index.html", "fvis.log"
+FOLDERS = (UNITS, STATE, HYDRA)
+FILES = (RUN_FILE, INDEX, LOG, LOCK, BATCH_FILE)
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def locked(directory: Path) -> Iterator[None]:
     `.state` is removed at the end, unless it holds the state of a batch that is not done.
     """
     state = directory / STATE
-    lock = FileLock(state / "lock", timeout=0)
+    lock = FileLock(directory / LOCK, timeout=0)
     with artifacts.writing(state):
         state.mkdir(parents=True, exist_ok=True)
         try:
@@ -58,6 +60,16 @@ def locked(directory: Path) -> Iterator[None]:
         if not (directory / BATCH_FILE).is_file():
             shutil.rmtree(state)
         lock.release()
+
+
+def check_place(directory: Path) -> None:
+    """Raise `RequestError` where something else stands in the place of a run's folder or files."""
+    for folder in (directory, *(directory / name for name in FOLDERS)):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise RequestError(f"{folder} is in the way: it is no folder")
+    for file in (directory / name for name in FILES):
+        if os.path.lexists(file) and not file.is_file():
+            raise RequestError(f"{file} is in the way: it is no regular file")
 
 
 def refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
 
 LARGEST = 1_000_000  # bytes
+DEEPEST = 50  # collections inside of one another
+MOST_NODES = 10_000  # keys, values and collections, where aliases count as what they stand for
 
 
 class UnsafeYamlError(ValueError):
@@ -12,7 +14,7 @@ class UnsafeYamlError(ValueError):
 
 
 def check(path: Path) -> None:
-    """Raise `UnsafeYamlError` for a file that is not regular, is too large, or nests aliases.
+    """Raise `UnsafeYamlError` for a file that is not regular, or that stands for too much.
 
     Aliases inside of anchored nodes multiply: a few lines can stand for billions of nodes. Syntax
     errors are left to whoever loads the file.
@@ -22,20 +24,33 @@ def check(path: Path) -> None:
     if path.stat().st_size > LARGEST:
         raise UnsafeYamlError(f"{path} is larger than {LARGEST // 1_000_000} MB")
     try:
-        nested = _nests_aliases(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        fault = _fault(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
         return
-    if nested:
-        raise UnsafeYamlError(f"{path} has an alias inside of an anchored node")
+    if fault is not None:
+        raise UnsafeYamlError(f"{path} {fault}")
 
 
-def _nests_aliases(text: str) -> bool:
-    anchored: list[bool] = []  # of each collection that is open
+def _fault(text: str) -> str | None:
+    """In words, what makes a YAML text unsafe to load; None where nothing does."""
+    opened: list[tuple[str | None, int]] = []  # anchor and first node of each open collection
+    sizes: dict[str, int] = {}  # nodes below each anchor
+    nodes = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
-            anchored.append(event.anchor is not None)
+            opened.append((event.anchor, nodes))
+            nodes += 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchored.pop()
-        elif isinstance(event, yaml.AliasEvent) and any(anchored):
-            return True
-    return False
+            anchor, first = opened.pop()
+            sizes[anchor or ""] = nodes - first
+        elif isinstance(event, yaml.AliasEvent):
+            if any(anchor is not None for anchor, _ in opened):
+                return "has an alias inside of an anchored node"
+            nodes += sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            nodes += 1
+        if len(opened) > DEEPEST:
+            return f"is nested more than {DEEPEST} deep"
+        if nodes > MOST_NODES:
+            return f"stands for more than {MOST_NODES:,} values"
+    return None

@@ -314,3 +314,11 @@ def test_unfinished_files_and_folders_are_told_by_their_names(tmp_path: Path) ->
     with artifacts.whole_directory(tmp_path / "d") as place:
         assert place.name.startswith(artifacts.UNFINISHED)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "d"]
+
+
+def test_a_directory_takes_the_place_of_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "unit").symlink_to("nosuch")
+    with artifacts.whole_directory(tmp_path / "unit") as place:
+        (place / "a.txt").write_text("a")
+    assert not (tmp_path / "unit").is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["unit"]

@@ -1,13 +1,15 @@
 """The network is frozen, stopped at the layer, read truly, and left as it came."""
 
 import contextlib
+from collections.abc import Callable
 
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fvis.capture import Network
+from fvis.capture import Network, changes_in_place
+from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import survey
 from fvis.rescue import nearest_activation
@@ -189,3 +191,57 @@ def test_a_layer_that_does_not_run_again_is_named() -> None:
         pytest.raises(RuntimeError, match="layer first ran 0 times"),
     ):
         network(torch.rand(1, 3, 32, 32))
+
+
+# --- whether a gradient passes
+
+
+class Gate(nn.Module):
+    """A convolution, its sigmoid, and what `change` makes of that before the mean is taken."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.change(torch.sigmoid(self.conv(x))).mean((2, 3))
+
+
+def in_part(x: Tensor) -> Tensor:
+    x[:, :1] *= 2
+    return x
+
+
+def gate(change: Callable[[Tensor], Tensor]) -> Model:
+    torch.manual_seed(0)
+    return model_of(Gate(change).eval(), PLAIN)
+
+
+def test_a_network_that_changes_in_place_what_the_gradient_needs_has_the_same_gradient() -> None:
+    gradients = []
+    for change in (lambda x: x.mul_(3), lambda x: x * 3):
+        model = gate(change)
+        layer = survey(model)["logits"]
+        functional = changes_in_place(model, [layer], None)
+        picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        picture.requires_grad_(True)
+        with Network(model, [layer], functional=functional) as network:
+            gradients += torch.autograd.grad(network(picture)[0].sum(), picture)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x: x.detach(), "no gradient passes"),
+        (lambda x: x.int().float(), "whole numbers"),
+        (in_part, "write x = x \\+ y"),
+    ],
+)
+def test_a_network_that_no_gradient_passes_is_refused(
+    change: Callable[[Tensor], Tensor], says: str
+) -> None:
+    model = gate(change)
+    with pytest.raises(RequestError, match=says):
+        changes_in_place(model, [survey(model)["logits"]], None)

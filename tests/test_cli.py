@@ -262,6 +262,13 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("engine.steps=0",), ("engine.steps", "at least 1")),
     (("engine.steps=many",), ("engine.steps", "many")),
     (("engine.lr=nan",), ("engine.lr", "finite")),
+    (("parametrization=pixel", "parametrization.init_std=1e308"), ("init_std", "at most 1e+09")),
+    (("target=null",), ("target=null: there is no config without target",)),
+    (("target.output=[0]",), ("target.output",)),
+    (("method=adversarial", "method.images=mine.png"), ("mine.png is not an image",)),
+    (("model.checkpoint='~nosuchuser/x.pth'",), ("no checkpoint file '~nosuchuser/x.pth'",)),
+    (("hydra.job.chdir=true", "target.units=99"), ("99",)),
+    (("hydra.job_logging.version=2",), ("version",)),
     (("engine.precision=fp8",), ("engine.precision", "fp32, bf16")),
     (("engine.device=quantum",), ("engine.device=quantum",)),
     (("engine.batch_size=0",), ("engine.batch_size",)),
@@ -294,10 +301,11 @@ def test_a_wrong_request_is_one_line_status_2_and_leaves_nothing(
     overrides: tuple[str, ...],
     words: tuple[str, ...],
 ) -> None:
-    (tmp_path / "mine.txt").write_text("the user's own")
+    for name in ("mine.png", "mine.txt"):
+        (tmp_path / name).write_text("the user's own")
     filled = [override.replace("{weights}", str(bad_weights)) for override in overrides]
     assert_refused(forked_fvis("run", *QUICK, *filled, cwd=tmp_path), *words)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.png", "mine.txt"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""No secret of the environment gets into what a run records."""
+"""Sections are refused by their own name, and no secret of the environment is recorded."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 from fvis import schema
 from fvis.compose import compose
 from fvis.errors import RequestError
+from fvis.schema import TargetConfig, unknown_setting
+from fvis.settings import section
 from tests.conftest import Call
 
 SECRET = "s3cret"
@@ -64,3 +66,21 @@ def test_no_file_holds_the_variable(
         resumed = forked_fvis("resume", "out", cwd=tmp_path, SECRET=SECRET)
         assert resumed.returncode == 2
         assert "the environment variable SECRET" in resumed.stderr
+
+
+@pytest.mark.parametrize("given", [5, [1, 2], "text", None])
+def test_a_section_that_is_no_mapping(given: object) -> None:
+    with pytest.raises(RequestError, match=r"^target is .*; it takes settings"):
+        section(given, "target", TargetConfig)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("engine.stps", "nearest: engine.steps"),
+        ("parametrization.coarsest", "a setting of parametrization=pyramid alone"),
+        ("engine.steps", "no section engine"),
+    ],
+)
+def test_a_setting_that_the_config_lacks_is_not_suggested_for_itself(name: str, says: str) -> None:
+    assert says in str(unknown_setting(name))

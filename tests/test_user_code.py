@@ -1,6 +1,7 @@
 """What a user's own network does wrong is an error of its own, and never looks like success."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def build(layers=1):
 
 {top}
 """
+OWN = {
+    "top": "1 / 0", "build": "raise OSError(2, 'own')", "init": "raise KeyError('x')",
+    "forward": "raise LookupError", "later": "if self.calls > 4: raise KeyError('x')",
+}  # fmt: skip
 PLACES = ("top", "build", "init", "forward")
 SETTINGS = (
     "model.source=factory", "model.factory=net.py:build", "model.input.height=16",
@@ -51,6 +56,42 @@ def test_code_that_exits_is_an_error(forked_fvis: Call, tmp_path: Path, place: s
     assert ran.stdout == ""
     assert "sys.exit(0)" in ran.stderr.splitlines()[-1]
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("place", OWN)
+def test_an_error_of_its_own_is_told_as_such(forked_fvis: Call, tmp_path: Path, place: str) -> None:
+    network(tmp_path, **{"forward" if place == "later" else place: OWN[place]})
+    ran = forked_fvis("run", *SETTINGS, "hydra.run.dir=out", cwd=tmp_path)
+    assert ran.returncode == (1 if place == "later" else 2)
+    line = ran.stderr.splitlines()[-1]
+    assert line.startswith("fvis: error: ") and "net.py" in line
+    assert re.search("ZeroDivisionError|FileNotFoundError|KeyError|LookupError", line)
+
+
+@pytest.mark.parametrize("code", ["raise GeneratorExit", "sys.stderr = None", "sys.exit(3)"])
+def test_the_streams_and_the_status_stay_ours(forked_fvis: Call, tmp_path: Path, code: str) -> None:
+    network(tmp_path, build=code, init="raise ValueError('own')")
+    ran = forked_fvis("run", *SETTINGS, "hydra.run.dir=out", cwd=tmp_path)
+    assert ran.returncode in (1, 2)
+    assert ran.stderr.startswith("fvis: error: ") and ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ("torch.jit.script(nn.Conv2d(3, 4, 3))", "scripted"),
+        ("nn.LazyConv2d(4, 3)", "no shape before"),
+        ("nn.Conv2d(3, 4, 3).to('meta')", "meta device"),
+    ],
+)
+def test_a_network_whose_layers_or_numbers_are_out_of_reach_is_refused(
+    forked_fvis: Call, tmp_path: Path, network: str, says: str
+) -> None:
+    code = f"import torch\nfrom torch import nn\ndef build():\n    return {network}\n"
+    (tmp_path / "net.py").write_text(code)
+    ran = forked_fvis("run", *SETTINGS, "hydra.run.dir=out", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in ran.stderr.splitlines()[-1]
 
 
 def test_a_sweeps_other_jobs_go_on(forked_fvis: Call, tmp_path: Path) -> None:

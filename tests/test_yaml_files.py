@@ -9,6 +9,10 @@ from fvis.gallery.commands import read_origin
 from fvis.yaml_files import LARGEST, UnsafeYamlError, check
 from tests.conftest import Call
 
+REFUSED = {
+    "bomb": "alias", "large": "larger", "deep": "deep", "wide": "values", "flat": "values",
+    "pipe": "regular",
+}  # fmt: skip
 BOMB = "a: &a [x, x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)
 )
@@ -23,11 +27,14 @@ def test_plain_yaml_passes_broken_or_not(tmp_path: Path, text: str) -> None:
     assert check(tmp_path / "a.yaml") is None  # type: ignore[func-returns-value]
 
 
-def test_aliases_that_multiply_large_files_and_pipes_are_refused(tmp_path: Path) -> None:
+def test_what_stands_for_too_much_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text(BOMB)
     (tmp_path / "large.yaml").write_text("x" * (LARGEST + 1))
+    (tmp_path / "deep.yaml").write_text("[" * 60 + "]" * 60)
+    (tmp_path / "wide.yaml").write_text("a: 1\n" * 6000)
+    (tmp_path / "flat.yaml").write_text(f"- &a [{'x,' * 300}]\n" + "- *a\n" * 100)
     os.mkfifo(tmp_path / "pipe.yaml")
-    for name, word in (("bomb", "alias"), ("large", "larger"), ("pipe", "regular")):
+    for name, word in REFUSED.items():
         with pytest.raises(UnsafeYamlError, match=word):
             check(tmp_path / f"{name}.yaml")
 

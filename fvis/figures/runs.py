@@ -15,6 +15,7 @@ from fvis.artifacts import safe_name
 from fvis.compose import compose, swept
 from fvis.errors import RequestError
 from fvis.models.checkpoints import sha256_of_file
+from fvis.paths import expand
 from fvis.record import DONE, INTERRUPTED, ModelRecord, RunRecord
 from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedUnit, read_run, read_unit
 
@@ -134,7 +135,7 @@ def _require_files(model: schema.ModelConfig) -> None:
     if model.factory and ".py:" in model.factory:
         named.append(model.factory.rpartition(":")[0])
     for name in filter(None, named):
-        if not Path(name).expanduser().is_file():
+        if not expand(name).is_file():
             raise MissingFileError(f"no file {name}")
 
 
@@ -162,7 +163,7 @@ def _has_its_weights(config: schema.Config, used: ModelRecord) -> bool:
     """Whether a run used the weights that the config gives now; a hub's never change."""
     model = config.model
     if model.checkpoint:
-        present = sha256_of_file(Path(model.checkpoint).expanduser())
+        present = sha256_of_file(expand(model.checkpoint))
     elif model.source in HUBS:
         return True
     else:

@@ -24,6 +24,7 @@ from fvis.models import Model
 from fvis.models.layers import LOGITS
 from fvis.objectives.units import directory_name
 from fvis.optimization import RunStage
+from fvis.paths import expand
 from fvis.perturbation import measures
 from fvis.perturbation.ball import radius
 from fvis.perturbation.classifier import Classifier, Verdict
@@ -90,6 +91,7 @@ class Adversarial:
         self._settings = context.config.method
         self._epsilon = radius(self._settings.epsilon, self._settings.norm)
         self._classifier = self._classifier_of(context.model, context.config.target)
+        self._classifier.require_gradient()
         self._transfer = self._transfer_models()
         self.steps = context.config.engine.steps
         self.refused: dict[str, str] = {}
@@ -117,7 +119,7 @@ class Adversarial:
     def _inputs(self, attacks: Sequence[Attack]) -> list[Path]:
         """The photographs, and the checkpoints of the transfer networks."""
         configs = parse_models(self._settings.transfer, "method.transfer")
-        checkpoints = [Path(c.checkpoint).expanduser() for c in configs if c.checkpoint]
+        checkpoints = [expand(c.checkpoint) for c in configs if c.checkpoint]
         return [*dict.fromkeys(attack.path for attack in attacks), *checkpoints]
 
     def _attacks(self) -> list[Attack]:
@@ -133,8 +135,12 @@ class Adversarial:
             files, pictures = zip(*some, strict=True)
             for (path, name), values in zip(files, self._preview(pictures, goals), strict=True):
                 attacks += [Attack(path, name, t) for t in self._aims(name, goals, values)]
+        reasons = list(self.refused.values())
         if not attacks:
-            raise RequestError(next(iter(self.refused.values()), "there is nothing to attack"))
+            more = f"; {len(reasons) - 1} more cannot be used either" if len(reasons) > 1 else ""
+            raise RequestError((reasons or ["there is nothing to attack"])[0] + more)
+        for reason in reasons:
+            logger.warning("left out: %s", reason)
         return attacks
 
     def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[tuple[Path, str], Tensor]]:
@@ -145,7 +151,6 @@ class Adversarial:
             except photographs.UnreadableError as error:
                 known = photographs.shown(path)
                 self.refused[known] = str(error).replace(str(path), known)
-                logger.warning("left out: %s", error)
 
     def _preview(self, pictures: Sequence[Tensor], goals: Sequence[Goal]) -> Sequence[Tensor]:
         """The network's values (C,) for each photograph; empty if no goal depends on them."""

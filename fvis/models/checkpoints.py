@@ -2,13 +2,13 @@
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -55,23 +55,36 @@ def read_state(path: Path) -> State:
     """The tensors of a checkpoint file by key, on the CPU; raises `RequestError` if unreadable."""
     if not path.is_file():
         raise RequestError(f"no checkpoint file {str(path)!r}")
+    return _unwrapped(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:
+    """What a .safetensors file holds, or any other as torch.save writes it; no code is run.
+
+    Tensors are on the CPU. Raises `RequestError` for a file that is damaged or holds other objects
+    than tensors, numbers, text and containers of them.
+    """
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
+            return load_file(path)
         if arrays.is_plain_pickle(path):
-            return _unwrapped(arrays.read_arrays(path), path)
+            return arrays.read_arrays(path)
         _check_archive(path)
-        with torch.serialization.safe_globals([(_Unread, name) for name in BOOKKEEPING]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        with (
+            torch.serialization.safe_globals([(_Unread, name) for name in BOOKKEEPING]),
+            warnings.catch_warnings(action="ignore"),  # of kinds of tensors that are in beta
+        ):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own text recommends to run the code
         raise RequestError(
             f"{path} holds more than tensors, so reading it could run code: "
-            "save only the model's state_dict(), best as .safetensors"
+            "save only tensors, as of the model's state_dict(), best as .safetensors"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except RequestError:
+        raise
+    except Exception as error:  # what a damaged file makes of its reader is anybody's guess
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(f"{path} is not a readable checkpoint: {reason}") from None
-    return _unwrapped(content, path)
+        raise RequestError(f"{path} is not readable: {reason}") from None
 
 
 def _check_archive(path: Path) -> None:
@@ -88,6 +101,12 @@ def _check_archive(path: Path) -> None:
         damaged = archive.testzip()
     if damaged is not None:
         raise RequestError(f"{path} is damaged: the checksum of {damaged} is wrong")
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds real numbers, one in each place."""
+    odd = tensor.is_quantized or tensor.is_meta or tensor.is_complex() or tensor.is_nested
+    return not odd and tensor.layout == torch.strided
 
 
 def check_finite(module: nn.Module, what: str) -> None:
@@ -107,7 +126,7 @@ def sha256_of_state(module: nn.Module) -> str:
     """The hexadecimal SHA-256 of a state dict: each key, then its tensor's bytes, in key order."""
     digest = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
-        digest.update(key.encode())
+        digest.update(key.encode(errors="surrogatepass"))
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
@@ -156,9 +175,7 @@ def _mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 def _unfit(given: Tensor, own: Tensor) -> bool:
     """Whether a tensor's numbers mean something else than the model's own of that name."""
-    if given.is_quantized or given.is_meta or given.layout != torch.strided or given.is_complex():
-        return True
-    return given.is_floating_point() != own.is_floating_point()
+    return not is_plain(given) or given.is_floating_point() != own.is_floating_point()
 
 
 def _kind(tensor: Tensor) -> str:

@@ -5,6 +5,7 @@ module to module. Where neither is enough, the axes stay unknown. Reading the va
 left to `objectives/positions.py`.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
@@ -16,7 +17,7 @@ from timm.layers import LayerNorm2d, RmsNorm2d
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from fvis.errors import RequestError, exits_are_errors
+from fvis.errors import RequestError, described, exits_are_errors
 from fvis.models.architecture import declared_channels, prefix_tokens, token_width
 from fvis.models.base import Model
 
@@ -49,7 +50,7 @@ class Layer:
             an output (B, K) without positions, ? an axis that is unknown.
         prefix: how many prefix tokens precede the patch tokens.
         calls: how often one forward pass runs the module. Its last output is described.
-        outputs: the indices or keys of a tuple or dict from which `target.output` must choose.
+        outputs: the indices or keys of a tuple or dict from which `target.output` chooses.
     """
 
     path: str
@@ -117,10 +118,11 @@ def run_once(model: Model) -> None:
     try:
         with torch.no_grad(), exits_are_errors("the network"):
             model.module(model.preprocessing.normalise(grey))
-    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+    except Exception as error:
         size = "x".join(map(str, model.preprocessing.shape))
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"{model.name} does not take an input of {size}: {reason}") from error
+        raise RequestError(
+            f"{model.name} does not take an input of {size}: {described(error)}"
+        ) from error
     finally:
         for module in training:
             module.training = True
@@ -182,8 +184,8 @@ class _Recorder:
         self.entries[path] = entry
         entry.calls += 1
         tensor = pick(value, self.output)
+        entry.outputs = tuple(_parts(value))
         if tensor is None:
-            entry.outputs = tuple(_parts(value))
             return
         entry.shape = tuple(tensor.shape)
         source = next((a for a in args if isinstance(a, Tensor)), None)
@@ -300,3 +302,16 @@ def with_channel_dim(layer: Layer, dim: int, video: bool) -> Layer:
         raise RequestError(f"target.channel_dim is {dim}; {layer.path} has axes 1 to {dims - 1}")
     axes = name_axes(layer.shape, dim % dims, video)
     return Layer(**{**layer.__dict__, "axes": axes})
+
+
+def with_prefix(layer: Layer, count: int) -> Layer:
+    """`layer` with so many tokens that stand for no position.
+
+    Raises `RequestError` for a layer without tokens, and where no other token would be left.
+    """
+    if "N" not in layer.axes:
+        raise RequestError(f"target.prefix_tokens is given; {layer.path} has no tokens")
+    tokens = layer.shape[layer.axes.index("N")]
+    if count >= tokens:
+        raise RequestError(f"target.prefix_tokens is {count}; {layer.path} has {tokens} tokens")
+    return dataclasses.replace(layer, prefix=count)

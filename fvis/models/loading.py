@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from fvis.errors import RequestError
 from fvis.models import architecture, checkpoints
@@ -14,6 +15,7 @@ from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
 from fvis.models.sources.base import SOURCES, SourceModel
 from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
+from fvis.paths import expand
 from fvis.schema import InputConfig, ModelConfig
 from fvis.settings import section
 
@@ -29,10 +31,11 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = source(config)
+    check_usable(network.module, shown_name(config))
     module = network.module.eval()
     sha256, hashed = checkpoints.sha256_of_state, "state_dict"
     if config.checkpoint is not None:
-        path = Path(config.checkpoint).expanduser()
+        path = expand(config.checkpoint)
         checkpoints.load_checkpoint(module, path, network.rename)
         checkpoints.check_finite(module, path.name)
         return _model(config, network, module, checkpoints.sha256_of_file(path), path.name)
@@ -63,7 +66,7 @@ def _named(model: Model, classes: Sequence[Any]) -> Model:
 
 
 def _lines(file: str) -> list[str]:
-    path = Path(file).expanduser()
+    path = expand(file)
     if path.exists() and not path.is_file():
         raise RequestError(f"model.classes: {file!r} is no regular file")
     try:
@@ -93,6 +96,7 @@ def wrap(
             "the network was made in torch.inference_mode(), where no gradient can be computed: "
             "make it outside"
         )
+    check_usable(module, "the network")
     checkpoints.check_finite(module, "the network")
     config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):
@@ -112,6 +116,17 @@ def wrap(
         attends=architecture.attends(module),
     )
     return model if classes is None else _named(model, classes)
+
+
+def check_usable(module: nn.Module, what: str) -> None:
+    """Raise `RequestError` for a network whose layers or numbers cannot be reached."""
+    if any(type(part).__name__ == "RecursiveScriptModule" for part in module.modules()):
+        raise RequestError(f"{what} is scripted, so its layers cannot be read: give it unscripted")
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if is_lazy(tensor):
+            raise RequestError(f"{what}: {name} has no shape before the network has run once")
+        if tensor.is_meta:
+            raise RequestError(f"{what}: {name} is on the meta device, without numbers")
 
 
 def shown_name(config: ModelConfig) -> str:

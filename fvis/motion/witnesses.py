@@ -18,7 +18,7 @@ from torch import Tensor
 from fvis import grounding, photographs
 from fvis.artifacts import write_npz
 from fvis.capture import Network
-from fvis.errors import RequestError
+from fvis.errors import RequestError, UnwritableError
 from fvis.models.base import Model
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.tuning import responses_to_drifts, tuning
@@ -78,7 +78,7 @@ def natural_tuning(
     arrays = {name: getattr(natural, name).numpy() for name in ARRAYS}
     try:
         write_npz(place, arrays)
-    except OSError as error:
+    except UnwritableError as error:
         logger.warning("grounding: cannot write %s: %s", place, error)
     return natural
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from fvis.errors import RequestError
+from fvis.models.checkpoints import is_plain, read_content
 from fvis.models.layers import Layer
 
 
@@ -34,12 +34,23 @@ def _read_vectors(path: Path) -> Tensor:
     if not path.is_file():
         raise RequestError(f"no file {str(path)!r} for target.direction")
     try:
-        if path.suffix == ".npy":
-            return torch.from_numpy(np.load(path, allow_pickle=False)).float()
-        if path.suffix == ".safetensors":
-            return torch.cat([torch.atleast_2d(v) for v in load_file(path).values()]).float()
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return torch.as_tensor(content).float()
-    except (ValueError, RuntimeError, TypeError, EOFError, OSError) as error:
+        vectors = _vectors_in(path)
+    except RequestError:
+        raise
+    except Exception as error:  # what a damaged file makes of its reader is anybody's guess
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "pickle" in reason:
+            reason = "it holds Python objects, which could run code"
         raise RequestError(f"{path} is not a readable vector: {reason}") from None
+    if not is_plain(vectors):
+        raise RequestError(f"{path} holds no plain real numbers")
+    return vectors.float()
+
+
+def _vectors_in(path: Path) -> Tensor:
+    if path.suffix == ".npy":
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    content = read_content(path)
+    if path.suffix == ".safetensors":
+        return torch.cat([torch.atleast_2d(vector) for vector in content.values()])
+    return torch.as_tensor(content)

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Model
-from fvis.models.layers import Layer, survey, with_channel_dim
+from fvis.models.layers import Layer, survey, with_channel_dim, with_prefix
 from fvis.objectives.directions import read_directions
 from fvis.objectives.positions import PositionReader, position_reader
 from fvis.objectives.units import directory_name, parse_units
+from fvis.paths import expand
 from fvis.schema import TargetConfig
 
 
@@ -147,12 +147,16 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
     found = survey(model, config.output, paths)
     video = model.preprocessing.frames is not None
     layers = [_readable(found, path, config, video) for path in paths]
+    if config.output is not None and not any(layer.outputs for layer in layers):
+        raise RequestError(
+            f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
+        )
     readers = tuple(position_reader(layer, config.position, model) for layer in layers)
     named: list[tuple[int | str, tuple[Tensor, ...] | None]]
     if config.joint is not None:
         named = [("joint", _joint_weights(terms, layers))]
     elif config.direction is not None:
-        rows = read_directions(Path(config.direction).expanduser(), layers[0])
+        rows = read_directions(expand(config.direction), layers[0])
         named = [(name, (row,)) for name, row in rows]
     else:
         count = layers[0].units
@@ -233,6 +237,4 @@ def _readable(found: dict[str, Layer], path: str, config: TargetConfig, video: b
         )
     if layer.units == 0:
         raise RequestError(f"layer {path} has no units: it returns {layer.shape}")
-    if config.prefix_tokens is not None:
-        layer = Layer(**{**layer.__dict__, "prefix": config.prefix_tokens})
-    return layer
+    return layer if config.prefix_tokens is None else with_prefix(layer, config.prefix_tokens)

@@ -9,6 +9,7 @@ import torch
 
 from fvis.artifacts import safe_name
 from fvis.errors import RequestError
+from fvis.paths import expand
 
 
 def parse_units(spec: Any, count: int, seed: int) -> list[int]:
@@ -24,7 +25,7 @@ def parse_units(spec: Any, count: int, seed: int) -> list[int]:
         return list(dict.fromkeys(units))
     text = str(spec).strip()
     if text.startswith("@"):
-        return parse_units(_words_in(Path(text[1:]).expanduser()), count, seed)
+        return parse_units(_words_in(expand(text[1:])), count, seed)
     if text == "all":
         return list(range(count))
     if match := re.fullmatch(r"random:(\d+)", text):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fvis.capture import Network
+from fvis.capture import Network, changes_in_place
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS
@@ -66,6 +66,7 @@ class Classifier:
         self._output = target.output
         self._targets = resolve(dataclasses.replace(target, units=0, repeats=1), model, seed=0)
         self.layer = self._targets.layers[0]
+        self._functional = False
         self.classes = model.classes if self.layer.path == LOGITS else None
 
     @property
@@ -74,11 +75,16 @@ class Classifier:
         assert self.layer.units is not None, "resolve() refuses unknown channel axes"
         return self.layer.units
 
+    def require_gradient(self) -> None:
+        """Raise `RequestError` where no gradient passes through the network."""
+        self._functional = changes_in_place(self.model, self._targets.layers, self._output)
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The frozen network as a function from pictures (B, 3, H, W) to values (B, C)."""
         layers = self._targets.layers
-        with Network(self.model, layers, self._output, self._autocast) as network:
+        opened = Network(self.model, layers, self._output, self._autocast, self._functional)
+        with opened as network:
             yield lambda rgb: self._targets.values(network(rgb))[0]
 
     @torch.no_grad()

@@ -222,7 +222,7 @@ def _gratings() -> list[HardUnit]:
         HardUnit("still grating", STILL, lambda: [grating(30.0, 0.0, 8.0)]),
         HardUnit(
             "1 px/frame any way",
-            ("undirected",),
+            ("undirected", *FLICKER),  # a standing wave is two that move
             lambda: [grating(45.0 * turn, 1.0, 8.0) for turn in range(8)],
             any_of=True,
         ),

@@ -290,3 +290,14 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, number:
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(RequestError, match=r"w\.pth: .* not finite"):
         load(ModelConfig(checkpoint=str(tmp_path / "w.pth")))
+
+
+def test_a_tensor_of_a_kind_in_beta_is_refused_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    state = {"weight": torch.eye(2).to_sparse_csr(), "bias": torch.zeros(2)}
+    torch.save(state, tmp_path / "w.pth")
+    recwarn.clear()
+    with pytest.raises(RequestError, match="sparse_csr"):
+        load_checkpoint(nn.Linear(2, 2), tmp_path / "w.pth")
+    assert not recwarn.list

@@ -1,5 +1,7 @@
 """Units, positions, directions and joint targets are read where they say."""
 
+import pickle
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -145,6 +147,8 @@ def test_repeats_share_a_group_and_differ_in_name() -> None:
         (TargetConfig(joint=[{"unit": 1, "weight": 0}]), "no weight other than zero"),
         (TargetConfig(direction="absent.npy"), "no file"),
         (TargetConfig(channel_dim=7), "axes 1 to 1"),
+        (TargetConfig(output="abc"), "layer logits returns a single tensor"),
+        (TargetConfig(layer="0", prefix_tokens=1), "0 has no tokens"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(target: TargetConfig, message: str) -> None:
@@ -157,6 +161,36 @@ def test_a_direction_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.ones(3, np.float32))
     with pytest.raises(RequestError, match="takes vectors of 4"):
         resolve(TargetConfig(direction=str(tmp_path / "v.npy")), net(), 0)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pt"])
+def test_a_direction_that_is_a_pickle_is_refused_without_advice(
+    tmp_path: Path, suffix: str
+) -> None:
+    """The libraries' own texts recommend to run its code."""
+    path = tmp_path / f"v{suffix}"
+    path.write_bytes(pickle.dumps(Path("x")))
+    with pytest.raises(RequestError, match="could run code") as caught:
+        resolve(TargetConfig(direction=str(path)), net(), 0)
+    assert not re.search("weights_only|allow_pickle|trust", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.ones(4).to("meta"),
+        torch.ones(4).to_sparse(),
+        torch.ones(1).expand(10**11),
+        torch.ones(4).to(torch.complex64),
+        {"a": torch.ones(4)},
+    ],
+    ids=["meta", "sparse", "huge", "complex", "mapping"],
+)
+def test_a_direction_of_an_odd_kind_is_refused(tmp_path: Path, odd: object) -> None:
+    torch.save(odd, tmp_path / "v.pt")
+    with pytest.raises(RequestError) as caught:
+        resolve(TargetConfig(direction=str(tmp_path / "v.pt")), net(), 0)
+    assert "\n" not in str(caught.value)
 
 
 def test_random_units_depend_on_the_seed_alone() -> None:
@@ -236,6 +270,11 @@ class Tokens(nn.Module):
 
     def forward(self, rgb: Tensor) -> Tensor:
         return self.norm(self.conv(rgb).flatten(2).transpose(1, 2)).mean(1)
+
+
+def test_prefix_tokens_leave_others() -> None:
+    with pytest.raises(RequestError, match="prefix_tokens is 16; norm has 16 tokens"):
+        resolve(TargetConfig(layer="norm", prefix_tokens=16), model_of(Tokens().eval()), 0)
 
 
 def test_how_many_tokens_are_no_patches_may_be_said_in_the_config() -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import nn
 
-from fvis.errors import RequestError, exits_are_errors
+from fvis.errors import RequestError, described, exits_are_errors
 from fvis.models.base import Preprocessing
 from fvis.models.checkpoints import Rename
 from fvis.registry import Registry
@@ -68,9 +68,7 @@ def constructing(what: str) -> Iterator[None]:
     try:
         with exits_are_errors("its code"):
             yield
-    except RequestError:
+    except (RequestError, MemoryError):
         raise
-    except (TypeError, ValueError, AssertionError, KeyError, AttributeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()
-        text = reason[0] if reason else type(error).__name__
-        raise RequestError(f"{what} cannot be built: {text}") from error
+    except Exception as error:
+        raise RequestError(f"{what} cannot be built: {described(error)}") from error

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from fvis.errors import RequestError, exits_are_errors, unknown
+from fvis.errors import RequestError, described, exits_are_errors, unknown
 from fvis.models.base import Preprocessing
 from fvis.models.sources.base import SOURCES, SourceModel, constructing
+from fvis.paths import expand
 from fvis.schema import ModelConfig
 
 
@@ -60,7 +61,7 @@ def find(spec: str) -> Callable[..., Any]:
 
 
 def _from_file(path: Path) -> Any:
-    path = path.expanduser().resolve()
+    path = expand(path).resolve()
     if not path.is_file():
         raise RequestError(f"no file {str(path)!r} for model.factory")
     spec = importlib.util.spec_from_file_location(f"fvis_factory_{path.stem}", path)
@@ -72,13 +73,14 @@ def _from_file(path: Path) -> Any:
     try:
         with exits_are_errors("it"):
             spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, RuntimeError) as error:
-        raise RequestError(f"{path} cannot be imported: {error}") from error
+    except Exception as error:
+        raise RequestError(f"{path} cannot be imported: {described(error)}") from error
     return module
 
 
 def _from_package(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except (ImportError, ValueError) as error:
-        raise RequestError(f"model.factory module {name!r} cannot be imported: {error}") from None
+    except Exception as error:
+        reason = described(error)
+        raise RequestError(f"model.factory module {name!r} cannot be imported: {reason}") from error

@@ -1,0 +1,45 @@
+"""Where a run is to go is looked at first: what stands in its way is named, and stays."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fvis import runner, schema
+from fvis.compose import compose
+from fvis.errors import RequestError
+
+OWN = ("run.json", "units", ".hydra", ".state", ".state/lock", ".state/batch.pt", "fvis.log")
+
+
+def run(directory: Path) -> None:
+    config = compose(["engine.steps=1", "engine.device=cpu", "target.units=[0]"])
+    runner.run(schema.parse(config), directory)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_pipe_in_the_place_of_an_own_file_or_folder(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RequestError, match=f"{name} is in the way"):
+        run(tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_is_no_run_record(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(RequestError, match="no regular file"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "dangling"])
+def test_an_output_folder_that_is_none(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "out"
+    if kind == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to("out" if kind == "loop" else "nosuch")
+    with pytest.raises(RequestError, match="out is in the way: it is no folder"):
+        run(place)
