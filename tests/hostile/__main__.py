@@ -32,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _teller() -> Callable[[Result], None]:
-    """What says now and then how far the trial has come."""
+    """What says now and then how far the trial has come, and of each fault as it comes."""
     told: list[Result] = []
 
     def tell(result: Result) -> None:
         told.append(result)
+        if result.verdict.label == FAULT:
+            sys.stderr.write(faults([result]) + "\n")
         if len(told) % EVERY == 0:
             found = sum(each.verdict.label == FAULT for each in told)
             sys.stderr.write(f"hostile: {len(told)} cases, {found} faults\n")
