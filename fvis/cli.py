@@ -49,7 +49,7 @@ def main() -> NoReturn:
     except JobError as error:  # its line was written as the job ended
         sys.exit(error.status)
     except InterruptedRunError as error:
-        shown = _relative(error.directory)
+        shown = _relative(error.directory, Path.cwd())
         sys.stderr.write(f"fvis: interrupted; to go on: fvis resume {shlex.quote(str(shown))}\n")
         sys.exit(1)
     except KeyboardInterrupt:
@@ -109,11 +109,12 @@ def run(arguments: Sequence[str]) -> int:
     words = compose.options_first([word for word in arguments if word != FORCE])
     compose.check_arguments(words)
     force = FORCE in arguments
-    compose.launch(words, lambda job: _run_job(job, force))
+    base = Path.cwd()  # hydra.job.chdir changes it
+    compose.launch(words, lambda job: _run_job(job, force, base))
     return 0
 
 
-def _run_job(job: compose.LaunchedJob, force: bool) -> None:
+def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
     """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
     from fvis import runner
 
@@ -127,7 +128,7 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> None:
     except Exception as error:
         _show(error)
         raise JobError(exit_status(error)) from None
-    _print_path(shown)
+    _print_path(shown, base)
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -273,15 +274,14 @@ def _show(error: BaseException) -> None:
     sys.stderr.write(f"fvis: error: {one_line(error)}\n")
 
 
-def _print_path(path: Path) -> None:
-    """A result's path on stdout."""
-    sys.stdout.write(f"{_relative(path)}\n")
+def _print_path(path: Path, base: Path | None = None) -> None:
+    """A result's path on stdout, seen from where the command was given."""
+    sys.stdout.write(f"{_relative(path, base or Path.cwd())}\n")
     sys.stdout.flush()
 
 
-def _relative(path: Path) -> Path:
-    """The path from the current directory, where it lies below."""
-    base = Path.cwd()
+def _relative(path: Path, base: Path) -> Path:
+    """The path from a folder, where it lies below."""
     return path.relative_to(base) if path.is_relative_to(base) else path
 
 

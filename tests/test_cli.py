@@ -380,6 +380,14 @@ def test_what_is_nobodys_request_is_status_1(forked_fvis: Call, tmp_path: Path) 
     assert ran.stderr == "fvis: error: no room\n"
 
 
+def test_the_folder_is_told_from_where_the_command_was_given(
+    forked_fvis: Call, tmp_path: Path
+) -> None:
+    ran = forked_fvis("run", *QUICK, "hydra.run.dir=out", "hydra.job.chdir=true", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "out\n"), ran.stderr
+    assert (tmp_path / "out" / "run.json").is_file()
+
+
 # --- experiments
 
 

@@ -53,8 +53,10 @@ def controls(
             for _ in range(DRAWS)
         ],
         "blank": [blank.expand_as(clip)],
-        "flicker": [in_place(*parted) for parted in separated],
-        "appears": [in_place(mean, pattern, _step(course)) for mean, pattern, course in separated],
+        "flicker": [in_place(*parted, clip) for parted in separated],
+        "appears": [
+            in_place(mean, pattern, _step(course), clip) for mean, pattern, course in separated
+        ],
     }
 
 
@@ -104,17 +106,20 @@ def separable(clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, pattern, course[:, None, :, None, None]
 
 
-def in_place(mean: Tensor, pattern: Tensor, course: Tensor) -> Tensor:
-    """The clips (B, 3, T, H, W) of patterns with courses, at the highest contrast in [0, 1].
+def in_place(mean: Tensor, pattern: Tensor, course: Tensor, like: Tensor) -> Tensor:
+    """The clips (B, 3, T, H, W) of patterns with courses, of the same contrast as clips `like`.
 
-    As `separable` names them. The contrast is such that the clip leaves [0, 1] nowhere, or at most
-    at its largest hundredth.
+    Mean, pattern and course are as `separable` gives them. The contrast is the standard deviation.
     """
     away = pattern * course
-    room = torch.where(away > 0, 1 - mean, mean).expand_as(away).flatten(1)
-    needed = (away.flatten(1).abs() / room.clamp_min(1e-3))[:, :: max(1, away[0].numel() // 50_000)]
-    most = needed.quantile(0.99, 1).clamp_min(1e-6).view(-1, 1, 1, 1, 1)
-    return (mean + away / most).clamp(0, 1)
+    scale = _contrast(like) / _contrast(away).clamp_min(TINY)
+    return (mean + away * scale).clamp(0, 1)
+
+
+def _contrast(clips: Tensor) -> Tensor:
+    """The standard deviations (B, 1, 1, 1, 1) of clips about the mean colours of their channels."""
+    away = clips - clips.mean((2, 3, 4), keepdim=True)
+    return away.square().mean((1, 2, 3, 4), keepdim=True).sqrt()
 
 
 def _step(course: Tensor) -> Tensor:
