@@ -23,7 +23,7 @@ FURTHEST = 30.0  # degrees; a direction that is further off is false
 HEADS = ("unit", "seed", "true", "kind", "direction", "speed", "divergence", "curl", "kept", "")
 CAPTION = (
     "Found beside planted (in brackets). kept: the moving texture's activation over the free "
-    "clip's. false: a kind or a direction is told that is not so; unsure: a direction that is there "
+    "clip's. false: a kind or direction is told that is not so; unsure: a direction that is there "
     "is not told."
 )
 
