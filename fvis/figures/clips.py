@@ -1,4 +1,4 @@
-"""Figures of clips: for each layer a few kernels, as optimal clip, texture and motion."""
+"""Figures of clips: for each layer a few kernels, as free clip, texture and motion."""
 
 import io
 import math
@@ -54,20 +54,21 @@ ABOVE = 3 * UNDER + 0.03  # the three lines above a kernel's pictures
 SHARES = {"kept": "reconstruction", "still": "static", "reversed": "reversed"}
 
 STILL = (
-    "Each kernel, above: optimal clip (first, middle and last frame); below: texture, motion (mean "
+    "Each kernel, above: free clip (first, middle and last frame); below: texture, motion (mean "
     "velocity, at full brightness from the stated speed in px/frame) and reconstruction, that is, "
     "the moving texture (middle frame)."
 )
 MOVING = (
-    "Each kernel, above: optimal clip and reconstruction, that is, the moving texture; below: "
+    "Each kernel, above: free clip and reconstruction, that is, the moving texture; below: "
     "texture and motion (at full brightness from the stated speed in px/frame)."
 )
 LETTERS = (
-    "a: activation of the optimal clip. kept, still, reversed: activation of the reconstruction, "
-    "of its middle frame standing still, and of its frames in reverse, as fractions of a. Then "
+    "a: activation of the free clip. kept, still, reversed: activation of the reconstruction, of "
+    "its middle frame standing still, and of its frames in reverse, as fractions of a. Then "
     "direction (0° right, 90° up) and speed, if the unit needs motion in one direction; otherwise "
-    "mean speed, behind a word if the unit needs no motion (still) or no moving texture explains "
-    "it. div, curl: expansion and clockwise rotation per frame."
+    "mean speed, behind a word if the unit needs no motion (still, flicker, appears), if no one "
+    "direction is sure (undirected), or if no moving texture explains it. div, curl: expansion and "
+    "clockwise rotation per frame."
 )
 
 
@@ -183,7 +184,7 @@ def _kernel(
     t = optimal.shape[1]
     scale = f"≤ {clip.scale:g} px/fr"
     if moving:
-        above = {"optimal clip": optimal[:, 0], "reconstruction": moved[:, 0]}
+        above = {"free clip": optimal[:, 0], "reconstruction": moved[:, 0]}
         below = {"texture": clip.texture, scale: clip.motion[:, 0]}
     else:
         above = {f"frame {i + 1}": optimal[:, i] for i in (0, t // 2, t - 1)}
@@ -198,15 +199,16 @@ def _kernel(
             sheet.lines(left, top + side + 0.02, [label], side + GAP)
     if not moving:
         return []
-    clips = {"optimal clip": optimal, "reconstruction": moved, scale: clip.motion}
+    clips = {"free clip": optimal, "reconstruction": moved, scale: clip.motion}
     return [(shown[label], frames) for label, frames in clips.items()]
 
 
 def _numbers(unit: SavedUnit) -> list[str]:
     """Two lines of text: the fractions of the activation, and the motion."""
     record = unit.record_of(TextureMotionRecord)
+    free = record.activations.get("optimal") or 1.0
     kept = ", ".join(
-        f"{word} {_share(record.activations.get(name))}" for word, name in SHARES.items()
+        f"{word} {_share(record.activations.get(name), free)}" for word, name in SHARES.items()
     )
     motion, told = record.motion, record.motion.direction_deg
     # Along its own axis, a texture of one orientation moves at its normal velocity.
@@ -230,8 +232,8 @@ def _length(velocity: tuple[Number, Number] | None) -> float:
     return math.hypot(*(value or 0.0 for value in velocity or ()))
 
 
-def _share(value: float | None) -> str:
-    return three_digits(value if value is None else round(value, 2))
+def _share(value: float | None, whole: float) -> str:
+    return three_digits(value if value is None else round(value / whole, 2))
 
 
 def _legend(sheet: Sheet, y: float) -> None:

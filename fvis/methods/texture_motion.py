@@ -27,6 +27,8 @@ from fvis.record import MotionRecord, TextureMotionRecord
 from fvis.schema import TextureMotionConfig
 from fvis.synthesis import Optimum, Synthesizer
 
+SMALLEST = 5  # px; in smaller frames no gradient can be told
+
 
 @METHODS.register("texture_motion")
 class TextureMotion:
@@ -157,3 +159,8 @@ def _require_clips(context: Context) -> None:
         )
     if frames < 2:
         raise RequestError(f"method=texture_motion needs clips of 2 frames or more, not {frames}")
+    _, _, h, w = context.model.preprocessing.shape
+    if min(h, w) < SMALLEST:
+        raise RequestError(
+            f"method=texture_motion needs frames of {SMALLEST} px or more, not {h}x{w}"
+        )

@@ -246,6 +246,14 @@ def test_a_network_of_images_is_refused() -> None:
         METHODS["texture_motion"](context(frames=1, units=0))
 
 
+def test_frames_too_small_to_show_motion_are_refused() -> None:
+    given = context(units=0)
+    small = dataclasses.replace(given.model.preprocessing, height=4)
+    model = dataclasses.replace(given.model, preprocessing=small)
+    with pytest.raises(RequestError, match="frames of 5 px or more, not 4x24"):
+        METHODS["texture_motion"](dataclasses.replace(given, model=model))
+
+
 # Units of planted_motion: directions off every axis, and one that wants what stands still.
 PLANTED = {
     "angles_deg": [30.0, 160.0, 250.0, 330.0, 75.0],

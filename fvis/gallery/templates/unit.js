@@ -1,10 +1,10 @@
 // A unit's page: pictures, curve, numbers and command. Metadata is inserted as text, not as markup.
 
 const MEANINGS = {
-  "image.png": "optimal image", "clip.gif": "optimal clip", "optimal.gif": "optimal clip, free",
+  "image.png": "optimal image", "clip.gif": "optimal clip", "optimal.gif": "free clip",
   "reconstruction.gif": "the texture, moving", "texture.png": "texture",
   "motion.gif": "motion: hue is direction, brightness speed",
-  "side_by_side.gif": "optimal clip, moving texture, motion", "summary.png": "summary, for print",
+  "side_by_side.gif": "free clip, moving texture, motion", "summary.png": "summary, for print",
   "clean.png": "before", "adversarial.png": "after", "perturbation.png": "what was added, amplified",
   "strip.png": "before, what was added, after", "natural.png": "natural pictures that excite it most",
 };
@@ -43,11 +43,12 @@ function isMapping(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The [name, value] pairs of a mapping and of all mappings inside it. */
+/** The [name, value] pairs of a mapping and of all mappings inside it, but for tables of numbers. */
 function leaves(mapping, prefix = "") {
-  return Object.entries(mapping).flatMap(([key, value]) => (
-    isMapping(value) ? leaves(value, `${prefix}${key} `) : [[prefix + key, value]]
-  ));
+  return Object.entries(mapping).flatMap(([key, value]) => {
+    if (Array.isArray(value) && value.some(Array.isArray)) return [];  // shown in the summary
+    return isMapping(value) ? leaves(value, `${prefix}${key} `) : [[prefix + key, value]];
+  });
 }
 
 /** A table of [name, value] rows; with `bars`, each row has a bar for its fraction. */
