@@ -71,9 +71,9 @@ def section(given: Any, key: str, kind: type[T]) -> T:
     try:
         typed = OmegaConf.merge(OmegaConf.structured(kind), given)
         found = OmegaConf.to_object(typed)
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:
         name = getattr(error, "full_key", None) or ""
-        text = re.sub(r"\s+", " ", str(error.msg or error)).partition(" full_key:")[0].strip()
+        text = re.sub(r"\s+", " ", str(getattr(error, "msg", None) or error)).partition(" full_key:")[0].strip()
         text = text.removeprefix(REFUSED_VALUE)
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from fvis import schema
 from fvis.compose import compose
 from fvis.errors import RequestError
-from fvis.schema import TargetConfig, unknown_setting
+from fvis.schema import EngineConfig, TargetConfig, unknown_setting
 from fvis.settings import section
 from tests.conftest import Call
 
@@ -84,3 +84,8 @@ def test_a_section_that_is_no_mapping(given: object) -> None:
 )
 def test_a_setting_that_the_config_lacks_is_not_suggested_for_itself(name: str, says: str) -> None:
     assert says in str(unknown_setting(name))
+
+
+def test_a_whole_number_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(RequestError, match="^engine: int too large"):
+        section({"lr": 10**400}, "engine", EngineConfig)
