@@ -73,7 +73,8 @@ def section(given: Any, key: str, kind: type[T]) -> T:
         found = OmegaConf.to_object(typed)
     except (OmegaConfBaseException, OverflowError) as error:
         name = getattr(error, "full_key", None) or ""
-        text = re.sub(r"\s+", " ", str(getattr(error, "msg", None) or error)).partition(" full_key:")[0].strip()
+        said = str(getattr(error, "msg", None) or error)
+        text = re.sub(r"\s+", " ", said).partition(" full_key:")[0].strip()
         text = text.removeprefix(REFUSED_VALUE)
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None

@@ -87,5 +87,5 @@ def test_a_setting_that_the_config_lacks_is_not_suggested_for_itself(name: str, 
 
 
 def test_a_whole_number_that_no_float_holds_is_refused() -> None:
-    with pytest.raises(RequestError, match="^engine: int too large"):
+    with pytest.raises(RequestError, match=r"^engine: int too large"):
         section({"lr": 10**400}, "engine", EngineConfig)
