@@ -73,7 +73,7 @@ def write_summary(path: Path, unit: Summary) -> None:
     polar = figure.add_subplot(above[1], projection="polar")
     draw_directions(polar, velocity, weight, unit.note)
     draw_tuning(polar, unit.tuning, "line: response to the texture's drift")
-    draw_tuning(polar, unit.natural, "dotted: to drifting photographs", ":")
+    draw_tuning(polar, unit.natural, "dashed: to drifting photographs", "--")
     if unit.direction_deg is not None:
         draw_spread(polar, unit.direction_deg, unit.spread_deg)
     draw_activations(figure.add_subplot(above[2]), unit.activations)
@@ -211,11 +211,10 @@ def draw_tuning(axes: Axes, tuning: TuningRecord, caption: str, line: str = "-")
         return
     values = [rim * max(0.0, value or 0.0) / _peak(best) for value in best]
     angles = np.arange(len(values) + 1) * 2 * math.pi / len(values)
-    axes.plot(angles, [*values, values[0]], color="black", linewidth=1.0, clip_on=False)
+    closed = [*values, values[0]]
+    axes.plot(angles, closed, line, color="black", linewidth=1.0, clip_on=False)
     axes.set_ylim(0, rim)
-    axes.set_xlabel(
-        "share of weighted speed\nline: response to the texture's drift", fontsize=SMALL
-    )
+    axes.set_xlabel(f"{axes.get_xlabel()}\n{caption}", fontsize=SMALL)
 
 
 def _peak(responses: Sequence[float | None]) -> float:
@@ -236,7 +235,8 @@ def _radii(axes: Axes, shares: NDArray[np.float64], note: str) -> None:
     if not shares.any():
         axes.text(
             0.5, 0.56, fill(note, NOTE_COLUMNS) or STANDS, transform=axes.transAxes,
-            fontsize=SMALL, horizontalalignment="center",
+            fontsize=SMALL, horizontalalignment="center", zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
         )  # fmt: skip
         return
     step = next(step for step in (0.02, 0.05, 0.1, 0.2, 0.25) if 4 * step >= shares.max() - 1e-6)
