@@ -142,6 +142,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's usage
     given = parser.parse_args(arguments)
+    if given.experimental_rerun is not None:
+        raise RequestError("--experimental-rerun is not supported: `fvis resume` finishes a run")
     for word in given.overrides:
         section, _, choice = word.partition("=")
         if choice == "null" and section in (*schema.SECTIONS, *schema.CHOICES):
