@@ -41,7 +41,11 @@ def controls(
     still = clip[:, :, middle : middle + 1]
     blank = still.mean((3, 4), keepdim=True)
     wanted = gradient / gradient.abs().amax((1, 2, 3, 4), keepdim=True).clamp_min(TINY)
-    separated = [separable(clip), separable(optimal), (blank, *separable(wanted)[1:])]
+    separated = [
+        (*separable(clip), clip),
+        (*separable(optimal), optimal),
+        (blank, *separable(wanted)[1:], clip),
+    ]
     return {
         "reconstruction": [clip],
         "static": [still.expand_as(clip)],
@@ -53,9 +57,10 @@ def controls(
             for _ in range(DRAWS)
         ],
         "blank": [blank.expand_as(clip)],
-        "flicker": [in_place(*parted, clip) for parted in separated],
+        "flicker": [in_place(*parted) for parted in separated],
         "appears": [
-            in_place(mean, pattern, _step(course), clip) for mean, pattern, course in separated
+            in_place(mean, pattern, _step(course), like)
+            for mean, pattern, course, like in separated
         ],
     }
 
