@@ -68,12 +68,19 @@ class ForgivingStream(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._ended = True
 
     def write(self, text: str) -> int:
         """Write, if that is possible."""
+        self._ended = text.endswith("\n") if text else self._ended
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
+
+    def end_line(self) -> None:
+        """End the line, if it is not ended."""
+        if not self._ended:
+            self.write("\n")
 
     def flush(self) -> None:
         """Flush, if that is possible."""
@@ -264,8 +271,12 @@ def _complete(arguments: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _own_streams() -> Iterator[None]:
     """A context for a network, which may print, as stdout is for paths, or take streams away."""
-    with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
-        yield
+    with contextlib.redirect_stderr(sys.stderr) as ours, contextlib.redirect_stdout(ours):
+        try:
+            yield
+        finally:
+            if isinstance(ours, ForgivingStream):
+                ours.end_line()
 
 
 def _show(error: BaseException) -> None:

@@ -124,3 +124,18 @@ def test_an_attack_on_a_network_of_nan_is_no_success(forked_fvis: Call, tmp_path
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert set(record["statuses"]) == {"dead"}
     assert record["summary"]["success"]["mean"] == 0
+
+
+def test_what_a_network_prints_without_an_end_does_not_share_our_line(
+    forked_fvis: Call, tmp_path: Path
+) -> None:
+    text = "def build():\n    print('no end', end='')\n    raise ValueError('broken')\n"
+    (tmp_path / "net.py").write_text(text)
+    size = ("model.input.height=8", "model.input.width=8")
+    ran = forked_fvis(
+        "run", "model=factory", "model.factory=net.py:build", *size, cwd=tmp_path
+    )  # fmt: skip
+    assert ran.returncode == 2
+    printed, said = ran.stderr.splitlines()
+    assert printed == "no end"
+    assert said.startswith("fvis: error: ") and "broken" in said
