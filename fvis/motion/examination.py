@@ -119,7 +119,8 @@ def _examination(
     error: float,
 ) -> Examination:
     """What one row's numbers mean: raw scores become shares of the reference, and a kind."""
-    reference = max(answers["optimal"], answers["reconstruction"])
+    better = (answers["optimal"], answers["reconstruction"])
+    reference = max(filter(math.isfinite, better), default=math.nan)
     activations = {name: _share(value, reference) for name, value in answers.items()}
     speeds, responses = drifts
     curves = [[_share(value, reference) for value in curve] for curve in responses]
