@@ -146,6 +146,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
         raise RequestError("--experimental-rerun is not supported: `fvis resume` finishes a run")
     for word in given.overrides:
         section, _, choice = word.partition("=")
+        if section.lstrip("+~") == "hydra.output_subdir":
+            raise RequestError(f"{word}: a run's folder always has Hydra's record in .hydra")
         if choice == "null" and section in (*schema.SECTIONS, *schema.CHOICES):
             raise RequestError(f"{word}: there is no config without {section}; name a choice")
     if given.config_dir is not None:

@@ -120,7 +120,7 @@ def load(path: Path, preprocessing: Preprocessing) -> Tensor:
 def read(path: Path) -> Image.Image:
     """The picture in a file, upright, as 8-bit RGB; raises `UnreadableError` as `load` does."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(action="ignore"):  # what is wrong is told in one line
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)

@@ -273,6 +273,7 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("engine.device=quantum",), ("engine.device=quantum",)),
     (("engine.device=hpu",), ("engine.device=hpu cannot be used",)),
     (("--experimental-rerun", "job.pickle"), ("not supported",)),
+    (("hydra.output_subdir=x",), ("hydra.output_subdir=x", ".hydra")),
     (("engine.batch_size=0",), ("engine.batch_size",)),
     (("transforms.crop=[0.9,0.1]",), ("transforms.crop",)),
     (("engine.stps=3",), ("engine.stps", "engine.steps")),

@@ -1,12 +1,13 @@
 """Photographs of every kind a user's folder holds."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import functional as transforms
 
 from fvis import photographs
@@ -193,3 +194,18 @@ def test_postscript_under_a_pictures_name_is_not_opened(tmp_path: Path) -> None:
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n")
     with pytest.raises(photographs.UnreadableError, match="not an image"):
         photographs.read(path)
+
+
+def test_what_pillow_warns_of_is_not_told_beside_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    upright = ImageOps.exif_transpose
+
+    def warning(image: Image.Image) -> Image.Image:
+        warnings.warn("a damaged tag", UserWarning, stacklevel=1)
+        return upright(image)
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", warning)
+    photographs.read(tmp_path / "a.png")
+    assert not recwarn.list

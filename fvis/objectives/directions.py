@@ -1,5 +1,6 @@
 """Directions in a layer's channel space, read from a file: `target.direction`."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,8 @@ def _read_vectors(path: Path) -> Tensor:
 
 def _vectors_in(path: Path) -> Tensor:
     if path.suffix == ".npy":
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        with warnings.catch_warnings(action="ignore"):  # of a size that overflows
+            return torch.from_numpy(np.load(path, allow_pickle=False))
     content = read_content(path)
     if path.suffix == ".safetensors":
         return torch.cat([torch.atleast_2d(vector) for vector in content.values()])
