@@ -111,7 +111,7 @@ class TuningRecord:
         direction_index: (Rp - Rn) / (Rp + Rn) of the strongest response Rp and that to the opposite
             direction Rn, both above the response to a blank clip: 1 for a unit that responds to one
             of two opposite directions alone, 0 for one that responds to both alike. NaN if nothing
-            that drifts excites the unit more than a blank clip.
+            that drifts excites the unit more than a blank clip, by a tenth of the reference.
         preferred_deg: the mean direction, weighted by the responses at the best speed; None where
             they cancel each other out.
         bandwidth_deg: half the width of the curve at half of its height, at most 180.

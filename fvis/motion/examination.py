@@ -124,7 +124,7 @@ def _examination(
     activations = {name: _share(value, reference) for name, value in answers.items()}
     speeds, responses = drifts
     curves = [[_share(value, reference) for value in curve] for curve in responses]
-    curve = tuning.tuning(speeds, curves, activations["blank"])
+    curve = tuning.tuning(speeds, curves, activations["blank"], tuning.LEAST_SHARE)
     sure = confidence(motions, [_share(score, reference) for score in scores], best)
     kind, motion = kind_of(activations), motions[best]
     if kind == MOVING and not is_directed(motion.direction_deg, sure, curve):

@@ -20,6 +20,7 @@ SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
 PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in mean speeds
 LEAST_PROBE = 0.1  # px/frame
 LEAST_CURVATURE = 0.02  # share of the score that a unit must lose, or nothing is said of its axis
+LEAST_SHARE = 0.1  # of the reference's activation; a weaker response to drift has no direction
 BLIND = 0.03  # curvature across the axis over that along it; two gratings 30 degrees apart: 0.07
 
 
@@ -56,9 +57,14 @@ def at_rest(parts: Decomposition) -> Decomposition:
 
 
 def tuning(
-    speeds: Sequence[float], responses: Sequence[Sequence[float]], blank: float
+    speeds: Sequence[float],
+    responses: Sequence[Sequence[float]],
+    blank: float,
+    least: float = 0.0,
 ) -> TuningRecord:
     """What the responses (S, D) say of one unit; `blank` is that to a uniform clip.
+
+    Nothing is said of responses that exceed it by less than `least`.
 
     >>> one_way = [max(0.0, math.cos(math.radians(30 * k - 60))) for k in range(12)]
     >>> found = tuning([1.0], [one_way], 0.0)
@@ -69,7 +75,7 @@ def tuning(
     best = max(above, key=max)
     peak = max(best)
     index, preferred, width = math.nan, None, math.nan
-    if peak > 0:
+    if peak > 0 and peak >= least:
         place = best.index(peak)
         opposite = best[(place + DIRECTIONS // 2) % DIRECTIONS]
         index = (peak - opposite) / (peak + opposite)

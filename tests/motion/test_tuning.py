@@ -92,6 +92,12 @@ def test_a_unit_that_no_drift_excites_has_no_direction() -> None:
     assert tuning([1.0], [[math.nan] * DIRECTIONS], math.nan).preferred_deg is None
 
 
+def test_a_response_that_is_too_weak_has_no_direction() -> None:
+    assert tuning([1.0], [rising(0.04)], 0.0).direction_index == 1
+    assert math.isnan(tuning([1.0], [rising(0.04)], 0.0, least=0.1).direction_index or 0.0)
+    assert tuning([1.0], [rising(0.2)], 0.0, least=0.1).direction_index == 1
+
+
 def test_directions_that_cancel_out_have_no_mean() -> None:
     assert mean_direction_deg([1, 0, 1, 0]) is None
     assert mean_direction_deg([0, 1, 0, 0]) == pytest.approx(90)
