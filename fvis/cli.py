@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -43,6 +44,7 @@ def main() -> NoReturn:
     """Entry point: exit status 0 done, 2 the request is wrong, 1 anything else."""
     end_on_signals()
     sys.stderr = ForgivingStream(sys.stderr)
+    warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
         sys.exit(_dispatch(sys.argv[1:]))
