@@ -22,7 +22,7 @@ from fvis.errors import (
     one_line,
     unknown,
 )
-from fvis.interruption import end_on_signals
+from fvis.interruption import end_on_signals, was_interrupted
 
 USAGE = """\
 usage: fvis COMMAND ...
@@ -61,6 +61,9 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # the command line's own last resort: one line
+        if was_interrupted():
+            sys.stderr.write("fvis: interrupted\n")
+            sys.exit(1)
         _show(error)
         sys.exit(exit_status(error))
 

@@ -205,7 +205,7 @@ def job_texts(composed: DictConfig) -> dict[str, str]:
 class Observer(Callback):
     """What Hydra calls before it starts a run or a sweep."""
 
-    folders: ClassVar[list[Path]] = []  # that Hydra makes for runs
+    folders: ClassVar[list[Path]] = []  # that Hydra makes for runs and sweeps
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the folder of a run."""
@@ -217,6 +217,7 @@ class Observer(Callback):
         Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their
         folders.
         """
+        self.folders.append(Path(str(config.hydra.sweep.dir)).absolute())
         sweeper = config.hydra.sweeper
         if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
             return

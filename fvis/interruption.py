@@ -12,6 +12,8 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
+_received: list[int] = []  # signals that have ended something
+
 
 class DeferredInterruption:
     """A context in which the first of `SIGNALS` only sets `requested`.
@@ -42,6 +44,7 @@ class DeferredInterruption:
 
 def end_on_signals() -> None:
     """From now on SIGTERM and SIGHUP end what is going on, as Ctrl-C does."""
+    _received.clear()
     for number in _heeded():
         signal.signal(number, interrupt)
     sys.unraisablehook = _insist
@@ -68,4 +71,10 @@ def _heeded() -> list[signal.Signals]:
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """A signal handler that ends what is going on, as Ctrl-C does."""
+    _received.append(number)
     raise KeyboardInterrupt
+
+
+def was_interrupted() -> bool:
+    """Whether a signal has ended something, whatever error a library has made of it."""
+    return bool(_received)

@@ -73,8 +73,12 @@ def resume(directory: Path, *, force: bool = False) -> bool:
     old = read_run(directory).record
     if old.config_sha256 is None:
         raise RequestError(f"{directory} is a run of an older fvis, which cannot be resumed")
-    if old.status == DONE and len(finished_units(directory, old)) == len(old.jobs):
+    finished = finished_units(directory, old)
+    if old.status == DONE and len(finished) == len(old.jobs):
         workspace.clear_leftovers(directory)  # of a report that was killed
+        if old.units != list(finished):  # run.json has been changed
+            Recorder(directory, old, finished).end(lambda done: workspace.show(directory, done))
+            return True
         if (directory / INDEX).is_file():
             return False
         write_index([directory], directory / INDEX)

@@ -6,6 +6,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
 
 LARGEST = 1_000_000  # bytes
 DEEPEST = 50  # collections inside of one another
+EMPTY = ("", "~", "null")
 MOST_NODES = 10_000  # keys, values and collections, where aliases count as what they stand for
 
 
@@ -14,7 +15,7 @@ class UnsafeYamlError(ValueError):
 
 
 def check(path: Path) -> None:
-    """Raise `UnsafeYamlError` for a file that is not regular, or that stands for too much.
+    """Raise `UnsafeYamlError` for a file that is no regular one or no collection, or is too much.
 
     Aliases inside of anchored nodes multiply: a few lines can stand for billions of nodes. Syntax
     errors are left to whoever loads the file.
@@ -49,6 +50,8 @@ def _fault(text: str) -> str | None:
             nodes += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             nodes += 1
+            if not opened and event.value not in EMPTY:
+                return "holds a single value"
         if len(opened) > DEEPEST:
             return f"is nested more than {DEEPEST} deep"
         if nodes > MOST_NODES:

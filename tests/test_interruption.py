@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fvis.interruption import SIGNALS, DeferredInterruption, end_on_signals
+from fvis.interruption import SIGNALS, DeferredInterruption, end_on_signals, was_interrupted
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -48,9 +48,11 @@ def test_an_interruption_that_python_drops_is_raised_again(
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     try:
         end_on_signals()
+        assert not was_interrupted()
         with pytest.raises(KeyboardInterrupt):
             Finalized()
             time.sleep(10)
+        assert was_interrupted(), "whatever a library makes of it"
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

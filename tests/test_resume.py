@@ -403,6 +403,18 @@ def test_a_done_run_has_nothing_to_resume_but_its_index(tmp_path: Path) -> None:
     assert tree(folder) == before
 
 
+def test_a_done_run_whose_list_of_units_was_changed_is_put_right(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    runner.run(config_of("target.units=[5]", "engine.steps=2"), folder)
+    before = json.loads((folder / "run.json").read_text())
+    for units in ([], ["logits-00005", "nosuch"], None):
+        (folder / "run.json").write_text(json.dumps({**before, "units": units}))
+        assert runner.resume(folder)
+        after = json.loads((folder / "run.json").read_text())
+        assert (after["units"], after["status"]) == (["logits-00005"], "done")
+        assert not runner.resume(folder)
+
+
 def test_a_run_is_resumed_from_another_folder_and_in_another_environment(
     ending: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: list[str]
 ) -> None:

@@ -27,6 +27,13 @@ def test_plain_yaml_passes_broken_or_not(tmp_path: Path, text: str) -> None:
     assert check(tmp_path / "a.yaml") is None  # type: ignore[func-returns-value]
 
 
+@pytest.mark.parametrize("text", ["5", "a word", "--- 'text'\n"])
+def test_a_single_value_is_no_config(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UnsafeYamlError, match="holds a single value"):
+        check(tmp_path / "a.yaml")
+
+
 def test_what_stands_for_too_much_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text(BOMB)
     (tmp_path / "large.yaml").write_text("x" * (LARGEST + 1))

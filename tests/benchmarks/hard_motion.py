@@ -1,6 +1,6 @@
 """What texture_motion says of units that are hard to read, beside the answer key.
 
-`python -m tests.benchmarks.hard_motion [--seeds 0 1 2] [--units 0 5 ...] [OVERRIDE ...]`
+`python -m tests.benchmarks.hard_motion [OVERRIDE ...] [--seeds 0 1 2] [--units 0 5 ...]`
 """
 
 import argparse
