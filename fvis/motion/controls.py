@@ -11,6 +11,7 @@ from fvis.motion.warp import warp
 from fvis.randomness import normal
 
 TINY = 1e-30
+WANTED = "wanted"
 DRAWS = 4  # clips per random control; their activations are averaged
 STRONGEST = ("flicker", "appears")  # controls of several clips, of which the strongest counts
 
@@ -30,8 +31,9 @@ def controls(
     `retextured`: a texture with the same amplitude spectrum and random phases, moved the same way.
     `blank`: the middle frame's mean colour.
     `flicker`: the separable clips, one pattern in place whose contrast has one course in time, that
-    are nearest to the reconstruction, the free clip and the gradient (see `separable`).
+    are nearest to the reconstruction and to the free clip (see `separable`).
     `appears`: the same patterns, whose contrast changes but once.
+    `wanted`, `wanted flicker`, `wanted appears`: the gradient as a clip, and what is nearest to it.
 
     `shuffled` and `retextured` are random. Each has `DRAWS` clips, whose row b is drawn by
     generator b. Of those in `STRONGEST` the one counts that excites its unit most.
@@ -41,11 +43,9 @@ def controls(
     still = clip[:, :, middle : middle + 1]
     blank = still.mean((3, 4), keepdim=True)
     wanted = gradient / gradient.abs().amax((1, 2, 3, 4), keepdim=True).clamp_min(TINY)
-    separated = [
-        (*separable(clip), clip),
-        (*separable(optimal), optimal),
-        (blank, *separable(wanted)[1:], clip),
-    ]
+    still_course = torch.ones_like(wanted[:, :1, :, :1, :1])
+    separated = [(*separable(clip), clip), (*separable(optimal), optimal)]
+    pattern, course = separable(wanted)[1:]
     return {
         "reconstruction": [clip],
         "static": [still.expand_as(clip)],
@@ -62,7 +62,25 @@ def controls(
             in_place(mean, pattern, _step(course), like)
             for mean, pattern, course, like in separated
         ],
+        WANTED: [in_place(blank, wanted, still_course, clip)],
+        f"{WANTED} flicker": [in_place(blank, pattern, course, clip)],
+        f"{WANTED} appears": [in_place(blank, pattern, _step(course), clip)],
     }
+
+
+def with_wanted(answers: Mapping[str, float]) -> dict[str, float]:
+    """The answers to the controls, those to the gradient's clips taken into account.
+
+    The gradient has no grain that the unit does not see, and excites it more at the same contrast
+    than a reconstruction. So its separable clips count by what they keep of its own activation.
+    """
+    found = {name: answer for name, answer in answers.items() if not name.startswith(WANTED)}
+    kept = found["reconstruction"]
+    whole = max(answers[WANTED], kept)
+    for name in STRONGEST:
+        if whole > 0:
+            found[name] = max(found[name], kept * answers[f"{WANTED} {name}"] / whole)
+    return found
 
 
 def motion_index(activations: Mapping[str, float]) -> float:

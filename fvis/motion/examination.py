@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from fvis.motion import tuning
 from fvis.motion.confidence import confidence
-from fvis.motion.controls import STRONGEST, controls
+from fvis.motion.controls import STRONGEST, WANTED, controls, with_wanted
 from fvis.motion.decomposition import Decomposition, chosen
 from fvis.motion.kinds import MOVING, UNDIRECTED, is_directed, kind_of
 from fvis.motion.measures import Motion, along_axis, measure
@@ -97,8 +97,8 @@ def examine(
             importance=gradient[row].abs().sum(0),
             motions=[along_axis(each[row], axes[row]) for each in motions],
             scores=[scores[row].item() for scores, _ in seen],
-            answers={name: values[row] for name, values in answers.items()},
-            classes={name: column[row] for name, column in classes.items()},
+            answers=with_wanted({name: values[row] for name, values in answers.items()}),
+            classes={name: c[row] for name, c in classes.items() if not name.startswith(WANTED)},
             drifts=(speeds[row].tolist(), drifts[row].tolist()),
             error=errors[row],
         )

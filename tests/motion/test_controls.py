@@ -15,6 +15,7 @@ from fvis.motion.controls import (
     motion_index,
     separable,
     texture_index,
+    with_wanted,
 )
 from fvis.motion.decomposition import Decomposition
 from fvis.randomness import random_generator
@@ -23,7 +24,7 @@ from tests.motion.reference import places, translating, waves
 SIZE = (6, 18, 23)
 NAMES = {
     "reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured", "blank",
-    "flicker", "appears",
+    "flicker", "appears", "wanted", "wanted flicker", "wanted appears",
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def test_every_control_is_there_once_and_the_random_ones_several_times() -> None
     versions = controls(moving(), moving().render(), moving().render(), random_generators([0, 1]))
     assert set(versions) == NAMES
     for name, clips in versions.items():
-        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 3, "appears": 3}
+        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 2, "appears": 2}
         assert len(clips) == several.get(name, 1)
         assert all(clip.shape == (2, 3, *SIZE) for clip in clips)
 
@@ -197,3 +198,23 @@ def test_indices_are_the_share_lost_from_none_to_all(
     assert texture_index(rest | {"static": 0.1, "retextured": left}) == pytest.approx(
         lost, nan_ok=True
     )
+
+
+def test_what_is_nearest_to_the_gradient_counts_by_its_share_of_it() -> None:
+    plain = {"reconstruction": 1.0, "flicker": 0.3, "appears": 0.2}
+    wanted = {"wanted": 4.0, "wanted flicker": 3.6, "wanted appears": 0.4}
+    found = with_wanted(plain | wanted)
+    assert found == {"reconstruction": 1.0, "flicker": pytest.approx(0.9), "appears": 0.2}
+    weak = {"wanted": 0.1, "wanted flicker": 0.1, "wanted appears": 0.0}
+    assert with_wanted(plain | weak) == plain
+
+
+def test_the_gradients_clip_has_its_pattern_and_the_reconstructions_contrast() -> None:
+    parts = moving(1)
+    clip = parts.render()
+    gradient = 1e-6 * (clip.flip(2) - clip.mean())
+    versions = controls(parts, clip, gradient, random_generators([0]))
+    (wanted,) = versions["wanted"]
+    away, expected = wanted - wanted.mean(), clip.flip(2) - clip.mean()
+    assert functional.cosine_similarity(away.flatten(), expected.flatten(), dim=0) > 0.95
+    assert away.std().item() == pytest.approx(expected.std().item(), rel=0.1)
