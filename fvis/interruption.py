@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 
 AGAIN = 0.01  # seconds after which a dropped interruption is raised again
 SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGXCPU")
+    if hasattr(signal, name)
 )
 
 _received: list[int] = []  # signals that have ended something
