@@ -136,8 +136,13 @@ def ended(
     return wait(pid, folder)
 
 
-def check(folder: Path, process: Ended, number: signal.Signals, whole: Whole) -> str:
-    """Raise `WrongError` where anything left is torn or false; says how far the run had come."""
+def check(
+    folder: Path, process: Ended, number: signal.Signals, whole: Whole, *, reports: bool = False
+) -> str:
+    """Raise `WrongError` where anything left is torn or false; says how far the run had come.
+
+    A process that `reports` leaves run.json as a killed run has left it.
+    """
     out = folder / OUT
     if "Traceback" in process.said or process.status not in (0, 1, -number):
         raise WrongError(f"status {process.status}: {process.said}")
@@ -147,7 +152,7 @@ def check(folder: Path, process: Ended, number: signal.Signals, whole: Whole) ->
         return "not begun"
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     status, page = record["status"], out / "index.html"
-    if process.status >= 0 and status == "running":
+    if process.status >= 0 and status == "running" and not reports:
         raise WrongError("it has ended, and run.json says that it is running")
     if page.is_file() and not page.read_text(encoding="utf-8").rstrip().endswith("</html>"):
         raise WrongError("its page is torn")
@@ -208,11 +213,12 @@ def trial(folder: Path, whole: Whole, number: signal.Signals, chance: random.Ran
 def _end(
     words: Sequence[str], folder: Path, number: signal.Signals, whole: Whole, chance: random.Random
 ) -> str:
-    longest = 0.1 if words[0] == "report" else whole.seconds
+    reports = words[0] == "report"
+    longest = 0.1 if reports else whole.seconds
     moments = [chance.uniform(0, longest)]
     if chance.random() < 0.2:  # an impatient user
         moments.append(moments[0] + chance.uniform(0, 0.1))
-    return check(folder, ended(words, folder, number, moments), number, whole)
+    return check(folder, ended(words, folder, number, moments), number, whole, reports=reports)
 
 
 def main(count: int, seed: int, signals: Sequence[signal.Signals]) -> int:
