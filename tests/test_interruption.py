@@ -9,11 +9,18 @@ import time
 
 import pytest
 
-from fvis.interruption import SIGNALS, DeferredInterruption, end_on_signals, was_interrupted
+from fvis.interruption import (
+    SIGNALS,
+    DeferredInterruption,
+    end_on_signals,
+    interrupt,
+    was_interrupted,
+)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_is_deferred_and_the_second_is_not(number: signal.Signals) -> None:
+    inherited = signal.signal(number, interrupt)  # in the background some are ignored
     before = [signal.getsignal(each) for each in SIGNALS]
     with pytest.raises(KeyboardInterrupt), DeferredInterruption() as interruption:
         assert not interruption.requested
@@ -21,6 +28,7 @@ def test_the_first_signal_is_deferred_and_the_second_is_not(number: signal.Signa
         assert interruption.requested
         os.kill(os.getpid(), number)
     assert [signal.getsignal(each) for each in SIGNALS] == before
+    signal.signal(number, inherited)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
