@@ -204,10 +204,13 @@ def draw_directions(axes: Axes, velocity: Tensor, weight: Tensor, note: str = ""
 
 
 def draw_tuning(axes: Axes, tuning: TuningRecord, caption: str, line: str = "-") -> None:
-    """Draw the responses to what drifts as a closed line, their peak at the rim."""
-    best = max(tuning.responses, key=_peak, default=[])
+    """Draw the responses to what drifts as a closed line, their peak at the rim.
+
+    Responses too weak for a direction index are not drawn.
+    """
+    best, index = max(tuning.responses, key=_peak, default=[]), tuning.direction_index
     rim = axes.get_ylim()[1]
-    if not _peak(best) > 0:
+    if index is None or math.isnan(index) or not _peak(best) > 0:
         return
     values = [rim * max(0.0, value or 0.0) / _peak(best) for value in best]
     angles = np.arange(len(values) + 1) * 2 * math.pi / len(values)

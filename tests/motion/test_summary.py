@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from fvis.motion import summary
-from fvis.motion.summary import Summary, write_summary
+from fvis.motion.summary import Summary, draw_tuning, write_summary
+from fvis.record import TuningRecord
 
 ACTIVATIONS = {
     "reconstruction": 0.97,
@@ -297,3 +298,17 @@ def test_the_global_state_of_matplotlib_is_left_alone(tmp_path: Path) -> None:
     write_summary(tmp_path / "a.png", unit(uniform(1.0, 0.5)))
     assert dict(matplotlib.rcParams) == before
     assert not Gcf.figs, "pyplot, if anyone loaded it, holds no figure"
+
+
+def test_a_tuning_curve_is_drawn_where_drift_excites_the_unit() -> None:
+    figure = Figure()
+    axes = figure.add_subplot(projection="polar")
+    responses = [[0.1, 0.5, 1.0, 0.5] + [0.0] * 8]
+    draw_tuning(axes, TuningRecord([1.0], responses, math.nan, None, math.nan), "weak")
+    assert not axes.lines
+    draw_tuning(axes, TuningRecord([1.0], responses, 1.0, 60.0, 40.0), "line: a unit")
+    (line,) = axes.lines
+    angles, values = line.get_data()
+    assert math.degrees(angles[int(np.argmax(values))]) == pytest.approx(60)
+    assert max(values) == pytest.approx(axes.get_ylim()[1])
+    assert axes.get_xlabel().endswith("line: a unit")
