@@ -10,8 +10,8 @@ from fvis.motion.decomposition import Decomposition
 from fvis.motion.warp import warp
 from fvis.randomness import normal
 
-TINY = 1e-30
-WANTED = "wanted"
+TINY = 1e-30  # keeps 0/0 of a clip without contrast at 0
+WANTED = "wanted"  # the clip that the gradient asks for; see `with_wanted`
 DRAWS = 4  # clips per random control; their activations are averaged
 STRONGEST = ("flicker", "appears")  # controls of several clips, of which the strongest counts
 
@@ -43,7 +43,7 @@ def controls(
     still = clip[:, :, middle : middle + 1]
     blank = still.mean((3, 4), keepdim=True)
     wanted = gradient / gradient.abs().amax((1, 2, 3, 4), keepdim=True).clamp_min(TINY)
-    still_course = torch.ones_like(wanted[:, :1, :, :1, :1])
+    constant = torch.ones_like(wanted[:, :1, :, :1, :1])
     separated = [(*separable(clip), clip), (*separable(optimal), optimal)]
     pattern, course = separable(wanted)[1:]
     return {
@@ -62,7 +62,7 @@ def controls(
             in_place(mean, pattern, _step(course), like)
             for mean, pattern, course, like in separated
         ],
-        WANTED: [in_place(blank, wanted, still_course, clip)],
+        WANTED: [in_place(blank, wanted, constant, clip)],
         f"{WANTED} flicker": [in_place(blank, pattern, course, clip)],
         f"{WANTED} appears": [in_place(blank, pattern, _step(course), clip)],
     }

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from fvis.artifacts import write_json
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models import load
@@ -89,8 +88,3 @@ def test_a_few_of_many_are_evenly_spaced() -> None:
     files = [Path(f"{k}.png") for k in range(10)]
     assert [file.stem for file in witnesses._some(files, 3)] == ["0", "3", "6"]
     assert witnesses._some(files[:2], 16) == files[:2]
-
-
-def test_the_record_reads_back(natural: NaturalTuning, tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"natural": natural.of(0, 0.0).tuning.responses})
-    assert (tmp_path / "x.json").read_text().count("[") > 3
