@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 from fvis import artifacts
 from fvis.gallery.commands import Origin, command, read_origin
 from fvis.gallery.paths import relative, without_folders
-from fvis.record import DEAD, AdversarialRecord, RunRecord, UnitRecord
+from fvis.record import DEAD, AdversarialRecord, RunRecord, TextureMotionRecord, UnitRecord
 from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit, read_run
 from fvis.typed_json import to_json
 
@@ -92,6 +92,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "alternate": f"{folder}/clean.png" if compared else None,
         "moves": bool(shown and shown.lower().endswith(".gif")),
         "label": _label(record),
+        "motion": _motion(record),
         "alt": _alt(record, unit.folder.name, shown or ""),
         "pictures": [_file(f) for f in pictures],
         "files": [_file(f) for f in files if f not in pictures] + [_file(UNIT_FILE)],
@@ -189,6 +190,20 @@ def _label(record: UnitRecord) -> str | None:
     if isinstance(record, AdversarialRecord) and record.clean and record.adversarial:
         return f"{record.clean[0][0]} → {record.adversarial[0][0]}"
     return None if record.class_name is None else str(record.class_name)
+
+
+def _motion(record: UnitRecord) -> str | None:
+    """A unit's motion in a line, and by how much drifting photographs contradict it."""
+    if not isinstance(record, TextureMotionRecord) or record.motion.kind is None:
+        return None
+    told, spread = record.motion.direction_deg, record.motion.confidence.get("direction_deg")
+    words = record.motion.kind
+    if told is not None:
+        words += f" at {told:.0f}°"
+        words += f" ± {spread:.0f}°" if spread is not None else ""
+        apart = record.natural.disagreement_deg if record.natural else None
+        words += f"; {apart:.0f}° from photographs'" if apart is not None else ""
+    return words
 
 
 def _outcome(record: UnitRecord) -> list[str]:

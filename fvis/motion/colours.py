@@ -1,11 +1,15 @@
 """Velocities as colours: hue is direction, brightness is speed; a colour wheel is the legend."""
 
+import itertools
 import math
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
+
+from fvis.artifacts import to_bytes
 
 # OKLab to linear sRGB: rgb = FROM_LMS @ (TO_LMS @ lab) ** 3.
 # Ottosson, "A perceptual color space for image processing", 2020.
@@ -26,6 +30,9 @@ RED = math.radians(29.23)  # OKLab hue angle of sRGB's red, which stands for mot
 
 SMALLEST_SCALE = 0.1  # px/frame: smallest colour scale; a slower unit counts as still
 SPEED_PERCENTILE = 99  # of the speeds; the colour scale is chosen so that it fits this percentile
+CELLS = 8  # arrows along each side of a frame
+FAINTEST = 0.1  # share of the colour scale; a slower flow gets no arrow
+HEAD = 0.35  # length of an arrow's head, as a share of its own
 SMALLEST_HEIGHT = 224  # px; smaller motion clips are enlarged to at least this height
 BACKGROUND, INK = 1.0, 0.0  # grey levels in [0, 1] of the legend's background and text
 
@@ -93,12 +100,12 @@ def speed_scale(velocity: Tensor) -> float:
     return next((step for step in steps if step >= fast), 10.0 ** (power + 1))
 
 
-def motion_clip(velocity: Tensor, scale: float) -> Tensor:
+def motion_clip(velocity: Tensor, scale: float, *, arrows: bool = False) -> Tensor:
     """A clip (3, T-1, H', W') of a velocity (2, T-1, H, W) in px/frame, with a legend on the right.
 
     Frames are enlarged by a whole factor, without interpolation, to at least 224 px in height. The
     legend shows the colour wheel and the speed at its rim, `scale` px/frame. H' and W' are even,
-    as video codecs require.
+    as video codecs require. With `arrows`, the mean flow of each eighth of the frame is drawn in.
 
     >>> motion_clip(torch.zeros(2, 7, 32, 48), scale=1.0).shape[1:3]
     torch.Size([7, 224])
@@ -108,9 +115,53 @@ def motion_clip(velocity: Tensor, scale: float) -> Tensor:
     factor = math.ceil(SMALLEST_HEIGHT / h)
     colours = colours.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     height, width = colours.shape[2:]
+    if arrows:
+        colours = torch.stack(
+            [
+                _with_arrows(*frame, scale)
+                for frame in zip(colours.unbind(1), velocity.unbind(1), strict=True)
+            ],
+            1,
+        )
     colours = functional.pad(colours, (0, width % 2, 0, height % 2), mode="replicate")
     panel = _legend(height + height % 2, scale)
     return torch.cat([colours, panel[:, None].expand(-1, frames, -1, -1)], dim=3)
+
+
+def _with_arrows(frame: Tensor, velocity: Tensor, scale: float) -> Tensor:
+    """A frame (3, H', W') with arrows of a velocity (2, H, W); one of `scale` fills its cell.
+
+    A mean flow that colours could hardly show gets no arrow.
+    """
+    _, height, width = frame.shape
+    rows, columns = (min(size, CELLS) for size in velocity.shape[1:])
+    flow = functional.adaptive_avg_pool2d(velocity.detach().float().cpu(), (rows, columns)) / scale
+    cell = min(height / rows, width / columns)
+    image = Image.fromarray(to_bytes(frame))
+    draw = ImageDraw.Draw(image)
+    for row, column in itertools.product(range(rows), range(columns)):
+        x, y = flow[:, row, column].tolist()
+        length = math.hypot(x, y)
+        if not length * scale >= SMALLEST_SCALE or length < FAINTEST:
+            continue
+        shown = min(1.0, length) * cell / length
+        middle = ((column + 0.5) * width / columns, (row + 0.5) * height / rows)
+        _draw_arrow(draw, middle, (x * shown, y * shown))
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255
+
+
+def _draw_arrow(
+    draw: ImageDraw.ImageDraw, middle: tuple[float, float], along: tuple[float, float]
+) -> None:
+    """A white arrow with a dark outline, centred on `middle` and as long as `along`, px."""
+    (x, y), (dx, dy) = middle, along
+    tail, tip = (x - dx / 2, y - dy / 2), (x + dx / 2, y + dy / 2)
+    barbs = [
+        (tip[0] - HEAD * (dx - side * dy), tip[1] - HEAD * (dy + side * dx)) for side in (-0.6, 0.6)
+    ]
+    for colour, width in (("black", 4), ("white", 2)):
+        draw.line([tail, tip], fill=colour, width=width)
+        draw.line([barbs[0], tip, barbs[1]], fill=colour, width=width, joint="curve")
 
 
 def _legend(height: int, scale: float) -> Tensor:

@@ -54,7 +54,7 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
     parts = trimmed(portrait.parts)
     reconstruction = parts.render()[0]
     velocity = parts.velocity[0]
-    motion = motion_clip(velocity, speed_scale(velocity))
+    motion = motion_clip(velocity, speed_scale(velocity), arrows=not portrait.note)
     clips = {
         "optimal": portrait.optimal,
         "reconstruction": reconstruction,

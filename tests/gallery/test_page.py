@@ -88,6 +88,17 @@ def test_every_picture_says_what_it_is(tmp_path: Path) -> None:
     assert any("changed to be taken for" in text for text in alternatives)
 
 
+def test_a_unit_that_moves_says_where_and_what_photographs_say(tmp_path: Path) -> None:
+    """A direction with its spread, or, where none is sure, the kind of motion alone."""
+    sure, unsure = clip_unit(0), clip_unit(1)
+    sure["motion"] |= {"kind": "moving", "confidence": {"direction_deg": 12.4}}
+    sure["natural"] = {"photographs": 5, "disagreement_deg": 33.3}
+    unsure["motion"] |= {"kind": "undirected", "direction_deg": None}
+    text = page_of(write_run(tmp_path / "run", [sure, unsure])).text
+    assert "moving at 10° ± 12°; 33° from photographs'" in text
+    assert "<p>undirected</p>" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 def test_names_are_shown_not_run(tmp_path: Path) -> None:
     page = page_of(*awkward_runs(tmp_path))
     assert page.tags.count("script") == 3

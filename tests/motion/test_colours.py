@@ -193,3 +193,28 @@ def test_the_legend_is_whole(scale: float, height: int) -> None:
     text = panel[:, rows[1:][gaps].item() : rows[-1] + 1]
     assert text.shape[1] >= 12, "legible"
     assert text.min() < 0.1
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 120, 270])
+def test_an_arrow_lies_along_the_flow_with_its_head_where_it_goes(degrees: float) -> None:
+    velocity = towards(degrees, 2.0).unsqueeze(1).expand(2, 1, 1, 1)
+    plain = colours.motion_clip(velocity, 2.0)[:, 0, :, :224]
+    drawn = colours.motion_clip(velocity, 2.0, arrows=True)[:, 0, :, :224]
+    inked = (drawn - plain).abs().amax(0) > 0.1
+    y, x = inked.nonzero().T.double() - 111.5
+    along = torch.tensor([math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))])
+    ahead = x * along[0] + y * along[1]
+    aside = (x * along[1] - y * along[0]).abs()
+    assert ahead.max() - ahead.min() == pytest.approx(224, abs=12), "one cell long"
+    assert aside[ahead > 0].max() > 3 * aside[ahead < 0].max(), "the head is wider than the shaft"
+
+
+def test_what_hardly_moves_gets_no_arrow() -> None:
+    velocity = torch.zeros(2, 2, 64, 64)
+    velocity[0, :, :32] = 1.0
+    velocity[0, :, 32:] = 0.05
+    plain = colours.motion_clip(velocity, 1.0)
+    drawn = colours.motion_clip(velocity, 1.0, arrows=True)
+    changed = (drawn - plain).abs().amax((0, 1, 3)) > 0.01
+    assert changed[:128].any() and not changed[128:].any()
+    assert torch.equal(drawn[..., 256:], plain[..., 256:]), "the legend stays"

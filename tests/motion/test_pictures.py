@@ -1,5 +1,6 @@
 """What is written of a unit can be read back, and says the same as the decomposition."""
 
+import dataclasses
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -135,6 +136,19 @@ def test_clips_show_what_they_are_named(tmp_path: Path) -> None:
     assert (together[: T - 1, :, 2 * (wide + GAP) :] - motion).abs().mean() < 0.1
     last = together[T - 2 :, :, 2 * (wide + GAP) :]
     assert (last[1] - last[0]).abs().mean() < 0.02, "the shorter clip's last frame is held"
+
+
+def test_arrows_are_drawn_where_nothing_speaks_against_them(tmp_path: Path) -> None:
+    frames = {}
+    for note in ("", "undirected: no one direction is sure"):
+        given = dataclasses.replace(portrait(), note=note)
+        writers(given, OutputConfig(mp4=False))["motion.gif"](tmp_path / "a.gif")
+        frames[note] = np.stack(frames_of(tmp_path / "a.gif"))
+    white = {
+        note: (clip.min(3) > 240)[:, :, : clip.shape[1]].sum() for note, clip in frames.items()
+    }
+    assert white[""] > 500
+    assert white["undirected: no one direction is sure"] == 0
 
 
 def test_shorter_and_smaller_clips_are_held_and_enlarged_beside_others() -> None:
