@@ -135,9 +135,9 @@ def read(path: Path) -> Image.Image:
         raise UnreadableError(f"{path} is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableError(f"{path} has too many pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        if isinstance(error, UnreadableError):
-            raise
+    except UnreadableError:
+        raise
+    except Exception as error:  # damaged files make decoders raise errors of every kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnreadableError(f"{path} cannot be read: {reason}") from None
 

@@ -1,6 +1,7 @@
 """Photographs of every kind a user's folder holds."""
 
 import os
+import struct
 import warnings
 from pathlib import Path
 
@@ -209,3 +210,18 @@ def test_what_pillow_warns_of_is_not_told_beside_the_picture(
     monkeypatch.setattr(ImageOps, "exif_transpose", warning)
     photographs.read(tmp_path / "a.png")
     assert not recwarn.list
+
+
+def test_a_file_whose_decoder_fails_in_a_way_of_its_own_is_unreadable(tmp_path: Path) -> None:
+    """A TIFF whose second page has no width makes Pillow raise a TypeError as it counts them."""
+    path = tmp_path / "a.tif"
+    scene().save(path, save_all=True, append_images=[scene()])
+    data = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)  # an entry of 12 bytes for each of its tags
+    (tags,) = struct.unpack_from("<H", data, first)
+    (second,) = struct.unpack_from("<I", data, first + 2 + 12 * tags)
+    assert struct.unpack_from("<H", data, second + 2) == (256,), "the width comes first"
+    struct.pack_into("<H", data, second + 2, 250)
+    path.write_bytes(data)
+    with pytest.raises(UnreadableError, match=r"a\.tif cannot be read"):
+        photographs.read(path)
