@@ -110,7 +110,7 @@ class RowwiseAdam(torch.optim.Optimizer):
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         betas: tuple[float, float],
-        weight_decay: float = 0.0,
+        weight_decay: float | Tensor = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 

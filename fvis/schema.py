@@ -156,7 +156,7 @@ class VelocityConfig:
     terms: int = setting(6, at_least=1)
     scale: float = setting(4.0, above=0)
     decay: float = setting(2.0, at_least=0)
-    weight_decay: float = setting(0.01, at_least=0)
+    weight_decay: float = setting(0.1, at_least=0)
 
 
 @dataclass

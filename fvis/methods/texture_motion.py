@@ -20,7 +20,7 @@ from fvis.motion.kinds import NOTES
 from fvis.motion.measures import mean_motion
 from fvis.motion.pictures import Portrait, writers
 from fvis.motion.search import MotionSearch
-from fvis.motion.witnesses import NaturalTuning, natural_tuning
+from fvis.motion.witnesses import NaturalTuning, contradiction, natural_tuning
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record import MotionRecord, TextureMotionRecord
@@ -130,7 +130,7 @@ class TextureMotion:
             natural=natural,
             direction_deg=found.motion.direction_deg,
             spread_deg=found.confidence["direction_deg"],
-            note=NOTES.get(found.kind, ""),
+            note=NOTES.get(found.kind) or contradiction(natural),
         )
         return Result(job.name, record, writers(portrait, self._context.config.output))
 

@@ -5,39 +5,66 @@ import statistics
 from collections.abc import Sequence
 
 from fvis.motion.measures import Motion
+from fvis.record import TuningRecord
 
+LEAST_INDEX = 0.33  # direction index: the preferred one excites twice as much as the opposite one
 AS_GOOD = 0.8  # share of the best score from which on another finalist is an answer too
+AS_SIGN = 0.5  # and from which on it may confirm the best one's: many searches stop on the way
+WIDEST = 30.0  # degrees; directions may differ so far
 
 
-def confidence(motions: Sequence[Motion], kept: Sequence[float], best: int) -> dict[str, float]:
+def confidence(
+    motions: Sequence[Motion], tunings: Sequence[TuningRecord], kept: Sequence[float], best: int
+) -> dict[str, float]:
     """The spread of the answers that explain a unit about as well as the best one.
+
+    The direction's is the network's own: of those in which the finalists' textures excite the unit
+    most as they drift. What a single clip does beside that, such as a motion along the crests of
+    its texture or one that no two places share, does not enter.
 
     Args:
         motions: what each finalist's clip shows.
+        tunings: the responses to each finalist's texture as it drifts.
         kept: each finalist's activation, as a fraction of the reference's.
         best: the index of the finalist that is shown.
 
     Returns:
         `coherence` of the best one; `searches`, how many finalists there are; `finalists`, how many
-        of them explain the unit about as well;
-        `direction_deg`, the circular standard deviation of their directions in degrees, at most
-        180 (one without direction counts as any); `speed`, `divergence` and `curl`, their standard
-        deviations, that of speed relative to its mean; `kept_least` and `kept_most`.
+        of them explain the unit about as well; `agreeing`, how many of the others, even some that
+        reach no more than half as much, prefer a direction within 30 degrees of the best one's;
+        `direction_deg`, the circular standard deviation of the directions that they prefer, in
+        degrees, at most 180 (one that prefers none counts as any); `speed`, `divergence` and
+        `curl`, standard deviations, that of speed relative to its mean; `kept_least` and
+        `kept_most`.
     """
     good = [i for i, share in enumerate(kept) if i == best or share >= AS_GOOD * kept[best]]
+    others = [i for i, share in enumerate(kept) if i != best and share >= AS_SIGN * kept[best]]
     some = [motions[i] for i in good]
+    ways = [direction_of(each) for each in tunings]
     speeds = [motion.speed for motion in some]
     return {
         "coherence": motions[best].coherence,
         "searches": len(motions),
         "finalists": len(good),
-        "direction_deg": circular_deviation_deg([motion.direction_deg for motion in some]),
+        "agreeing": sum(angle_deg(ways[i], ways[best]) <= WIDEST for i in others),
+        "direction_deg": circular_deviation_deg([ways[i] for i in good]),
         "speed": statistics.pstdev(speeds) / max(statistics.fmean(speeds), 1e-12),
         "divergence": statistics.pstdev([motion.divergence for motion in some]),
         "curl": statistics.pstdev([motion.curl for motion in some]),
         "kept_least": min(kept[i] for i in good),
         "kept_most": max(kept[i] for i in good),
     }
+
+
+def direction_of(tuning: TuningRecord) -> float | None:
+    """The direction that a tuning curve prefers; None if it does not clearly prefer one."""
+    index = tuning.direction_index
+    return tuning.preferred_deg if index is not None and index >= LEAST_INDEX else None
+
+
+def angle_deg(one: float | None, other: float | None) -> float:
+    """The angle between two directions, in [0, 180]; infinite if either is None."""
+    return math.inf if one is None or other is None else abs((one - other + 180) % 360 - 180)
 
 
 def circular_deviation_deg(angles: Sequence[float | None]) -> float:

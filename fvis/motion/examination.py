@@ -84,8 +84,10 @@ def examine(
         velocity = optimal.new_tensor([motion.velocity for motion in shown])
         speed = optimal.new_tensor([motion.speed for motion in shown])
         axes = tuning.visible_axes(score, parts, velocity, speed)
-        speeds = tuning.tuning_speeds(speed)
-        drifts = tuning.responses_to_drifts(score, parts, speeds)
+        drifts = [
+            _drifts(score, each, found)
+            for each, found in zip(candidates.parts, motions, strict=True)
+        ]
         gradient = torch.stack([seen[index][1][row] for row, index in enumerate(best.tolist())])
         versions = {"optimal": [optimal], **controls(parts, optimal, gradient, generators)}
         answers, classes = _answers(see, versions)
@@ -99,7 +101,7 @@ def examine(
             scores=[scores[row].item() for scores, _ in seen],
             answers=with_wanted({name: values[row] for name, values in answers.items()}),
             classes={name: c[row] for name, c in classes.items() if not name.startswith(WANTED)},
-            drifts=(speeds[row].tolist(), drifts[row].tolist()),
+            drifts=[(speeds[row].tolist(), found[row].tolist()) for speeds, found in drifts],
             error=errors[row],
         )
         for row, (index, one) in enumerate(zip(best.tolist(), parts.rows(), strict=True))
@@ -115,23 +117,37 @@ def _examination(
     scores: Sequence[float],
     answers: Mapping[str, float],
     classes: dict[str, int],
-    drifts: tuple[list[float], list[list[float]]],
+    drifts: Sequence[tuple[list[float], list[list[float]]]],
     error: float,
 ) -> Examination:
     """What one row's numbers mean: raw scores become shares of the reference, and a kind."""
     better = (answers["optimal"], answers["reconstruction"])
     reference = max(filter(math.isfinite, better), default=math.nan)
     activations = {name: _share(value, reference) for name, value in answers.items()}
-    speeds, responses = drifts
-    curves = [[_share(value, reference) for value in curve] for curve in responses]
-    curve = tuning.tuning(speeds, curves, activations["blank"], tuning.LEAST_SHARE)
-    sure = confidence(motions, [_share(score, reference) for score in scores], best)
+    curves = [
+        tuning.tuning(
+            speeds,
+            [[_share(value, reference) for value in curve] for curve in responses],
+            activations["blank"],
+            tuning.LEAST_SHARE,
+        )
+        for speeds, responses in drifts
+    ]
+    sure = confidence(motions, curves, [_share(score, reference) for score in scores], best)
     kind, motion = kind_of(activations), motions[best]
-    if kind == MOVING and not is_directed(motion.direction_deg, sure, curve):
+    if kind == MOVING and not is_directed(motion.direction_deg, sure, curves[best]):
         kind = UNDIRECTED
     if kind != MOVING:
         motion = replace(motion, direction_deg=None)
-    return Examination(parts, importance, motion, kind, sure, activations, classes, curve, error)
+    return Examination(
+        parts, importance, motion, kind, sure, activations, classes, curves[best], error
+    )
+
+
+def _drifts(score: Score, parts: Decomposition, motions: Sequence[Motion]) -> tuple[Tensor, Tensor]:
+    """Speeds (B, S) about those that were found, and the responses (B, S, D) to such drifts."""
+    speeds = tuning.tuning_speeds(parts.texture.new_tensor([motion.speed for motion in motions]))
+    return speeds, tuning.responses_to_drifts(score, parts, speeds)
 
 
 def _gradient(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:

@@ -63,8 +63,17 @@ class Factored:
         return Parametrization(
             parameters=(*self.texture.parameters, self.coefficients),
             render=lambda: self.decomposition().render(),
-            update_rules=(*texture_rules, UpdateRule(self.weight_decay, rowwise=True)),
+            update_rules=(*texture_rules, UpdateRule(self._decays(), rowwise=True)),
         )
+
+    def _decays(self) -> Tensor:
+        """Each coefficient's weight decay: none of the slopes', which would cost growth and turns.
+
+        They are few, and a start at rest lets those that the unit does not ask for stay small.
+        """
+        decays = torch.full_like(self.coefficients[0].detach(), self.weight_decay)
+        decays[:SLOPES] = 0
+        return decays
 
     def decomposition(self) -> Decomposition:
         """The textures and their displacements, which are zero in the middle frame."""

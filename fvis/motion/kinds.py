@@ -3,14 +3,13 @@
 import math
 from collections.abc import Mapping
 
+from fvis.motion.confidence import WIDEST, angle_deg, direction_of
 from fvis.motion.controls import motion_index
 from fvis.record import TuningRecord
 
 # A moving texture that keeps less of the reference's activation does not explain the unit.
 LEAST_KEPT = 0.5
 LEAST_LOST = 0.1  # share of the reconstruction's activation that a control must lose
-LEAST_DIRECTION_INDEX = 0.33  # the preferred direction excites twice as much as the opposite one
-WIDEST = 30.0  # degrees; the finalists' directions may deviate so far
 FURTHEST = 45.0  # degrees between the reconstruction's direction and the tuning curve's
 
 MOVING, STILL, FLICKER, APPEARS = "moving", "still", "flicker", "appears"
@@ -53,13 +52,9 @@ def is_directed(
     Args:
         direction_deg: of the moving texture; None if it does not move as one.
         sure: how far the finalists agree (`confidence`). Where there was more than one search, a
-            second one must have found the unit's motion about as well.
+            second one must have found the direction too.
         tuning: the unit's responses to the texture as it drifts.
     """
-    preferred, index = tuning.preferred_deg, tuning.direction_index
-    if direction_deg is None or preferred is None or index is None:
-        return False
-    apart = abs((direction_deg - preferred + 180) % 360 - 180)
-    confirmed = sure["finalists"] > 1 or sure["searches"] == 1
-    agreed = confirmed and sure["direction_deg"] <= WIDEST and apart <= FURTHEST
-    return agreed and index >= LEAST_DIRECTION_INDEX
+    confirmed = sure["agreeing"] > 0 or sure["searches"] == 1
+    apart = angle_deg(direction_deg, direction_of(tuning))
+    return confirmed and sure["direction_deg"] <= WIDEST and apart <= FURTHEST

@@ -20,6 +20,7 @@ from fvis.artifacts import write_npz
 from fvis.capture import Network
 from fvis.errors import RequestError, UnwritableError
 from fvis.models.base import Model
+from fvis.motion.confidence import WIDEST, angle_deg
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.tuning import responses_to_drifts, tuning
 from fvis.objectives import TargetSet
@@ -88,7 +89,15 @@ def disagreement_deg(one: float | None, natural: TuningRecord) -> float | None:
     other, index = natural.preferred_deg, natural.direction_index
     if one is None or other is None or index is None or not index >= LEAST_DIRECTION_INDEX:
         return None
-    return abs((one - other + 180) % 360 - 180)
+    return angle_deg(one, other)
+
+
+def contradiction(natural: NaturalRecord | None) -> str:
+    """What to say of a direction that photographs do not confirm; else nothing."""
+    apart = natural.disagreement_deg if natural else None
+    if apart is None or apart <= WIDEST:
+        return ""
+    return f"unsure: photographs prefer a direction {apart:.0f}° away"
 
 
 def _some(files: Sequence[Path], count: int) -> list[Path]:

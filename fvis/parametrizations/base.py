@@ -16,10 +16,11 @@ class UpdateRule:
 
     `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019): parameters that the
     score does not hold up decay to zero. With `rowwise`, Adam keeps one second moment per batch row
-    instead of one per parameter, so that an update follows the direction of its row's gradient.
+    instead of one per parameter, so that an update follows the direction of its row's gradient; the
+    decay may then be a tensor that broadcasts with the parameters.
     """
 
-    weight_decay: float = 0.0
+    weight_decay: float | Tensor = 0.0
     rowwise: bool = False
 
 

@@ -1,30 +1,50 @@
 """The spread of several answers is that of those which explain the unit."""
 
+import dataclasses
 import math
 
 import pytest
 
 from fvis.motion.confidence import circular_deviation_deg, confidence
 from fvis.motion.measures import Motion
+from fvis.record import TuningRecord
 
 
-def motion(direction: float | None, speed: float = 1.0, curl: float = 0.0) -> Motion:
-    return Motion((speed, 0.0), (speed, 0.0), speed, direction, 0.9, None, 0.1, curl)
+def motion(speed: float = 1.0, curl: float = 0.0) -> Motion:
+    return Motion((speed, 0.0), (speed, 0.0), speed, 0.0, 0.9, None, 0.1, curl)
+
+
+def preferring(*directions: float | None) -> list[TuningRecord]:
+    return [TuningRecord([1.0], [[]], 0.8, direction, 40.0) for direction in directions]
 
 
 def test_answers_that_trail_do_not_count() -> None:
-    motions = [motion(10.0), motion(20.0, 1.2), motion(200.0, 5.0)]
-    found = confidence(motions, [1.0, 0.95, 0.5], best=0)
+    motions, tunings = [motion(), motion(1.2), motion(5.0)], preferring(10.0, 20.0, 200.0)
+    found = confidence(motions, tunings, [1.0, 0.95, 0.5], best=0)
     assert (found["finalists"], found["searches"]) == (2, 3)
     assert found["direction_deg"] == pytest.approx(5, abs=0.1)
     assert found["speed"] == pytest.approx(0.1 / 1.1)
     assert (found["kept_least"], found["kept_most"]) == (0.95, 1.0)
     assert found["coherence"] == 0.9
-    assert confidence(motions, [1.0, 0.95, 0.92], best=0)["direction_deg"] > 60
+    assert confidence(motions, tunings, [1.0, 0.95, 0.92], best=0)["direction_deg"] > 60
+
+
+def test_a_search_that_stopped_on_the_way_can_confirm_but_not_contradict() -> None:
+    motions, shares = [motion()] * 3, [1.0, 0.6, 0.4]
+    for second, third, agreeing in ((25.0, 10.0, 1), (100.0, 10.0, 0), (None, 10.0, 0)):
+        found = confidence(motions, preferring(10.0, second, third), shares, best=0)
+        assert (found["finalists"], found["agreeing"]) == (1, agreeing)
+        assert found["direction_deg"] == 0
+
+
+def test_a_curve_that_hardly_prefers_a_direction_counts_as_any() -> None:
+    weak = dataclasses.replace(preferring(10.0)[0], direction_index=0.2)
+    found = confidence([motion()] * 2, [*preferring(10.0), weak], [1.0, 1.0], best=0)
+    assert found["direction_deg"] > 60 and found["agreeing"] == 0
 
 
 def test_curl_and_divergence_have_their_own_spread() -> None:
-    found = confidence([motion(0.0, curl=0.1), motion(0.0, curl=0.3)], [1.0, 1.0], 0)
+    found = confidence([motion(curl=0.1), motion(curl=0.3)], preferring(0.0, 0.0), [1.0, 1.0], 0)
     assert found["curl"] == pytest.approx(0.1)
     assert found["divergence"] == 0
 
@@ -38,5 +58,5 @@ def test_an_answer_without_direction_makes_the_others_less_sure() -> None:
 
 
 def test_no_number_counts_for_the_best_alone() -> None:
-    found = confidence([motion(0.0), motion(90.0)], [math.nan, math.nan], 0)
+    found = confidence([motion(), motion()], preferring(0.0, 90.0), [math.nan, math.nan], 0)
     assert found["finalists"] == 1

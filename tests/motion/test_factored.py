@@ -159,7 +159,11 @@ def test_all_numbers_move_the_terms_as_one_and_shrinking() -> None:
     moving = factored(torch.zeros(1, 2), [0], settings=VelocityConfig(weight_decay=0.3))
     picture = moving.picture
     assert picture.parameters[-1] is moving.coefficients
-    assert picture.update_rules == (UpdateRule(), UpdateRule(weight_decay=0.3, rowwise=True))
+    texture, motion = picture.update_rules
+    assert texture == UpdateRule() and motion.rowwise
+    decays = torch.as_tensor(motion.weight_decay).expand(moving.coefficients.shape[1])
+    assert (decays[:SLOPES] == 0).all(), "growth and turns stay"
+    assert torch.equal(decays[SLOPES:], torch.full_like(decays[SLOPES:], 0.3))
 
 
 def test_starts_are_the_guess_ways_across_rest_a_slow_drift_and_turns() -> None:

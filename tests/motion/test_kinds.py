@@ -43,7 +43,7 @@ def test_the_controls_decide(
 
 
 CURVE = TuningRecord([1.0], [[]], 0.8, 350.0, 40.0)
-SURE = {"direction_deg": 5.0, "finalists": 2, "searches": 3}
+SURE = {"direction_deg": 5.0, "agreeing": 1, "searches": 3}
 
 
 def test_a_direction_needs_finalists_and_a_tuning_curve_that_agree() -> None:
@@ -57,5 +57,5 @@ def test_a_direction_needs_finalists_and_a_tuning_curve_that_agree() -> None:
 
 
 def test_what_one_search_of_several_found_is_not_told() -> None:
-    assert not is_directed(10.0, SURE | {"finalists": 1}, CURVE)
-    assert is_directed(10.0, SURE | {"finalists": 1, "searches": 1}, CURVE)
+    assert not is_directed(10.0, SURE | {"agreeing": 0}, CURVE)
+    assert is_directed(10.0, SURE | {"agreeing": 0, "searches": 1}, CURVE)

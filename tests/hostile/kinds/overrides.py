@@ -143,6 +143,7 @@ METHODS = {
     "adversarial": ("method=adversarial", "method.images=zoo:glyphs", "method.target=3"),
     "texture_motion": (
         "method=texture_motion", "model=drift_r3d", "method.steps=2", "method.pilot_steps=1",
+        "method.finalists=1",
         "method.fit.frame_steps=2", "method.fit.refine_steps=2", "method.fit.joint_steps=2",
     ),
 }  # fmt: skip
