@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -34,6 +34,7 @@ from fvis.schema import GroundingConfig
 
 BATCH = 16  # photographs per forward pass
 CELLS = 4  # a patch's side in cells of the layer's grid
+ARRAYS = ("scores", "peaks", "places")
 PERCENTILES = (50, 90, 99, 100)
 GAP = 2  # px of white between tiles
 
@@ -79,19 +80,13 @@ def natural_responses(
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
     place = cached(config, model, targets, network, files, "photographs")
-    try:
-        return _load(place, files, _grid(targets, model))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        logger.warning("grounding: cannot read the cached %s: %s", place, error)
+    arrays = recall(place, (*ARRAYS, "read"))
+    if arrays is not None:
+        readable = read_before(files, arrays.pop("read"))
+        return Natural(readable, grid=_grid(targets, model), **arrays)
     natural = _measure(model, targets, network, files)
-    arrays = {key: getattr(natural, key).numpy() for key in ("scores", "peaks", "places")}
-    arrays["read"] = np.array([file in natural.files for file in files])
-    try:
-        write_npz(place, arrays)
-    except UnwritableError as error:
-        logger.warning("grounding: cannot write %s: %s", place, error)
+    read = torch.tensor([file in natural.files for file in files])
+    keep(place, {name: getattr(natural, name) for name in ARRAYS} | {"read": read})
     return natural
 
 
@@ -172,14 +167,28 @@ def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, in
 
 def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) -> GroundingRecord:
     """How the activation `final` of a unit's picture compares with those of the photographs."""
-    scores = natural.scores[:, unit].double()
-    highest = scores.max().item()
+    percentiles, below, times_strongest = standing(natural.scores[:, unit], final)
     return GroundingRecord(
         photographs=len(natural.files),
-        percentiles={str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
-        below=(scores < final).double().mean().item(),
-        times_strongest=final / highest if highest > 0 else math.nan,
+        percentiles=percentiles,
+        below=below,
+        times_strongest=times_strongest,
         strongest=[PatchRecord(photographs.shown(p.file), p.activation, p.box) for p in patches],
+    )
+
+
+def standing(scores: Tensor, final: float) -> tuple[dict[str, float], float, float]:
+    """How an activation stands among the scores (N,) of natural pictures or clips.
+
+    Percentiles of the scores, the share of scores below `final`, and the ratio of `final` to the
+    highest score (NaN if that is not positive).
+    """
+    scores = scores.double()
+    highest = scores.max().item()
+    return (
+        {str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
+        (scores < final).double().mean().item(),
+        final / highest if highest > 0 else math.nan,
     )
 
 
@@ -213,6 +222,35 @@ def cached(
     return _directory(config) / f"{_key(model, targets, network, files, what)}.npz"
 
 
+def recall(place: Path, names: Sequence[str]) -> dict[str, Tensor] | None:
+    """The arrays that a file of the cache holds; None, and a warning if it is damaged, if none."""
+    try:
+        with np.load(place, allow_pickle=False) as content:
+            return {name: torch.from_numpy(content[name]) for name in names}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        logger.warning("grounding: cannot read the cached %s: %s", place, error)
+        return None
+
+
+def keep(place: Path, arrays: Mapping[str, Tensor]) -> None:
+    """Keep arrays in the cache; warns if that cannot be done."""
+    try:
+        write_npz(place, {name: array.numpy() for name, array in arrays.items()})
+    except UnwritableError as error:
+        logger.warning("grounding: cannot write %s: %s", place, error)
+
+
+def read_before(files: Sequence[Path], read: Tensor) -> tuple[Path, ...]:
+    """Those of the files of which `read` (F,) says that they could be read; warns of the others."""
+    could = list(zip(files, read.tolist(), strict=True))
+    for file, was_read in could:
+        if not was_read:
+            logger.warning("left out, as it could not be read before: %s", file)
+    return tuple(file for file, was_read in could if was_read)
+
+
 def _directory(config: GroundingConfig) -> Path:
     if config.cache is not None:
         return expand(config.cache)
@@ -236,14 +274,3 @@ def _key(
     fingerprint = hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
     parts = (what, model.name, model.sha256, model.preprocessing, reader, fingerprint, states)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _load(place: Path, files: Sequence[Path], grid: tuple[int, int]) -> Natural:
-    with np.load(place, allow_pickle=False) as content:
-        arrays = {key: torch.from_numpy(content[key]) for key in ("scores", "peaks", "places")}
-        read = content["read"].tolist()
-    for file, was_read in zip(files, read, strict=True):
-        if not was_read:
-            logger.warning("left out, as it could not be read before: %s", file)
-    readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
-    return Natural(readable, grid=grid, **arrays)

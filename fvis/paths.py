@@ -1,6 +1,12 @@
 """Paths as users write them."""
 
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
+from typing import Any
+
+from fvis.errors import RequestError
+
+GLOB = "*?["
 
 
 def expand(path: str | Path) -> Path:
@@ -9,3 +15,42 @@ def expand(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def find(specs: Any, files_at: Callable[[str], list[Path]], kind: str) -> list[Path]:
+    """The files that one or more `specs` refer to, each once, in the order given.
+
+    Raises `RequestError` if `files_at` gives no file for any of them; `kind` is what was looked
+    for.
+    """
+    several = specs if isinstance(specs, list | tuple) else [specs]
+    found: dict[Path, None] = {}
+    for spec in map(str, several):
+        files = files_at(spec)
+        if not files:
+            raise RequestError(f"no {kind} at {spec!r}")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def files_at(spec: str, suffixes: Set[str]) -> list[Path]:
+    """The files that a path, a folder or a glob refers to; none where there are none.
+
+    A folder or glob stands for its files that have one of the `suffixes`, sorted by name. Raises
+    `RequestError` for a device, a pipe or the like, which is never opened.
+    """
+    path = expand(spec)
+    if path.is_dir():
+        return with_suffix(path.iterdir(), suffixes)
+    if path.is_file():
+        return [path]
+    if path.exists():
+        raise RequestError(f"{spec!r} is no regular file")
+    if any(letter in spec for letter in GLOB):
+        return with_suffix(Path(path.anchor).glob(str(path.relative_to(path.anchor))), suffixes)
+    return []
+
+
+def with_suffix(paths: Iterable[Path], suffixes: Set[str]) -> list[Path]:
+    """The regular files among `paths` that have one of the lower-case `suffixes`, sorted."""
+    return sorted(p for p in paths if p.suffix.lower() in suffixes and p.is_file())

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from fvis import paths
 from fvis.artifacts import safe_name
-from fvis.errors import RequestError, unknown
+from fvis.errors import unknown
 from fvis.models.base import Preprocessing
-from fvis.paths import expand
 
 EXAMPLES = Path(__file__).parent / "zoo" / "pictures"
 PREFIX = "zoo:"  # precedes the name of a set of pictures that comes with the package
@@ -23,14 +23,13 @@ PREFIX = "zoo:"  # precedes the name of a set of pictures that comes with the pa
 # (Phones' MPO files are opened as JPEG.)
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-GLOB = "*?["
 STRIP = 8  # a picture that would be resized to more than this many input sides is cropped first
 WHITE = (255, 255, 255)
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of Pillow
 
 
 class UnreadableError(ValueError):
-    """A file cannot be read as a photograph; the message says why, in one line."""
+    """A file cannot be read as a photograph or video; the message says why, in one line."""
 
 
 def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -39,39 +38,19 @@ def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
     A folder stands for its image files, sorted by name; `zoo:NAME/FILE` is one file of a set.
     Raises `RequestError` if any of `specs` refers to no image file.
     """
-    several = specs if isinstance(specs, list | tuple) else [specs]
-    found: dict[Path, None] = {}
-    for spec in map(str, several):
-        files = _files(spec)
-        if not files:
-            raise RequestError(f"no image file at {spec!r}")
-        found |= dict.fromkeys(files)
-    return list(found)
+    return paths.find(specs, _files, "image file")
 
 
 def _files(spec: str) -> list[Path]:
-    if spec.startswith(PREFIX):
-        folder = EXAMPLES / spec.removeprefix(PREFIX)
-        if folder.is_file() and folder.parent.parent == EXAMPLES:
-            return [folder]
-        if not folder.is_dir() or folder.parent != EXAMPLES:
-            known = [PREFIX + place.name for place in EXAMPLES.iterdir()]
-            raise unknown("set of pictures", spec, known)
-        return _pictures(folder.iterdir())
-    path = expand(spec)
-    if path.is_dir():
-        return _pictures(path.iterdir())
-    if path.is_file():
-        return [path]
-    if path.exists():
-        raise RequestError(f"{spec!r} is no regular file")
-    if any(letter in spec for letter in GLOB):
-        return _pictures(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    return []
-
-
-def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not spec.startswith(PREFIX):
+        return paths.files_at(spec, SUFFIXES)
+    folder = EXAMPLES / spec.removeprefix(PREFIX)
+    if folder.is_file() and folder.parent.parent == EXAMPLES:
+        return [folder]
+    if not folder.is_dir() or folder.parent != EXAMPLES:
+        known = [PREFIX + place.name for place in EXAMPLES.iterdir()]
+        raise unknown("set of pictures", spec, known)
+    return paths.with_suffix(folder.iterdir(), SUFFIXES)
 
 
 def shown(path: Path) -> str:
@@ -91,14 +70,14 @@ def shown(path: Path) -> str:
     return str(path.relative_to(base)) if path.is_relative_to(base) else path.name
 
 
-def names(paths: Sequence[Path]) -> list[str]:
+def names(files: Sequence[Path]) -> list[str]:
     """A unique name for each file: its stem, or `<stem>-<k>` if an earlier file has that name.
 
     >>> names([Path("a/cat.png"), Path("b/cat.jpg"), Path("dog.png")])
     ['cat', 'cat-2', 'dog']
     """
     taken: list[str] = []
-    for path in paths:
+    for path in files:
         stem = safe_name(path.stem)
         candidates = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
         taken.append(next(name for name in candidates if name not in taken))
@@ -173,6 +152,6 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.I
     return cropped
 
 
-def batch(paths: Sequence[Path], preprocessing: Preprocessing) -> Tensor:
+def batch(files: Sequence[Path], preprocessing: Preprocessing) -> Tensor:
     """Photographs as a batch (B, 3, H, W); raises `UnreadableError` as `load` does."""
-    return torch.stack([load(path, preprocessing) for path in paths])
+    return torch.stack([load(path, preprocessing) for path in files])

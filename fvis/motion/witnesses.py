@@ -9,16 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fvis import grounding, photographs
-from fvis.artifacts import write_npz
 from fvis.capture import Network
-from fvis.errors import RequestError, UnwritableError
+from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.motion.confidence import WIDEST, angle_deg
 from fvis.motion.decomposition import Decomposition
@@ -68,19 +65,11 @@ def natural_tuning(
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = _some(photographs.find(config.images), config.drifts)
     place = grounding.cached(config, model, targets, network, files, "drifts")
-    try:
-        with np.load(place, allow_pickle=False) as content:
-            return NaturalTuning(*(torch.from_numpy(content[name]) for name in ARRAYS))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        logger.warning("grounding: cannot read the cached %s: %s", place, error)
+    arrays = grounding.recall(place, ARRAYS)
+    if arrays is not None:
+        return NaturalTuning(**arrays)
     natural = _measure(model, targets, network, files)
-    arrays = {name: getattr(natural, name).numpy() for name in ARRAYS}
-    try:
-        write_npz(place, arrays)
-    except UnwritableError as error:
-        logger.warning("grounding: cannot write %s: %s", place, error)
+    grounding.keep(place, {name: getattr(natural, name) for name in ARRAYS})
     return natural
 
 
