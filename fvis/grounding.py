@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -29,7 +29,7 @@ from fvis.objectives import TargetSet
 from fvis.objectives.positions import maps, token_grid
 from fvis.paths import expand
 from fvis.randomness import random_generator
-from fvis.record import GroundingRecord, PatchRecord
+from fvis.record import GroundingRecord, Number, PatchRecord
 from fvis.schema import GroundingConfig
 
 BATCH = 16  # photographs per forward pass
@@ -75,18 +75,23 @@ def natural_responses(
     clips, or for a target that is not a single unit.
     """
     if model.preprocessing.frames is not None:
-        raise RequestError(f"grounding.images needs a network of images; {model.name} takes clips")
+        raise RequestError(
+            f"grounding.images needs a network of images; {model.name} takes clips: "
+            "give grounding.clips, or method=texture_motion"
+        )
     if any(not isinstance(target.unit, int) for target in targets.targets):
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
     place = cached(config, model, targets, network, files, "photographs")
     arrays = recall(place, (*ARRAYS, "read"))
     if arrays is not None:
-        readable = read_before(files, arrays.pop("read"))
+        read = arrays.pop("read").tolist()
+        readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
+        tell_left_out(files, readable)
         return Natural(readable, grid=_grid(targets, model), **arrays)
     natural = _measure(model, targets, network, files)
-    read = torch.tensor([file in natural.files for file in files])
-    keep(place, {name: getattr(natural, name) for name in ARRAYS} | {"read": read})
+    arrays = {name: getattr(natural, name) for name in ARRAYS}
+    keep(place, arrays | {"read": torch.tensor([file in natural.files for file in files])})
     return natural
 
 
@@ -177,7 +182,7 @@ def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch])
     )
 
 
-def standing(scores: Tensor, final: float) -> tuple[dict[str, float], float, float]:
+def standing(scores: Tensor, final: float) -> tuple[dict[str, Number], float, float]:
     """How an activation stands among the scores (N,) of natural pictures or clips.
 
     Percentiles of the scores, the share of scores below `final`, and the ratio of `final` to the
@@ -242,13 +247,11 @@ def keep(place: Path, arrays: Mapping[str, Tensor]) -> None:
         logger.warning("grounding: cannot write %s: %s", place, error)
 
 
-def read_before(files: Sequence[Path], read: Tensor) -> tuple[Path, ...]:
-    """Those of the files of which `read` (F,) says that they could be read; warns of the others."""
-    could = list(zip(files, read.tolist(), strict=True))
-    for file, was_read in could:
-        if not was_read:
+def tell_left_out(files: Sequence[Path], readable: Container[Path]) -> None:
+    """Warn of each of the files that is not among those that could be read, says the cache."""
+    for file in files:
+        if file not in readable:
             logger.warning("left out, as it could not be read before: %s", file)
-    return tuple(file for file, was_read in could if was_read)
 
 
 def _directory(config: GroundingConfig) -> Path:

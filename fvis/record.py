@@ -48,6 +48,31 @@ class GroundingRecord:
     strongest: list[PatchRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ClipRecord:
+    """A natural clip: the video's name, the number of the first frame (from 0), the activation."""
+
+    clip: str = ""
+    start: int = 0
+    activation: Number = None
+
+
+@dataclass(frozen=True)
+class NaturalClipsRecord:
+    """How the free clip's activation stands among those of `windows` clips from `files` videos.
+
+    `percentiles`, `below` and `times_strongest` are as in `GroundingRecord`. `strongest` has the
+    clips that excite the unit most.
+    """
+
+    windows: int = 0
+    files: int = 0
+    percentiles: dict[str, Number] = field(default_factory=dict)
+    below: Number = None
+    times_strongest: Number = None
+    strongest: list[ClipRecord] = field(default_factory=list)
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitRecord:
     """metadata.json: what every method says of a unit.
@@ -70,6 +95,7 @@ class UnitRecord:
     activation: ActivationRecord = field(default_factory=ActivationRecord)
     class_name: str | int | None = key("class", omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
+    natural_clips: NaturalClipsRecord | None = key(omitted=True)
     seconds: Number = None
     files: list[str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)

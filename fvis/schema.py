@@ -208,9 +208,10 @@ class AdversarialConfig(MethodConfig):
 
 @dataclass
 class GroundingConfig:
-    """Photographs that a picture is compared with (`grounding.py`)."""
+    """Photographs and videos that pictures are compared with (`grounding.py`)."""
 
     images: Any = None
+    clips: Any = None
     patches: int = setting(9, at_least=1, at_most=100)
     drifts: int = setting(16, at_least=1)
     cache: str | None = None
@@ -292,11 +293,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
     _validate_output(config.target.output)
-    if config.grounding.images and config.method.name == AdversarialConfig.name:
-        raise RequestError(
-            "grounding.images needs a method whose pictures it compares with photographs: "
-            "activation_maximization or texture_motion"
-        )
+    _validate_grounding(config)
     return config
 
 
@@ -360,6 +357,15 @@ def _validate_engine(engine: EngineConfig) -> None:
         raise RequestError(f"engine.betas is {engine.betas}; it takes Adam's two decay rates")
     if size != "auto" and not whole:
         raise RequestError(f"engine.batch_size is {size!r}; it takes auto or a whole number from 1")
+
+
+def _validate_grounding(config: Config) -> None:
+    for name in ("images", "clips"):
+        if getattr(config.grounding, name) and config.method.name == AdversarialConfig.name:
+            raise RequestError(
+                f"grounding.{name} needs a method whose pictures it compares with natural ones: "
+                "activation_maximization or texture_motion"
+            )
 
 
 def _validate_output(output: Any) -> None:

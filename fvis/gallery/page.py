@@ -23,7 +23,8 @@ CARD = ("image.png", "clip.gif", "adversarial.png", "reconstruction.gif", "optim
 # The order of the pictures on a unit's page. Others follow by name; the summary, made for print,
 # comes last.
 ORDER = (
-    *("image.png", "clip.gif", "strip.png", "side_by_side.gif", "natural.png"),
+    *("image.png", "clip.gif", "strip.png", "side_by_side.gif"),
+    *("natural.png", "natural.gif"),
     *("clean.png", "adversarial.png", "perturbation.png"),
     *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
 )

@@ -13,6 +13,7 @@ from fvis import artifacts, grounding
 from fvis.artifacts import Writer
 from fvis.context import Context
 from fvis.methods.base import METHODS, Result
+from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record import UnitRecord
@@ -29,9 +30,11 @@ class ActivationMaximization:
         self._context = context
         self._synthesizer = Synthesizer(context, context.config.method)
         self._natural = self._natural_responses()
+        self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
-        self.inputs: Sequence[Path] = () if self._natural is None else self._natural.files
+        natural = (self._natural, self._clips)
+        self.inputs: Sequence[Path] = [file for some in natural if some for file in some.files]
         self.steps = context.config.engine.steps
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
@@ -57,8 +60,11 @@ class ActivationMaximization:
             grounded = grounding.compare(self._natural, job.unit, optimum.final, patches)
             sheet = grounding.beside(optimum.picture, patches, self._context.model)
             files["natural.png"] = functools.partial(artifacts.write_png, rgb=sheet)
-        record = self._synthesizer.record(UnitRecord, job, optimum, grounding=grounded)
-        return Result(job.name, record, files)
+        clips, more = record_and_files(self._clips, job, optimum, self._context)
+        record = self._synthesizer.record(
+            UnitRecord, job, optimum, grounding=grounded, natural_clips=clips
+        )
+        return Result(job.name, record, files | more)
 
     def _files(self, rgb: Tensor) -> dict[str, Writer]:
         if rgb.dim() == 3:

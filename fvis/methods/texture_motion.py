@@ -21,6 +21,7 @@ from fvis.motion.measures import mean_motion
 from fvis.motion.pictures import Portrait, writers
 from fvis.motion.search import MotionSearch
 from fvis.motion.witnesses import NaturalTuning, contradiction, natural_tuning
+from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record import MotionRecord, TextureMotionRecord
@@ -42,9 +43,10 @@ class TextureMotion:
         self._synthesizer = Synthesizer(context, context.config.method)
         self.search = MotionSearch(context, context.config.method, self._synthesizer)
         self._natural = self._natural_tuning()
+        self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
-        self.inputs: Sequence[Path] = ()
+        self.inputs: Sequence[Path] = self._clips.files if self._clips else ()
         self.steps = context.config.engine.steps + self._decomposition_steps()
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
@@ -105,6 +107,7 @@ class TextureMotion:
             natural = self._natural.of(
                 job.unit, found.tuning.preferred_deg if told is None else told
             )
+        clips, more = record_and_files(self._clips, job, optimum, self._context)
         record = self._synthesizer.record(
             TextureMotionRecord,
             job,
@@ -113,6 +116,7 @@ class TextureMotion:
             motion=_motion_record(found),
             tuning=found.tuning,
             natural=natural,
+            natural_clips=clips,
             activations=found.activations,
             motion_index=motion_index(found.activations),
             texture_index=texture_index(found.activations),
@@ -132,7 +136,7 @@ class TextureMotion:
             spread_deg=found.confidence["direction_deg"],
             note=NOTES.get(found.kind) or contradiction(natural),
         )
-        return Result(job.name, record, writers(portrait, self._context.config.output))
+        return Result(job.name, record, writers(portrait, self._context.config.output) | more)
 
 
 def _motion_record(found: Examination) -> MotionRecord:

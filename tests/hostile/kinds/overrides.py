@@ -73,6 +73,9 @@ SPECIAL: Mapping[str, Sequence[str]] = {
     "grounding.images": (
         "absent", "zoo:glyphs", "'*'", "'['", "/dev/null", "[]", "''", "{a:1}", "'~nosuchuser'",
     ),
+    "grounding.clips": (
+        "absent", "zoo:glyphs", "'*'", "'['", "/dev/zero", "[]", "''", "{a:1}", "'http://x/a.mp4'",
+    ),
     "grounding.cache": (
         "/dev/null", "/dev/null/x", "''", "x", "0", "'~nosuchuser/x'",
     ),
