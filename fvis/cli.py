@@ -5,6 +5,7 @@ import io
 import os
 import shlex
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ def main() -> NoReturn:
     """Entry point: exit status 0 done, 2 the request is wrong, 1 anything else."""
     end_on_signals()
     sys.stderr = ForgivingStream(sys.stderr)
+    threading.excepthook = _show_thread
     warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
@@ -288,6 +290,15 @@ def _show(error: BaseException) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(error)
     sys.stderr.write(f"fvis: error: {one_line(error)}\n")
+
+
+def _show_thread(ended: threading.ExceptHookArgs) -> None:
+    """Say in one line that a thread, which a network may have started, ended with an error."""
+    if ended.exc_value is None:
+        return
+    if os.environ.get("FVIS_TRACEBACK") == "1":
+        traceback.print_exception(ended.exc_value)
+    sys.stderr.write(f"fvis: warning: a thread ended: {one_line(ended.exc_value)}\n")
 
 
 def _print_path(path: Path, base: Path | None = None) -> None:

@@ -383,6 +383,23 @@ def test_what_is_nobodys_request_is_status_1(forked_fvis: Call, tmp_path: Path) 
     assert ran.stderr == "fvis: error: no room\n"
 
 
+def test_an_error_in_a_thread_of_the_networks_is_one_line(
+    forked_fvis: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "import threading\n\n\ndef build():\n"
+        "    thread = threading.Thread(target=lambda: 1 / 0)\n    thread.start()\n"
+        "    thread.join()\n    raise MemoryError('no room')\n"
+    )
+    ran = forked_fvis(
+        "run", "model=factory", "model.factory=net.py:build", "model.input.height=8",
+        "model.input.width=8", *QUICK, cwd=tmp_path,
+    )  # fmt: skip
+    thread, error = ran.stderr.splitlines()
+    assert thread == "fvis: warning: a thread ended: division by zero"
+    assert error == "fvis: error: no room"
+
+
 def test_the_folder_is_told_from_where_the_command_was_given(
     forked_fvis: Call, tmp_path: Path
 ) -> None:

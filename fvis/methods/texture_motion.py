@@ -3,7 +3,8 @@
 Li & Li, "Feature Visualization in 3D Convolutional Neural Networks", 2025 (arXiv 2505.07387).
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from fvis.methods.base import METHODS, Result
 from fvis.models.layers import LOGITS
 from fvis.motion import decomposition
 from fvis.motion.controls import motion_index, texture_index
-from fvis.motion.examination import Candidates, Examination, examine
+from fvis.motion.examination import Candidates, Examination, See, examine
 from fvis.motion.kinds import NOTES
 from fvis.motion.measures import mean_motion
 from fvis.motion.pictures import Portrait, writers
@@ -76,7 +77,7 @@ class TextureMotion:
     def _decompose(self, jobs: Sequence[Target], optimal: Tensor, run: RunStage) -> Candidates:
         settings = self._settings
         if settings.solver == "factored":
-            return self.search.candidates(jobs, mean_motion(optimal), run)
+            return self.search.candidates(jobs, mean_motion(optimal), run, self._seeing)
         if settings.solver == "tracking":
             parts = decomposition.track(optimal, settings.fit, settings.margin, run)
         else:
@@ -88,8 +89,14 @@ class TextureMotion:
         self, jobs: Sequence[Target], optimal: Tensor, candidates: Candidates
     ) -> list[Examination]:
         """What the network says of every row."""
-        objective = self._synthesizer.targets.objective(jobs, self._context.device)
         generators = self._synthesizer.random_generators(jobs, "controls")
+        with self._seeing(jobs) as see:
+            return examine(see, optimal, candidates, generators)
+
+    @contextlib.contextmanager
+    def _seeing(self, jobs: Sequence[Target]) -> Iterator[See]:
+        """The context in which the network can be asked about clips of the jobs."""
+        objective = self._synthesizer.targets.objective(jobs, self._context.device)
         with self._synthesizer.network() as network:
 
             def see(clips: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -97,7 +104,7 @@ class TextureMotion:
                 is_logit = objective.layers[0].path == LOGITS
                 return objective.scores(outputs), outputs[0] if is_logit else None
 
-            return examine(see, optimal, candidates, generators)
+            yield see
 
     def _result(self, job: Target, optimum: Optimum, found: Examination) -> Result:
         names, natural = self._context.model.class_name, None

@@ -5,11 +5,12 @@ import statistics
 from collections.abc import Sequence
 
 from fvis.motion.measures import Motion
+from fvis.motion.tuning import peak
 from fvis.record import TuningRecord
 
 LEAST_INDEX = 0.33  # direction index: the preferred one excites twice as much as the opposite one
 AS_GOOD = 0.8  # share of the best score from which on another finalist is an answer too
-AS_SIGN = 0.5  # and from which on it may confirm the best one's: many searches stop on the way
+AS_SIGN = 0.5  # and from which on it may confirm the best one's direction
 WIDEST = 30.0  # degrees; directions may differ so far
 
 
@@ -30,15 +31,17 @@ def confidence(
 
     Returns:
         `coherence` of the best one; `searches`, how many finalists there are; `finalists`, how many
-        of them explain the unit about as well; `agreeing`, how many of the others, even some that
-        reach no more than half as much, prefer a direction within 30 degrees of the best one's;
+        of them explain the unit about as well; `agreeing`, how many of the others prefer a
+        direction within 30 degrees of the best one's (here it is enough if a finalist, or its
+        texture as it drifts, reaches half as much: many searches stop on the way);
         `direction_deg`, the circular standard deviation of the directions that they prefer, in
         degrees, at most 180 (one that prefers none counts as any); `speed`, `divergence` and
         `curl`, standard deviations, that of speed relative to its mean; `kept_least` and
         `kept_most`.
     """
     good = [i for i, share in enumerate(kept) if i == best or share >= AS_GOOD * kept[best]]
-    others = [i for i, share in enumerate(kept) if i != best and share >= AS_SIGN * kept[best]]
+    reached = [max(s, *map(peak, t.responses)) for s, t in zip(kept, tunings, strict=True)]
+    signs = [i for i, r in enumerate(reached) if i != best and r >= AS_SIGN * kept[best]]
     some = [motions[i] for i in good]
     ways = [direction_of(each) for each in tunings]
     speeds = [motion.speed for motion in some]
@@ -46,7 +49,7 @@ def confidence(
         "coherence": motions[best].coherence,
         "searches": len(motions),
         "finalists": len(good),
-        "agreeing": sum(angle_deg(ways[i], ways[best]) <= WIDEST for i in others),
+        "agreeing": sum(angle_deg(ways[i], ways[best]) <= WIDEST for i in signs),
         "direction_deg": circular_deviation_deg([ways[i] for i in good]),
         "speed": statistics.pstdev(speeds) / max(statistics.fmean(speeds), 1e-12),
         "divergence": statistics.pstdev([motion.divergence for motion in some]),

@@ -22,7 +22,10 @@ See = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Several decompositions of a batch of B rows, and the scores (N, B) of their clips."""
+    """Several decompositions of a batch of B rows, and the scores (N, B) of their clips.
+
+    A score of -inf fills the place of a row that was not searched for once more.
+    """
 
     parts: Sequence[Decomposition]
     scores: Tensor
@@ -31,6 +34,10 @@ class Candidates:
     def best(self) -> Tensor:
         """The index (B,) of each row's decomposition with the highest score."""
         return self.scores.nan_to_num(-torch.inf).argmax(0)
+
+    def searches(self, row: int) -> list[int]:
+        """The indices of the decompositions that were searched for a row."""
+        return (self.scores[:, row] != -torch.inf).nonzero().flatten().tolist()
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,13 @@ def examine(
     return [
         _examination(
             one,
-            index,
+            (own := candidates.searches(row)).index(index),
             importance=gradient[row].abs().sum(0),
-            motions=[along_axis(each[row], axes[row]) for each in motions],
-            scores=[scores[row].item() for scores, _ in seen],
+            motions=[along_axis(motions[i][row], axes[row]) for i in own],
+            scores=[seen[i][0][row].item() for i in own],
             answers=with_wanted({name: values[row] for name, values in answers.items()}),
             classes={name: c[row] for name, c in classes.items() if not name.startswith(WANTED)},
-            drifts=[(speeds[row].tolist(), found[row].tolist()) for speeds, found in drifts],
+            drifts=[(drifts[i][0][row].tolist(), drifts[i][1][row].tolist()) for i in own],
             error=errors[row],
         )
         for row, (index, one) in enumerate(zip(best.tolist(), parts.rows(), strict=True))

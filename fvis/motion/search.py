@@ -1,19 +1,27 @@
 """The search for the texture and motion that excite a unit most: several starts, few finalists."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from fvis.context import Context
 from fvis.motion import factored
-from fvis.motion.examination import Candidates
+from fvis.motion.decomposition import chosen
+from fvis.motion.examination import Candidates, See
 from fvis.motion.factored import STARTS, Factored, starting_motions
+from fvis.motion.tuning import best_drift
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.schema import FourierConfig, ParametrizationConfig, TextureMotionConfig
 from fvis.synthesis import Attempt, Synthesizer
+
+# Lends the network, for questions about jobs.
+Seeing = Callable[[Sequence[Target]], AbstractContextManager[See]]
+GAIN = 0.1  # a drift must excite so much more than an even motion, or it is not pursued
+EVEN = 0.98  # |mean velocity| / mean speed; what moves less as one is uneven
 
 
 class MotionSearch:
@@ -31,27 +39,66 @@ class MotionSearch:
         pilots = STARTS * settings.pilot_steps
         return pilots + (settings.finalists if pilots else 1) * settings.steps
 
-    def candidates(self, jobs: Sequence[Target], guess: Tensor, run: RunStage) -> Candidates:
+    def candidates(
+        self, jobs: Sequence[Target], guess: Tensor, run: RunStage, seeing: Seeing
+    ) -> Candidates:
         """The finalists of every row, which start from its best pilots and textures of their own.
 
-        `guess` (B, 2) px/frame is one of the velocities to start from. A row that no finalist has
-        woken is tried once more, with gradients that leak through its activation function.
+        `guess` (B, 2) px/frame is one of the velocities to start from; `seeing` asks the network.
+        A row that no finalist has woken is tried once more, with gradients that leak through its
+        activation function; so is one whose texture excites more as it drifts otherwise.
         """
         settings, shape = self._settings, self._context.model.preprocessing.shape
         starts = starting_motions(guess, shape)
         starts = self._best_starts(jobs, starts, run) if settings.pilot_steps else starts[:1]
-        parts, scores, stuck = [], [], [True] * len(jobs)
-        for rank, start in enumerate(starts):
-            attempt, moving = self.ascent(jobs, start, settings.steps, f"moving-{rank}", run)
-            with torch.no_grad():
-                parts.append(moving.decomposition())
-            scores.append(attempt.final)
-            stuck = [a and b for a, b in zip(stuck, attempt.stuck, strict=True)]
-        candidates = Candidates(parts, torch.stack(scores))
-        if any(stuck) and settings.rescue:
+        found = [
+            self.ascent(jobs, start, settings.steps, f"moving-{rank}", run)
+            for rank, start in enumerate(starts)
+        ]
+        attempts, finalists = zip(*found, strict=True)
+        with torch.no_grad():
+            parts = [moving.decomposition() for moving in finalists]
+        candidates = Candidates(parts, torch.stack([attempt.final for attempt in attempts]))
+        if settings.rescue:
+            stuck = [all(each) for each in zip(*(a.stuck for a in attempts), strict=True)]
             rows = [row for row, is_stuck in enumerate(stuck) if is_stuck]
-            return self._rescued(jobs, rows, starts[0], candidates, run)
-        return candidates
+            candidates = self._with_another(
+                candidates, "moving-rescue", jobs, rows, starts[0], run, leaking=True
+            )
+        return self._redirected(jobs, candidates, finalists, run, seeing)
+
+    def _redirected(
+        self,
+        jobs: Sequence[Target],
+        candidates: Candidates,
+        finalists: Sequence[Factored],
+        run: RunStage,
+        seeing: Seeing,
+    ) -> Candidates:
+        """With one candidate more, for rows with a texture that excites more as it drifts or rests.
+
+        An ascent that settles on a wrong motion seldom leaves it, though its texture may be right:
+        that texture goes on from the uniform motion in which it excites the unit most. An uneven
+        motion must excite clearly more than a uniform one, or that is pursued too.
+        """
+        with seeing(jobs) as see, torch.no_grad():
+            drifts = [
+                best_drift(lambda clips: see(clips)[0], moving.decomposition())
+                for moving in finalists
+            ]
+        responses = torch.stack([response for response, _ in drifts])
+        best, each = responses.argmax(0), torch.arange(len(jobs), device=responses.device)
+        reached = candidates.scores.nan_to_num(-torch.inf).amax(0)
+        gain = torch.where(_evenness(candidates) < EVEN, -GAIN, GAIN)
+        better = responses[best, each] > reached + gain * reached.abs()
+        uniform = torch.stack([velocity for _, velocity in drifts])[best, each]
+        start = torch.cat([uniform.new_zeros(len(jobs), 2, 2), uniform[..., None]], 2)
+        numbers = zip(*(moving.texture.parameters for moving in finalists), strict=True)
+        textures = [torch.stack(same).detach()[best, each] for same in numbers]
+        rows = better.nonzero().flatten().tolist()
+        return self._with_another(
+            candidates, "moving-redirected", jobs, rows, start, run, textures=textures
+        )
 
     def _best_starts(
         self, jobs: Sequence[Target], starts: Sequence[Tensor], run: RunStage
@@ -69,28 +116,35 @@ class MotionSearch:
         rows = torch.arange(len(jobs), device=order.device)
         return [torch.stack(ends)[ranked, rows] for ranked in order[: self._settings.finalists]]
 
-    def _rescued(
+    def _with_another(
         self,
+        candidates: Candidates,
+        stage: str,
         jobs: Sequence[Target],
         rows: list[int],
         start: Tensor,
-        candidates: Candidates,
         run: RunStage,
+        *,
+        textures: Sequence[Tensor] = (),
+        leaking: bool = False,
     ) -> Candidates:
-        """One candidate more, in which these rows have had leaking gradients."""
+        """With one candidate more, if there are `rows`: an ascent of these from their `start`."""
+        if not rows:
+            return candidates
         attempt, moving = self.ascent(
             [jobs[row] for row in rows],
             start[rows],
             self._settings.steps,
-            "moving-rescue",
+            stage,
             run,
-            leaking=True,
+            textures=[numbers[rows] for numbers in textures],
+            leaking=leaking,
         )
         scores = torch.full_like(candidates.scores[0], -torch.inf)
         scores[rows] = attempt.final
         with torch.no_grad():
-            woken = moving.decomposition()
-        parts = candidates.parts[0].with_rows(rows, woken)
+            found = moving.decomposition()
+        parts = candidates.parts[0].with_rows(rows, found)
         return Candidates([*candidates.parts, parts], torch.cat([candidates.scores, scores[None]]))
 
     def ascent(
@@ -101,9 +155,13 @@ class MotionSearch:
         stage: str,
         run: RunStage,
         *,
+        textures: Sequence[Tensor] = (),
         leaking: bool = False,
     ) -> tuple[Attempt, Factored]:
-        """One ascent of textures whose motions start as `start` (B, 2, 3) says."""
+        """One ascent of textures whose motions start as `start` (B, 2, 3) says.
+
+        `textures` are the parameters to start from; without them, they are drawn at random.
+        """
         context, settings, synthesizer = self._context, self._settings, self._synthesizer
         moving = factored.build(
             self._parametrization(),
@@ -114,6 +172,9 @@ class MotionSearch:
             context.model.preprocessing.shape,
             context.device,
         )
+        with torch.no_grad():
+            for parameter, numbers in zip(moving.texture.parameters, textures, strict=False):
+                parameter.copy_(numbers)
         lr = settings.lr_scale * context.config.engine.lr
         engine = dataclasses.replace(context.config.engine, steps=steps, lr=lr)
         attempt = synthesizer.attempt(
@@ -127,3 +188,10 @@ class MotionSearch:
         if isinstance(given, FourierConfig) and decay is not None:
             return dataclasses.replace(given, decay=decay)
         return given
+
+
+def _evenness(candidates: Candidates) -> Tensor:
+    """|mean velocity| / mean speed (B,) of each row's best candidate."""
+    velocity = chosen(candidates.parts, candidates.best).velocity.flatten(2)
+    evenness: Tensor = velocity.mean(2).norm(dim=1) / velocity.norm(dim=1).mean(1).clamp_min(1e-12)
+    return evenness

@@ -1,7 +1,7 @@
 """The printable figure that summarises one unit's texture and motion."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from fvis.artifacts import to_bytes, whole_file
 from fvis.motion.colours import SMALLEST_SCALE, flow_colours
+from fvis.motion.tuning import peak
 from fvis.record import TuningRecord
 
 WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches (the width of a two-column page), dots per inch
@@ -208,21 +209,16 @@ def draw_tuning(axes: Axes, tuning: TuningRecord, caption: str, line: str = "-")
 
     Responses too weak for a direction index are not drawn.
     """
-    best, index = max(tuning.responses, key=_peak, default=[]), tuning.direction_index
+    best, index = max(tuning.responses, key=peak, default=[]), tuning.direction_index
     rim = axes.get_ylim()[1]
-    if index is None or math.isnan(index) or not _peak(best) > 0:
+    if index is None or math.isnan(index) or not peak(best) > 0:
         return
-    values = [rim * max(0.0, value or 0.0) / _peak(best) for value in best]
+    values = [rim * max(0.0, value or 0.0) / peak(best) for value in best]
     angles = np.arange(len(values) + 1) * 2 * math.pi / len(values)
     closed = [*values, values[0]]
     axes.plot(angles, closed, line, color="black", linewidth=1.0, clip_on=False)
     axes.set_ylim(0, rim)
     axes.set_xlabel(f"{axes.get_xlabel()}\n{caption}", fontsize=SMALL)
-
-
-def _peak(responses: Sequence[float | None]) -> float:
-    known = [value for value in responses if value is not None and math.isfinite(value)]
-    return max(known, default=0.0)
 
 
 def draw_spread(axes: Axes, direction_deg: float, spread_deg: float) -> None:

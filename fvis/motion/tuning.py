@@ -51,6 +51,20 @@ def responses_to_drifts(score: Score, texture: Decomposition, speeds: Tensor) ->
     return found.view(*speeds.shape, DIRECTIONS, *found.shape[2:])
 
 
+def best_drift(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:
+    """Of rest and drifts about their mean speed, how each row's texture excites the unit most.
+
+    Returns the scores (B,), and the velocities (B, 2) px/frame that give them.
+    """
+    speeds = tuning_speeds(parts.velocity.norm(dim=1).flatten(1).mean(1))
+    moved = responses_to_drifts(score, parts, speeds).flatten(1)
+    velocities = (speeds[:, :, None, None] * directions(speeds)).flatten(1, 2)
+    responses = torch.cat([score(at_rest(parts).render())[:, None], moved], 1)
+    velocities = torch.cat([torch.zeros_like(velocities[:, :1]), velocities], 1)
+    best, place = responses.nan_to_num(-torch.inf).max(1)
+    return best, velocities[torch.arange(len(best), device=best.device), place]
+
+
 def at_rest(parts: Decomposition) -> Decomposition:
     """The same textures, undisplaced: what the middle frame shows, and the texture around it."""
     return Decomposition(parts.texture, parts.offset, torch.zeros_like(parts.displacement))
@@ -95,6 +109,12 @@ def mean_direction_deg(curve: Sequence[float]) -> float | None:
     return math.degrees(math.atan2(y, x)) % 360
 
 
+def peak(responses: Sequence[float | None]) -> float:
+    """The strongest of the responses, at least 0; those that are not finite are passed over."""
+    known = [value for value in responses if value is not None and math.isfinite(value)]
+    return max([0.0, *known])
+
+
 def _bandwidth(curve: Sequence[float], place: int) -> float:
     """Half the width, in degrees, at half of the height of the peak at `place`."""
     half, step, count = curve[place] / 2, 360 / len(curve), len(curve)
@@ -118,8 +138,9 @@ def visible_axes(
     The clip is given a little more velocity in every direction, and a quadratic function of that
     velocity is fitted to the scores. Where the score falls along one axis and not across it, the
     unit is blind to motion across it: its texture has a single orientation, or the unit sees one
-    only. Then nothing says how fast the texture moves across the axis. An axis across the motion
-    itself is not returned: that unit accepts any speed.
+    only. Then nothing says how fast the texture moves across the axis. A score that rises across it
+    shows that the unit does see that motion, which is not at its optimum yet. An axis across the
+    motion itself is not returned: that unit accepts any speed.
 
     Args:
         score: the unit's response.
@@ -136,12 +157,14 @@ def visible_axes(
     fitted = scores.nan_to_num(0, 0, 0) @ torch.linalg.pinv(design).T
     falls = -fitted[:, [3, 4, 4, 5]].view(-1, 2, 2)
     values, axes = torch.linalg.eigh(falls)
+    across = torch.einsum("bi,bi->b", fitted[:, 1:3], axes[:, :, 0]).abs()  # slopes
     found: list[tuple[float, float] | None] = []
-    for (low, high), axis, top, v in zip(
-        values.tolist(), axes[:, :, 1].tolist(), scores.amax(1).tolist(), velocity.tolist(),
-        strict=True,
+    for (low, high), axis, slope, top, v in zip(
+        values.tolist(), axes[:, :, 1].tolist(), across.tolist(), scores.amax(1).tolist(),
+        velocity.tolist(), strict=True,
     ):  # fmt: skip
-        seen = high / 2 > LEAST_CURVATURE * abs(top) and low < BLIND * high
+        blind = low < BLIND * high and slope < 2 * BLIND * high
+        seen = high / 2 > LEAST_CURVATURE * abs(top) and blind
         along = abs(axis[0] * v[0] + axis[1] * v[1]) >= 0.5 * math.hypot(*v)
         found.append((axis[0], axis[1]) if seen and along else None)
     return found

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,16 +171,19 @@ def _is_unit(path: Path) -> bool:
     return in_run and path.is_dir() and not (path / "run.json").is_file()
 
 
-def _read(path: Path) -> Any:
-    """A JSON file as strict readers see it; None where it cannot be read, or is no file."""
+def _refuse(word: str) -> None:
+    raise ValueError(word)
 
-    def refuse(word: str) -> None:
-        raise ValueError(word)
 
+def _read(path: Path, constant: Callable[[str], Any] = _refuse) -> Any:
+    """A JSON file as strict readers see it; None where it cannot be read, or is no file.
+
+    `constant` is what they make of NaN and infinity.
+    """
     try:
         if not path.is_file():  # opening a FIFO would wait for ever
             return None
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=constant)
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -187,9 +191,8 @@ def _read(path: Path) -> Any:
 def _whole(draft: Draft, ran: Ran, folder: Path, given: str) -> bool:
     """Whether what a success promises is there."""
     if draft.leaves == RUN:
-        lines = [line for line in ran.stdout.split("\n") if line]
-        several = lines and all(_is_done(folder / line) for line in lines)
-        return bool(several) or _is_done(folder / ran.stdout.removesuffix("\n"))
+        lines = ran.stdout.removesuffix("\n").split("\n")
+        return bool(ran.stdout) and _are_done(folder, lines)
     if draft.leaves == REPORT:
         page = folder / ran.stdout.removesuffix("\n")
         return page.is_file() and page.stat().st_size > 0
@@ -205,10 +208,18 @@ def _runs(folder: Path) -> list[Path]:
     return [file.parent for file in folder.rglob("run.json")] if folder.is_dir() else []
 
 
+def _are_done(folder: Path, lines: Sequence[str]) -> bool:
+    """Whether lines name runs that are done; a name may itself have line ends."""
+    return not lines or any(
+        _is_done(folder / "\n".join(lines[:end])) and _are_done(folder, lines[end:])
+        for end in range(1, len(lines) + 1)
+    )
+
+
 def _is_done(folder: Path) -> bool:
     """Whether a folder holds a run that is done, with all the units that it lists."""
     try:
-        record = _read(folder / "run.json")
+        record = _read(folder / "run.json", constant=float)  # a planted one may have anything
         if not isinstance(record, dict) or record.get("status") != "done":
             return False
         units = [folder / "units" / str(name) for name in record.get("units") or ()]

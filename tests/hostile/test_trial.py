@@ -149,6 +149,15 @@ def test_a_run_that_is_running_or_elsewhere_is_not_whole(cwd: Path) -> None:
     assert not look(RUNS, Ran(0, "elsewhere\n"), cwd, before).whole
 
 
+def test_all_runs_of_a_sweep_are_whole_also_where_a_name_has_a_line_end(cwd: Path) -> None:
+    before = listing(cwd.parent)
+    write_run(cwd / "a\nb" / "0", "done")
+    assert look(RUNS, Ran(0, "a\nb/0\n"), cwd, before).whole
+    assert not look(RUNS, Ran(0, "a\nb/0\na\nb/1\n"), cwd, before).whole
+    write_run(cwd / "a\nb" / "1", "done")
+    assert look(RUNS, Ran(0, "a\nb/0\na\nb/1\n"), cwd, before).whole
+
+
 def test_a_unit_without_its_files_is_torn(cwd: Path) -> None:
     before = listing(cwd.parent)
     write_run(cwd / OUT, "interrupted", unit_files=())
