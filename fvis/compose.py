@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import importlib.util
+import io
 import itertools
 import logging
 import os
@@ -182,9 +183,15 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     decorate = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_directory()), config_name="config"
     )
+    asked = get_args_parser().parse_args(arguments)
+    said = io.StringIO() if asked.cfg and asked.package else sys.stderr
     try:
-        with _refusing():
+        with _refusing(), contextlib.redirect_stderr(said):
             decorate(task)()
+    except SystemExit as ended:
+        if ended.code and said is not sys.stderr:
+            raise RequestError(f"--package: the config has no {asked.package!r}") from None
+        raise
     finally:
         for folder in Observer.folders:  # Hydra may have failed after it had made one
             artifacts.remove_if_empty(folder, base)

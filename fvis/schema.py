@@ -154,9 +154,9 @@ class VelocityConfig:
     """The velocity's cosine series (`motion/factored.py`)."""
 
     terms: int = setting(6, at_least=1)
-    scale: float = setting(4.0, above=0)
+    scale: float = setting(1.6, above=0)
     decay: float = setting(2.0, at_least=0)
-    weight_decay: float = setting(0.1, at_least=0)
+    weight_decay: float = setting(0.04, at_least=0)
 
 
 @dataclass

@@ -373,6 +373,12 @@ def test_the_installed_program_refuses_as_the_forked_one_does(fvis: Call, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_part_that_the_config_lacks_is_refused_in_one_line(forked_fvis: Call) -> None:
+    assert_refused(forked_fvis("run", "--cfg", "job", "--package", "nosuch"), "nosuch")
+    shown = forked_fvis("run", "--cfg", "job", "--package", "engine")
+    assert shown.returncode == 0 and "steps:" in shown.stdout
+
+
 def test_what_is_nobodys_request_is_status_1(forked_fvis: Call, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("def build():\n    raise MemoryError('no room')\n")
     ran = forked_fvis(

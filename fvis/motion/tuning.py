@@ -19,6 +19,8 @@ SPEEDS = (0.5, 1.0, 2.0)  # times the speed that was found
 SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
 PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in mean speeds
 LEAST_PROBE = 0.1  # px/frame
+STEEPEST = 0.6  # where less of the score is left, the change was too large for a quadratic function
+PROBES = 4  # and is halved, so often that there are so many at most
 LEAST_CURVATURE = 0.02  # share of the score that a unit must lose, or nothing is said of its axis
 LEAST_SHARE = 0.1  # of the reference's activation; a weaker response to drift has no direction
 BLIND = 0.03  # curvature across the axis over that along it; two gratings 30 degrees apart: 0.07
@@ -150,15 +152,21 @@ def visible_axes(
     """
     step = (PROBE * speed).clamp_min(LEAST_PROBE)
     offsets = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    extra = [step[:, None] * step.new_tensor(offset) for offset in offsets]
-    scores = torch.stack([score(parts.drifting(v).render()) for v in extra], 1).double().cpu()
+    for _ in range(PROBES):
+        extra = [step[:, None] * step.new_tensor(offset) for offset in offsets]
+        found = torch.stack([score(parts.drifting(v).render()) for v in extra], 1)
+        scores = found.double().cpu()
+        too_far = found.amin(1) < STEEPEST * found[:, len(offsets) // 2]
+        step = torch.where(too_far, step / 2, step)
+        if not too_far.any():
+            break
     x, y = torch.tensor(offsets, dtype=torch.float64).T
     design = torch.stack([torch.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     fitted = scores.nan_to_num(0, 0, 0) @ torch.linalg.pinv(design).T
     falls = -fitted[:, [3, 4, 4, 5]].view(-1, 2, 2)
     values, axes = torch.linalg.eigh(falls)
     across = torch.einsum("bi,bi->b", fitted[:, 1:3], axes[:, :, 0]).abs()  # slopes
-    found: list[tuple[float, float] | None] = []
+    seen_axes: list[tuple[float, float] | None] = []
     for (low, high), axis, slope, top, v in zip(
         values.tolist(), axes[:, :, 1].tolist(), across.tolist(), scores.amax(1).tolist(),
         velocity.tolist(), strict=True,
@@ -166,5 +174,5 @@ def visible_axes(
         blind = low < BLIND * high and slope < 2 * BLIND * high
         seen = high / 2 > LEAST_CURVATURE * abs(top) and blind
         along = abs(axis[0] * v[0] + axis[1] * v[1]) >= 0.5 * math.hypot(*v)
-        found.append((axis[0], axis[1]) if seen and along else None)
-    return found
+        seen_axes.append((axis[0], axis[1]) if seen and along else None)
+    return seen_axes

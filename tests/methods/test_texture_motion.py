@@ -274,7 +274,7 @@ def planted(units: Any, reverse_time: bool = False) -> tuple[Context, list[dict[
         TargetConfig(layer="energy", position="center", units=units),
         # As in experiment=planted_motion_energy: nothing but decay stops motion along the crests.
         TextureMotionConfig(
-            steps=100, pilot_steps=12, finalists=2, velocity=VelocityConfig(weight_decay=0.5)
+            steps=100, pilot_steps=12, finalists=2, velocity=VelocityConfig(weight_decay=0.2)
         ),
         FourierConfig(decay=1.3, blur=1.0),
         TransformsConfig(),
