@@ -1,6 +1,7 @@
 """What is told of a moving texture is what the network answers, for each row by itself."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,9 +70,21 @@ def test_a_unit_that_wants_a_moving_texture_has_its_direction() -> None:
 
 def test_no_direction_where_no_second_search_confirms_it() -> None:
     right = moving((1.5, 0.0))
-    (found,) = ask(projected(right.render()), right.render(), right, moving((0.0, 1.5)))
+    other = replace(moving((0.0, 1.5)), texture=1 - right.texture)
+    (found,) = ask(projected(right.render()), right.render(), right, other)
     assert found.kind == UNDIRECTED
     assert found.motion.direction_deg is None
+
+
+def test_a_row_that_was_not_searched_for_again_does_not_confirm_itself() -> None:
+    both = moving((1.5, 0.0), (0.0, -1.0))
+    see, optimal = projected(both.render()), both.render()
+    scores = torch.stack([see(optimal)[0]] * 2)
+    scores[1, 0] = -torch.inf
+    rows = [random_generator("controls", row) for row in range(2)]
+    once, twice = examine(see, optimal, Candidates([both, both], scores), rows)
+    assert [found.confidence["searches"] for found in (once, twice)] == [1, 2]
+    assert [found.confidence["agreeing"] for found in (once, twice)] == [0, 1]
 
 
 def test_units_that_want_stillness_flicker_or_another_clip_are_told_so() -> None:
