@@ -83,9 +83,10 @@ def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
     size = model.preprocessing
     rows = round(math.sqrt(tokens * size.height / size.width))
     if size.frames is not None or rows == 0 or tokens % rows:
+        cls = "cls, " if layer.prefix else ""
         raise RequestError(
             f"the {tokens} tokens of layer {layer.path} form no known grid: "
-            "target.position takes mean, or one token's index"
+            f"target.position takes mean, {cls}or one token's index"
         )
     return [rows, tokens // rows]
 

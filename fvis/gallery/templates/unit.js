@@ -131,13 +131,14 @@ function commandSection(unit) {
   const code = element("code", { class: "command" }, unit.command);
   const button = element("button", { type: "button", "aria-live": "polite" }, "Copy");
   button.addEventListener("click", async () => {
+    let copied = true;
     try {
       await navigator.clipboard.writeText(unit.command);
     } catch {  // some browsers deny file:// pages the clipboard
       window.getSelection().selectAllChildren(code);
-      document.execCommand("copy");
+      copied = document.execCommand("copy");
     }
-    button.textContent = "Copied";
+    button.textContent = copied ? "Copied" : "Selected";
   });
   const where = unit.typed_in ? [" in ", element("code", {}, unit.typed_in)] : [];
   const together = unit.metadata.repeat === null || unit.metadata.repeat === undefined
