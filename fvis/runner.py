@@ -75,7 +75,7 @@ def resume(directory: Path, *, force: bool = False) -> bool:
         raise RequestError(f"{directory} is a run of an older fvis, which cannot be resumed")
     finished = finished_units(directory, old)
     if old.status == DONE and len(finished) == len(old.jobs):
-        workspace.clear_leftovers(directory)  # of a report that was killed
+        workspace.clear_done(directory)
         if old.units != list(finished):  # run.json has been changed
             Recorder(directory, old, finished).end(lambda done: workspace.show(directory, done))
             return True
@@ -259,6 +259,7 @@ def _solve_batches(directory: Path, recorder: Recorder, context: Context, method
             recorder.set_batches([*done, *planned[len(done) :]])
             if results:  # the state on disk is this batch's, not that of one still to come
                 path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)  # of a process that was killed when all units were written
 
 
 def _write(directory: Path, result: Result) -> UnitRecord:

@@ -92,6 +92,14 @@ def clear_leftovers(directory: Path) -> None:
         artifacts.clear_leftovers(folder)
 
 
+def clear_done(directory: Path) -> None:
+    """Remove what a process has left that was killed as it ended the run, or wrote a report."""
+    clear_leftovers(directory)
+    if (directory / STATE).is_dir():
+        with locked(directory):
+            (directory / BATCH_FILE).unlink(missing_ok=True)
+
+
 def clear(directory: Path) -> None:
     """Remove what the run has left that a new one replaces, first what says that it is there."""
     for file in (RUN_FILE, INDEX, BATCH_FILE):

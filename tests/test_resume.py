@@ -403,6 +403,22 @@ def test_a_done_run_has_nothing_to_resume_but_its_index(tmp_path: Path) -> None:
     assert tree(folder) == before
 
 
+@pytest.mark.parametrize("status", ["done", "running"])
+def test_nothing_is_left_of_a_process_that_was_killed_as_it_ended_the_run(
+    status: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    runner.run(config_of("target.units=[5]", "engine.steps=2"), folder)
+    before = tree(folder)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "status": status}))
+    (folder / ".state").mkdir()
+    for name in ("batch.pt", "lock"):
+        (folder / ".state" / name).write_bytes(b"")
+    assert runner.resume(folder) == (status == "running")
+    assert tree(folder) == before
+
+
 def test_a_done_run_whose_list_of_units_was_changed_is_put_right(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     runner.run(config_of("target.units=[5]", "engine.steps=2"), folder)
