@@ -24,20 +24,27 @@ See = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 class Candidates:
     """Several decompositions of a batch of B rows, and the scores (N, B) of their clips.
 
-    A score of -inf fills the place of a row that was not searched for once more.
+    `searched` (N, B) says which rows each decomposition was searched for; None: all. The others
+    fill their places.
     """
 
     parts: Sequence[Decomposition]
     scores: Tensor
+    searched: Tensor | None = None
 
     @property
     def best(self) -> Tensor:
         """The index (B,) of each row's decomposition with the highest score."""
-        return self.scores.nan_to_num(-torch.inf).argmax(0)
+        scores = self.scores.nan_to_num(-torch.inf, neginf=-torch.inf)
+        if self.searched is not None:
+            scores = scores.masked_fill(~self.searched, -torch.inf)
+        return scores.argmax(0)
 
     def searches(self, row: int) -> list[int]:
         """The indices of the decompositions that were searched for a row."""
-        return (self.scores[:, row] != -torch.inf).nonzero().flatten().tolist()
+        if self.searched is None:
+            return list(range(len(self.parts)))
+        return self.searched[:, row].nonzero().flatten().tolist()
 
 
 @dataclass(frozen=True)

@@ -140,12 +140,19 @@ class MotionSearch:
             textures=[numbers[rows] for numbers in textures],
             leaking=leaking,
         )
-        scores = torch.full_like(candidates.scores[0], -torch.inf)
-        scores[rows] = attempt.final
+        scores = candidates.scores[0].clone()
+        searched = torch.zeros_like(scores, dtype=torch.bool)
+        scores[rows], searched[rows] = attempt.final, True
         with torch.no_grad():
             found = moving.decomposition()
-        parts = candidates.parts[0].with_rows(rows, found)
-        return Candidates([*candidates.parts, parts], torch.cat([candidates.scores, scores[None]]))
+        before = candidates.searched
+        if before is None:
+            before = torch.ones_like(candidates.scores, dtype=torch.bool)
+        return Candidates(
+            [*candidates.parts, candidates.parts[0].with_rows(rows, found)],
+            torch.cat([candidates.scores, scores[None]]),
+            torch.cat([before, searched[None]]),
+        )
 
     def ascent(
         self,

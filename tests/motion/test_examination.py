@@ -80,9 +80,9 @@ def test_a_row_that_was_not_searched_for_again_does_not_confirm_itself() -> None
     both = moving((1.5, 0.0), (0.0, -1.0))
     see, optimal = projected(both.render()), both.render()
     scores = torch.stack([see(optimal)[0]] * 2)
-    scores[1, 0] = -torch.inf
+    searched = torch.tensor([[True, True], [False, True]])
     rows = [random_generator("controls", row) for row in range(2)]
-    once, twice = examine(see, optimal, Candidates([both, both], scores), rows)
+    once, twice = examine(see, optimal, Candidates([both, both], scores, searched), rows)
     assert [found.confidence["searches"] for found in (once, twice)] == [1, 2]
     assert [found.confidence["agreeing"] for found in (once, twice)] == [0, 1]
 
