@@ -23,7 +23,7 @@ from fvis.errors import (
     one_line,
     unknown,
 )
-from fvis.interruption import end_on_signals, was_interrupted
+from fvis.interruption import end_on_signals, interruptions_first, was_interrupted
 
 USAGE = """\
 usage: fvis COMMAND ...
@@ -43,12 +43,8 @@ HELP = frozenset({"-h", "--help"})
 
 def main() -> NoReturn:
     """Entry point: exit status 0 done, 2 the request is wrong, 1 anything else."""
-    end_on_signals()
-    sys.stderr = ForgivingStream(sys.stderr)
-    threading.excepthook = _show_thread
-    warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
     try:
+        _prepare()
         sys.exit(_dispatch(sys.argv[1:]))
     except JobError as error:  # its line was written as the job ended
         sys.exit(error.status)
@@ -68,6 +64,15 @@ def main() -> NoReturn:
             sys.exit(1)
         _show(error)
         sys.exit(exit_status(error))
+
+
+def _prepare() -> None:
+    """Set what holds for the whole process: signals, and how things are told."""
+    end_on_signals()
+    sys.stderr = ForgivingStream(sys.stderr)
+    threading.excepthook = _show_thread
+    warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
 
 
 class ForgivingStream(io.TextIOBase):
@@ -133,7 +138,7 @@ def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
     from fvis import runner
 
     try:
-        with _own_streams():
+        with interruptions_first(), _own_streams():
             shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
         if job.sweep is not None:
@@ -155,7 +160,7 @@ def resume(arguments: Sequence[str]) -> int:
     status, finished = 0, 0
     for work in resuming.unfinished(Path(words[0])):
         try:
-            with _own_streams():
+            with interruptions_first(), _own_streams():
                 worked = work(force=FORCE in arguments)
             if worked:
                 _print_path(work.directory)

@@ -1,9 +1,11 @@
 """Signals that end a run: deferred to the end of a step, so that its state can be saved."""
 
 import _thread
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -80,3 +82,14 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def was_interrupted() -> bool:
     """Whether a signal has ended something, whatever error a library has made of it."""
     return bool(_received)
+
+
+@contextlib.contextmanager
+def interruptions_first() -> Iterator[None]:
+    """A context in which an error that a library has made of an interruption is one again."""
+    try:
+        yield
+    except Exception as error:
+        if was_interrupted():
+            raise KeyboardInterrupt from error
+        raise

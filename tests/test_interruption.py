@@ -9,11 +9,13 @@ import time
 
 import pytest
 
+from fvis import cli
 from fvis.interruption import (
     SIGNALS,
     DeferredInterruption,
     end_on_signals,
     interrupt,
+    interruptions_first,
     was_interrupted,
 )
 
@@ -65,6 +67,38 @@ def test_an_interruption_that_python_drops_is_raised_again(
         for number, handler in before.items():
             signal.signal(number, handler)
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_that_a_library_makes_of_an_interruption_is_one_again() -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook = sys.unraisablehook
+    try:
+        end_on_signals()
+        with pytest.raises(TypeError), interruptions_first():
+            raise TypeError("an error like others")
+        with pytest.raises(KeyboardInterrupt), interruptions_first():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+            except KeyboardInterrupt:
+                raise TypeError("what a library makes of it") from None
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_an_interruption_as_the_program_starts_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "end_on_signals", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "fvis: interrupted\n"
 
 
 def test_outside_the_main_thread_nothing_is_deferred() -> None:
