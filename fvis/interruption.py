@@ -2,21 +2,24 @@
 
 import _thread
 import contextlib
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 AGAIN = 0.01  # seconds after which a dropped interruption is raised again
+SOON = 0.5  # seconds within which a second signal changes nothing
 SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGXCPU")
     if hasattr(signal, name)
 )
 
-_received: list[int] = []  # signals that have ended something
+_received: list[float] = []  # when signals have ended something, by the monotonic clock
 
 
 class DeferredInterruption:
@@ -63,6 +66,7 @@ def _insist(unraisable: "sys.UnraisableHookArgs") -> None:
     if unraisable.exc_type is not KeyboardInterrupt or not heeded:
         sys.__unraisablehook__(unraisable)
         return
+    _received.append(-math.inf)  # the next one is not to be passed over
     again = threading.Timer(AGAIN, _thread.interrupt_main, (heeded[0],))
     again.daemon = True
     again.start()
@@ -73,9 +77,15 @@ def _heeded() -> list[signal.Signals]:
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """A signal handler that ends what is going on, as Ctrl-C does."""
-    _received.append(number)
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal handler that ends what is going on, as Ctrl-C does.
+
+    A signal soon after another is passed over: what the first one ends is just being left in order.
+    """
+    now = time.monotonic()
+    if _received and now - _received[-1] < SOON:
+        return
+    _received.append(now)
     raise KeyboardInterrupt
 
 
@@ -86,7 +96,10 @@ def was_interrupted() -> bool:
 
 @contextlib.contextmanager
 def interruptions_first() -> Iterator[None]:
-    """A context in which an error that a library has made of an interruption is one again."""
+    """A context in which any error is a `KeyboardInterrupt`, once a signal has ended something.
+
+    Libraries that an interruption reaches may make an error of their own of it.
+    """
     try:
         yield
     except Exception as error:

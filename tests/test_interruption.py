@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fvis import cli
+from fvis import cli, interruption
 from fvis.interruption import (
     SIGNALS,
     DeferredInterruption,
@@ -84,6 +84,26 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_one_again() -> None
                 raise TypeError("what a library makes of it") from None
     finally:
         sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_second_signal_soon_after_the_first_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    try:
+        end_on_signals()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(10)
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(interruption.SOON + 0.1)  # here it would be raised
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(10)
+    finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -12,7 +12,7 @@ from fvis.motion import factored
 from fvis.motion.decomposition import chosen
 from fvis.motion.examination import Candidates, See
 from fvis.motion.factored import STARTS, Factored, starting_motions
-from fvis.motion.tuning import best_drift
+from fvis.motion.tuning import SLOWEST, best_drift
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.schema import FourierConfig, ParametrizationConfig, TextureMotionConfig
@@ -75,11 +75,12 @@ class MotionSearch:
         run: RunStage,
         seeing: Seeing,
     ) -> Candidates:
-        """With one candidate more, for rows with a texture that excites more as it drifts or rests.
+        """Adds a candidate for rows whose texture excites more when it drifts otherwise, or rests.
 
         An ascent that settles on a wrong motion seldom leaves it, though its texture may be right:
         that texture goes on from the uniform motion in which it excites the unit most. An uneven
-        motion must excite clearly more than a uniform one, or that is pursued too.
+        motion must excite clearly more than a uniform one, or that is pursued too. Both are one
+        search with one texture, of which only the better end counts.
         """
         with seeing(jobs) as see, torch.no_grad():
             drifts = [
@@ -96,9 +97,16 @@ class MotionSearch:
         numbers = zip(*(moving.texture.parameters for moving in finalists), strict=True)
         textures = [torch.stack(same).detach()[best, each] for same in numbers]
         rows = better.nonzero().flatten().tolist()
-        return self._with_another(
+        found = self._with_another(
             candidates, "moving-redirected", jobs, rows, start, run, textures=textures
         )
+        if not rows:
+            return found
+        assert found.searched is not None, "not all rows were searched for again"
+        for row in rows:
+            gained = found.scores[-1, row] > found.scores[best[row], row]
+            found.searched[best[row] if gained else -1, row] = False
+        return found
 
     def _best_starts(
         self, jobs: Sequence[Target], starts: Sequence[Tensor], run: RunStage
@@ -128,7 +136,7 @@ class MotionSearch:
         textures: Sequence[Tensor] = (),
         leaking: bool = False,
     ) -> Candidates:
-        """With one candidate more, if there are `rows`: an ascent of these from their `start`."""
+        """Adds a candidate, if there are `rows`: an ascent of these from their `start`."""
         if not rows:
             return candidates
         attempt, moving = self.ascent(
@@ -198,7 +206,8 @@ class MotionSearch:
 
 
 def _evenness(candidates: Candidates) -> Tensor:
-    """|mean velocity| / mean speed (B,) of each row's best candidate."""
+    """|mean velocity| / mean speed (B,) of each row's best candidate; 1 for one that stands."""
     velocity = chosen(candidates.parts, candidates.best).velocity.flatten(2)
-    evenness: Tensor = velocity.mean(2).norm(dim=1) / velocity.norm(dim=1).mean(1).clamp_min(1e-12)
-    return evenness
+    speed = velocity.norm(dim=1).mean(1)
+    evenness = velocity.mean(2).norm(dim=1) / speed.clamp_min(SLOWEST)
+    return torch.where(speed < SLOWEST, torch.ones_like(speed), evenness)

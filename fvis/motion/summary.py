@@ -75,7 +75,7 @@ def write_summary(path: Path, unit: Summary) -> None:
     draw_directions(polar, velocity, weight, unit.note)
     draw_tuning(polar, unit.tuning, "line: response to the texture's drift")
     draw_tuning(polar, unit.natural, "dashed: to drifting photographs", "--")
-    if unit.direction_deg is not None:
+    if unit.direction_deg is not None and not unit.note:
         draw_spread(polar, unit.direction_deg, unit.spread_deg)
     draw_activations(figure.add_subplot(above[2]), unit.activations)
     draw_speeds(figure.add_subplot(below[0]), velocity, weight)

@@ -193,13 +193,13 @@ def test_the_page_names_no_folder_of_the_machine_that_made_it(tmp_path: Path) ->
     run = write_run(tmp_path / "run", [attack, grounded], refused=refused)
     words = [
         *(f"model.checkpoint={private}/w.pth", f"model.factory={private}/net.py:build"),
-        *(f"grounding.images=[{private}/a.png,/work/b/c.png]", "method.epsilon=8/255"),
+        *(f"grounding.images=[{private}/a.png,/srv/b/c.png]", "method.epsilon=8/255"),
     ]
     settings = f"hydra:\n  runtime:\n    cwd: {private}\n    config_sources:\n"
-    settings += "    - {path: /work/configs, provider: command-line}\n"
+    settings += "    - {path: /srv/configs, provider: command-line}\n"
     write_overrides(run, words, settings)
     source = write_index([run], tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "alice" not in source and "/work" not in source
+    assert "alice" not in source and "/srv" not in source
     unit = next(u for u in read_units(run, tmp_path) if "grounding" in u["metadata"])
     assert unit["typed_in"] == "private folder"
     assert unit["shortened"], "the configs and c.png lie elsewhere"
