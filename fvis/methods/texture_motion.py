@@ -141,6 +141,7 @@ class TextureMotion:
             natural=natural,
             direction_deg=found.motion.direction_deg,
             spread_deg=found.confidence["direction_deg"],
+            axis_deg=found.motion.axis_deg,
             note=NOTES.get(found.kind) or contradiction(natural),
         )
         return Result(job.name, record, writers(portrait, self._context.config.output) | more)

@@ -1,6 +1,7 @@
 """The output files of one unit's texture and motion."""
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ class Portrait:
         natural: the unit's tuning to drifting photographs.
         direction_deg: of the motion; None if none may be told.
         spread_deg: by how much the directions of the finalists deviate.
+        axis_deg: the only axis along which the unit sees motion; None if it sees it along all.
         note: stands in place of arrows and directions, if they would say what is not so.
     """
 
@@ -46,6 +48,7 @@ class Portrait:
     natural: NaturalRecord | None = None
     direction_deg: float | None = None
     spread_deg: float = 0.0
+    axis_deg: float | None = None
     note: str = ""
 
 
@@ -53,7 +56,7 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
     """Writers by file name: clips as GIF (and MP4), texture.png, summary.png and flow.npz."""
     parts = trimmed(portrait.parts)
     reconstruction = parts.render()[0]
-    velocity = parts.velocity[0]
+    velocity = along(parts.velocity[0], portrait.axis_deg)
     motion = motion_clip(velocity, speed_scale(velocity), arrows=not portrait.note)
     clips = {
         "optimal": portrait.optimal,
@@ -83,7 +86,7 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
         "texture": parts.texture[0],
         "offset": parts.offset[0],
         "displacement": parts.displacement[0],
-        "velocity": velocity,
+        "velocity": parts.velocity[0],
         "optimal": portrait.optimal,
     }
     numbers = {key: value.float().cpu().numpy().astype(np.float32) for key, value in arrays.items()}
@@ -91,6 +94,20 @@ def writers(portrait: Portrait, output: OutputConfig) -> dict[str, Writer]:
     files["summary.png"] = functools.partial(write_summary, unit=summary)
     files["flow.npz"] = functools.partial(write_npz, arrays=numbers)
     return files
+
+
+def along(velocity: Tensor, axis_deg: float | None) -> Tensor:
+    """The part of a velocity (2, ...) along an axis, if there is one: across it nothing is seen.
+
+    >>> [round(v, 3) for v in along(torch.tensor([1.0, -3.0]), 90.0).tolist()]
+    [0.0, -3.0]
+    """
+    if axis_deg is None:
+        return velocity
+    angle = math.radians(axis_deg)
+    axis = velocity.new_tensor([math.cos(angle), -math.sin(angle)])
+    axis = axis.view(2, *[1] * (velocity.dim() - 1))
+    return (velocity * axis).sum(0) * axis
 
 
 def trimmed(parts: Decomposition) -> Decomposition:

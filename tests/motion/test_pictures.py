@@ -138,6 +138,21 @@ def test_clips_show_what_they_are_named(tmp_path: Path) -> None:
     assert (last[1] - last[0]).abs().mean() < 0.02, "the shorter clip's last frame is held"
 
 
+def test_motion_that_the_unit_is_blind_to_is_not_drawn(tmp_path: Path) -> None:
+    """Its arrows would point elsewhere than the direction that is told."""
+    frames = []
+    for axis in (0.0, 180.0, None):
+        given = dataclasses.replace(portrait(), axis_deg=axis)
+        files = writers(given, OutputConfig(mp4=False))
+        files["motion.gif"](tmp_path / "a.gif")
+        frames.append(np.stack(frames_of(tmp_path / "a.gif")))
+        files["flow.npz"](tmp_path / "flow.npz")
+        with np.load(tmp_path / "flow.npz") as flow:
+            np.testing.assert_allclose(flow["velocity"], given.parts.velocity[0].numpy())
+    assert np.array_equal(frames[0], frames[1]), "an axis has no direction"
+    assert not np.array_equal(frames[0], frames[2])
+
+
 def test_arrows_are_drawn_where_nothing_speaks_against_them(tmp_path: Path) -> None:
     frames = {}
     for note in ("", "undirected: no one direction is sure"):
