@@ -122,8 +122,9 @@ def build(
     kind = PARAMETRIZATIONS[parametrization.name]
     texture = kind(parametrization, generators, canvas, device)
     scales = term_scales(velocity, t - 1).to(device)
-    # A slope's amplitude at the frame's edge is that of the term with half a period in the frame.
-    steepness = velocity.scale * 2**-velocity.decay / (min(h, w) / 2)
+    # A slope's amplitude at the frame's edge is twice that of the term with half a period in the
+    # frame: a turn or growth must come about before the texture has settled on something else.
+    steepness = 2 * velocity.scale * 2**-velocity.decay / (min(h, w) / 2)
     terms = torch.zeros(len(generators), 2, *scales.shape)
     terms[..., 0, 0, 0] = start[..., 2].cpu() / velocity.scale
     slopes = start[..., :2].cpu() / steepness

@@ -37,7 +37,7 @@ class Motion:
         normal_velocity: the part of the velocity along the clip's colour gradients, px/frame.
             For a grating this is all that can be seen of its motion (the aperture problem); for a
             texture with many orientations it is the whole velocity.
-        speed: mean length of the velocity, px/frame.
+        speed: mean length of the velocity, px/frame; where there is an axis, along that alone.
         direction_deg: direction of `velocity` in degrees, 0 right, 90 up; for a texture of a single
             orientation, of its velocity across its edges. None if that is slower than `STILL`, if
             its coherence is below `LEAST_COHERENCE`, and if the clip shows nothing that moves.
@@ -71,13 +71,12 @@ def measure(clip: Tensor, displacement: Tensor, importance: Tensor) -> list[Moti
     weight = _over_intervals(importance)
     gradient = _gradient((clip[:, :, 1:] + clip[:, :, :-1]) / 2)
     along = _least_squares(gradient, (gradient * flow[:, :, None]).sum(1), weight)
-    speed = _mean(flow.norm(dim=1, keepdim=True), weight)
     turning = _turning(flow, displacement, weight)
-    rows = torch.cat([_mean(flow, weight), along, speed, turning], 1).tolist()
+    rows = torch.cat([_mean(flow, weight), along, turning], 1).tolist()
     drifts = _drifts(flow, gradient, weight)
     return [
-        Motion((vx, vy), (nx, ny), s, *drift, divergence, curl)
-        for (vx, vy, nx, ny, s, divergence, curl), drift in zip(rows, drifts, strict=True)
+        Motion((vx, vy), (nx, ny), *drift, divergence, curl)
+        for (vx, vy, nx, ny, divergence, curl), drift in zip(rows, drifts, strict=True)
     ]
 
 
@@ -104,6 +103,7 @@ def along_axis(motion: Motion, axis: tuple[float, float] | None) -> Motion:
     return dataclasses.replace(
         motion,
         normal_velocity=(speed * ax, speed * ay),
+        speed=abs(speed),
         direction_deg=direction_deg(speed * ax, speed * ay) if told else None,
         axis_deg=_axis_deg(ax, ay),
     )
@@ -141,8 +141,8 @@ def mean_motion(clip: Tensor) -> Tensor:
 
 def _drifts(
     flow: Tensor, gradient: Tensor, weight: Tensor
-) -> list[tuple[float | None, float, float | None]]:
-    """`direction_deg`, `coherence` and `axis_deg` of each row."""
+) -> list[tuple[float, float | None, float, float | None]]:
+    """`speed`, `direction_deg`, `coherence` and `axis_deg` of each row."""
     values, axes = torch.linalg.eigh(_structure(gradient, weight))
     single = values[:, :1] < SINGLE_ORIENTATION * values[:, 1:]
     axis = axes[:, :, 1]
@@ -152,14 +152,14 @@ def _drifts(
     speed = torch.where(single, _mean(across.abs(), weight), whole)
     coherence = drift.norm(dim=1, keepdim=True) / speed.clamp_min(TINY)
     shown = values[:, 1:] > INVISIBLE
-    columns = (drift, coherence, axis, single & shown, shown)
+    columns = (drift, speed, coherence, axis, single & shown, shown)
     found = []
     for row in zip(*(column.tolist() for column in columns), strict=True):
-        (vx, vy), (coherent,), (ax, ay), (is_single,), (is_shown,) = row
+        (vx, vy), (mean_speed,), (coherent,), (ax, ay), (is_single,), (is_shown,) = row
         told = is_shown and coherent >= LEAST_COHERENCE
         direction = direction_deg(vx, vy) if told else None
         axis_deg = _axis_deg(ax, ay) if is_single else None
-        found.append((direction, coherent, axis_deg))
+        found.append((mean_speed, direction, coherent, axis_deg))
     return found
 
 

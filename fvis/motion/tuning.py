@@ -21,9 +21,15 @@ PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in
 LEAST_PROBE = 0.1  # px/frame
 PROBES = 4  # most changes that are tried: one that leaves too little of the score is halved
 STEEPEST = 0.6  # share of the score that a change must leave, for a quadratic function to fit
+NEARBY = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]  # the changes, in steps
 LEAST_CURVATURE = 0.02  # share of the score that a unit must lose, or nothing is said of its axis
 LEAST_SHARE = 0.1  # of the reference's activation; a weaker response to drift has no direction
-BLIND = 0.03  # curvature across the axis over that along it; two gratings 30 degrees apart: 0.07
+KEPT = 0.8  # share of the score that the clip must keep without the motion that it may not see
+WIDER = 2.0  # the change across the axis over that along it, where the axis is found once more
+FAR = 4.0  # motion across the axis, by how much along it would halve the score
+# How much faster than by that motion along the axis a score may fall across it, by its logarithm's
+# curvature: found gratings have 0.018, two gratings 30 degrees apart 0.064.
+BLIND = 0.03
 
 
 def tuning_speeds(speed: Tensor) -> Tensor:
@@ -137,12 +143,13 @@ def visible_axes(
 ) -> list[tuple[float, float] | None]:
     """For each row, the axis along which alone the unit sees motion; None if it sees it along both.
 
-    The clip is given a little more velocity in every direction, and a quadratic function of that
-    velocity is fitted to the scores. Where the score falls along one axis and not across it, the
-    unit is blind to motion across it: its texture has a single orientation, or the unit sees one
-    only. Then nothing says how fast the texture moves across the axis. A score that rises across it
-    shows that the unit does see that motion, which is not at its optimum yet. An axis across the
-    motion itself is not returned: that unit accepts any speed.
+    A quadratic function of the velocity is fitted to the scores of the clip with a little more
+    velocity in every direction: its steepest axis is the one along which the unit sees motion best.
+    Motion across that axis is taken away, and the axis found once more without it. Then so much
+    motion across it is added that any change along it would silence the unit. Where that costs
+    little, the unit is blind to motion across the axis: its texture has a single orientation, or
+    the unit sees one only, and nothing says how fast the texture moves across the axis. An axis
+    across the motion itself is not returned: that unit accepts any speed.
 
     Args:
         score: the unit's response.
@@ -151,28 +158,66 @@ def visible_axes(
         speed: mean speeds (B,) px/frame.
     """
     step = (PROBE * speed).clamp_min(LEAST_PROBE)
-    offsets = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    both = torch.eye(2, device=step.device).expand(len(step), 2, 2)
     for _ in range(PROBES):
-        extra = [step[:, None] * step.new_tensor(offset) for offset in offsets]
-        found = torch.stack([score(parts.drifting(v).render()) for v in extra], 1)
-        scores = found.double().cpu()
-        too_far = found.amin(1) < STEEPEST * found[:, len(offsets) // 2]
+        scores = _probed(score, parts, step[:, None, None] * both)
+        too_far = scores.amin(1) < STEEPEST * scores[:, len(NEARBY) // 2]
         step = torch.where(too_far, step / 2, step)
         if not too_far.any():
             break
-    x, y = torch.tensor(offsets, dtype=torch.float64).T
+    top = scores[:, len(NEARBY) // 2]
+    curvature, rough = _steepest(scores)
+    falls = curvature / 2 > LEAST_CURVATURE * top.abs()
+    rough = rough.to(velocity)
+    along = (rough * velocity).sum(1).abs() >= 0.5 * velocity.norm(dim=1)
+
+    rest = _crossing(rough)
+    seen = parts.drifting(-(rest * velocity).sum(1, keepdim=True) * rest)
+    steps = torch.stack([step[:, None] * rough, WIDER * step[:, None] * rest], 1)
+    scores = _probed(score, seen, steps)
+    kept = scores[:, len(NEARBY) // 2]
+    falls &= kept > KEPT * top
+    curvature, place = _steepest(scores, WIDER)
+    axis = place[:, :1].to(rough) * rough + place[:, 1:].to(rest) * rest
+
+    # Half of the score is lost by this much motion along the axis; a clip has only so much texture.
+    half = step * (kept / curvature.clamp_min(1e-12)).clamp_min(0).sqrt().to(step)
+    frames = parts.displacement.shape[2] // 2
+    furthest = torch.maximum(step, parts.offset.amin(1) / frames)
+    far = torch.minimum(FAR * half, furthest)
+    ways = [sign * far[:, None] * _crossing(axis) for sign in (-1, 1)]
+    share = sum(score(seen.drifting(way).render()).double().cpu() for way in ways) / (2 * kept)
+    lost = -share.clamp_min(1e-12).log2() / (far / half).square().double().cpu()
+    blind = falls & (lost < BLIND) & along.cpu()
+    return [
+        (x, y) if is_blind else None
+        for (x, y), is_blind in zip(axis.tolist(), blind.tolist(), strict=True)
+    ]
+
+
+def _probed(score: Score, parts: Decomposition, steps: Tensor) -> Tensor:
+    """The scores (B, 9) of clips that drift besides by each of `NEARBY` times two steps (B, 2, 2).
+
+    They are double and on the CPU; those that are not finite are 0.
+    """
+    extra = [x * steps[:, 0] + y * steps[:, 1] for x, y in NEARBY]
+    found = torch.stack([score(parts.drifting(velocity).render()) for velocity in extra], 1)
+    return found.double().cpu().nan_to_num(0, 0, 0)
+
+
+def _steepest(scores: Tensor, wider: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The curvature (B,), per step, and axis (B, 2) along which scores (B, 9) fall most.
+
+    The second step is `wider` than the first; the axis is given in units of the first.
+    """
+    x, y = torch.tensor(NEARBY, dtype=torch.float64).T
+    y = wider * y
     design = torch.stack([torch.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
-    fitted = scores.nan_to_num(0, 0, 0) @ torch.linalg.pinv(design).T
-    falls = -fitted[:, [3, 4, 4, 5]].view(-1, 2, 2)
-    values, axes = torch.linalg.eigh(falls)
-    across = torch.einsum("bi,bi->b", fitted[:, 1:3], axes[:, :, 0]).abs()  # slopes
-    seen_axes: list[tuple[float, float] | None] = []
-    for (low, high), axis, slope, top, v in zip(
-        values.tolist(), axes[:, :, 1].tolist(), across.tolist(), scores.amax(1).tolist(),
-        velocity.tolist(), strict=True,
-    ):  # fmt: skip
-        blind = low < BLIND * high and slope < 2 * BLIND * high
-        seen = high / 2 > LEAST_CURVATURE * abs(top) and blind
-        along = abs(axis[0] * v[0] + axis[1] * v[1]) >= 0.5 * math.hypot(*v)
-        seen_axes.append((axis[0], axis[1]) if seen and along else None)
-    return seen_axes
+    fitted = scores @ torch.linalg.pinv(design).T
+    values, axes = torch.linalg.eigh(-fitted[:, [3, 4, 4, 5]].view(-1, 2, 2))
+    return values[:, 1], axes[:, :, 1]
+
+
+def _crossing(axis: Tensor) -> Tensor:
+    """The axes (B, 2) at right angles to these."""
+    return torch.stack([-axis[:, 1], axis[:, 0]], 1)
