@@ -17,7 +17,6 @@ from fvis.models.layers import LOGITS
 from fvis.motion import decomposition
 from fvis.motion.controls import motion_index, texture_index
 from fvis.motion.examination import Candidates, Examination, See, examine
-from fvis.motion.kinds import NOTES
 from fvis.motion.measures import mean_motion
 from fvis.motion.pictures import Portrait, writers
 from fvis.motion.search import MotionSearch
@@ -142,7 +141,7 @@ class TextureMotion:
             direction_deg=found.motion.direction_deg,
             spread_deg=found.confidence["direction_deg"],
             axis_deg=found.motion.axis_deg,
-            note=NOTES.get(found.kind) or contradiction(natural),
+            note=found.note or contradiction(natural),
         )
         return Result(job.name, record, writers(portrait, self._context.config.output) | more)
 

@@ -11,7 +11,7 @@ from fvis.motion import tuning
 from fvis.motion.confidence import confidence
 from fvis.motion.controls import STRONGEST, WANTED, controls, with_wanted
 from fvis.motion.decomposition import Decomposition, chosen
-from fvis.motion.kinds import MOVING, UNDIRECTED, is_directed, kind_of
+from fvis.motion.kinds import MOVING, NOTES, UNDIRECTED, doubt, kind_of
 from fvis.motion.measures import Motion, along_axis, measure
 from fvis.motion.tuning import Score
 from fvis.record import TuningRecord
@@ -56,6 +56,7 @@ class Examination:
         importance: |da/dV| (T, H, W) at its clip.
         motion: of that clip; no direction unless the unit needs motion in one.
         kind: see `kinds`.
+        note: the kind in a few words, with the reason; None of a unit whose direction is told.
         confidence: how far the finalists agree.
         activations: of the free clip (`optimal`) and of the controls, as shares of the reference:
             of the free clip's activation or the reconstruction's, whichever is higher.
@@ -68,6 +69,7 @@ class Examination:
     importance: Tensor
     motion: Motion
     kind: str
+    note: str | None
     confidence: Mapping[str, float]
     activations: dict[str, float]
     classes: dict[str, int]
@@ -149,12 +151,13 @@ def _examination(
     ]
     sure = confidence(motions, curves, [_share(score, reference) for score in scores], best)
     kind, motion = kind_of(activations), motions[best]
-    if kind == MOVING and not is_directed(motion.direction_deg, sure, curves[best]):
-        kind = UNDIRECTED
+    note = NOTES.get(kind)
+    if kind == MOVING and (why := doubt(motion.direction_deg, sure, curves[best])):
+        kind, note = UNDIRECTED, f"{UNDIRECTED}: {why}"
     if kind != MOVING:
         motion = replace(motion, direction_deg=None)
     return Examination(
-        parts, importance, motion, kind, sure, activations, classes, curves[best], error
+        parts, importance, motion, kind, note, sure, activations, classes, curves[best], error
     )
 
 

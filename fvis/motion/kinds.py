@@ -18,7 +18,7 @@ NOTES = {
     STILL: "still: motion adds nothing",
     FLICKER: "flicker: contrast that changes in place excites as much",
     APPEARS: "appears: a texture that comes into view excites as much",
-    UNDIRECTED: "undirected: no one direction is sure",
+    UNDIRECTED: "undirected: no one direction is sure",  # `doubt` says why
     UNEXPLAINED: "unexplained by a moving texture",
 }
 
@@ -44,10 +44,10 @@ def kind_of(activations: Mapping[str, float]) -> str:
     return MOVING if explained else UNEXPLAINED
 
 
-def is_directed(
+def doubt(
     direction_deg: float | None, sure: Mapping[str, float], tuning: TuningRecord
-) -> bool:
-    """Whether a direction may be told of a moving unit.
+) -> str | None:
+    """Why no direction may be told of a moving unit; None if one may.
 
     Args:
         direction_deg: of the moving texture; None if it does not move as one.
@@ -55,6 +55,14 @@ def is_directed(
             second one must have found the direction too.
         tuning: the unit's responses to the texture as it drifts.
     """
+    if direction_deg is None:
+        return "not all of it moves one way"
+    preferred = direction_of(tuning)
+    if preferred is None:
+        return "other directions excite as much"
+    if angle_deg(direction_deg, preferred) > FURTHEST:
+        return "drifts prefer another direction"
     confirmed = sure["agreeing"] > 0 or sure["searches"] == 1
-    apart = angle_deg(direction_deg, direction_of(tuning))
-    return confirmed and sure["direction_deg"] <= WIDEST and apart <= FURTHEST
+    if not confirmed or sure["direction_deg"] > WIDEST:
+        return "searches disagree on the direction"
+    return None

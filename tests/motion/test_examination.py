@@ -61,6 +61,7 @@ def test_a_unit_that_wants_a_moving_texture_has_its_direction() -> None:
     right = moving((1.5, 0.0))
     (found,) = ask(projected(right.render()), right.render(), right, moving((1.4, 0.1)))
     assert found.kind == MOVING
+    assert found.note is None
     assert found.motion.direction_deg == pytest.approx(0, abs=1)
     assert found.confidence["finalists"] == 2
     assert found.tuning.preferred_deg is not None
@@ -73,6 +74,7 @@ def test_no_direction_where_no_second_search_confirms_it() -> None:
     other = replace(moving((0.0, 1.5)), texture=1 - right.texture)
     (found,) = ask(projected(right.render()), right.render(), right, other)
     assert found.kind == UNDIRECTED
+    assert found.note == "undirected: searches disagree on the direction"
     assert found.motion.direction_deg is None
 
 
@@ -91,6 +93,7 @@ def test_units_that_want_stillness_flicker_or_another_clip_are_told_so() -> None
     still, right = moving((0.0, 0.0)), moving((1.5, 0.0))
     (found,) = ask(projected(still.render()), still.render(), still)
     assert (found.kind, found.motion.direction_deg) == (STILL, None)
+    assert found.note == "still: motion adds nothing"
     wave = torch.tensor([(-1.0) ** (t // 2) for t in range(SIZE[0])]).view(1, 1, -1, 1, 1)
     flicker = 0.5 + (still.render() - 0.5) * wave
     (found,) = ask(projected(flicker), flicker, right)

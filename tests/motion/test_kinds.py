@@ -11,7 +11,7 @@ from fvis.motion.kinds import (
     MOVING,
     STILL,
     UNEXPLAINED,
-    is_directed,
+    doubt,
     kind_of,
 )
 from fvis.record import TuningRecord
@@ -47,15 +47,20 @@ SURE = {"direction_deg": 5.0, "agreeing": 1, "searches": 3}
 
 
 def test_a_direction_needs_finalists_and_a_tuning_curve_that_agree() -> None:
-    assert is_directed(10.0, SURE, CURVE)
-    assert not is_directed(None, SURE, CURVE)
-    for preferred in (190.0, 100.0, None):
-        assert not is_directed(10.0, SURE, replace(CURVE, preferred_deg=preferred))
+    assert doubt(10.0, SURE, CURVE) is None
+    assert doubt(None, SURE, CURVE) == "not all of it moves one way"
+    for preferred in (190.0, 100.0):
+        turned = replace(CURVE, preferred_deg=preferred)
+        assert doubt(10.0, SURE, turned) == "drifts prefer another direction"
     for index in (0.1, math.nan, None):
-        assert not is_directed(10.0, SURE, replace(CURVE, direction_index=index))
-    assert not is_directed(10.0, SURE | {"direction_deg": 60.0}, CURVE)
+        flat = replace(CURVE, direction_index=index)
+        assert doubt(10.0, SURE, flat) == "other directions excite as much"
+    assert doubt(10.0, SURE, replace(CURVE, preferred_deg=None)) is not None
+    wide = SURE | {"direction_deg": 60.0}
+    assert doubt(10.0, wide, CURVE) == "searches disagree on the direction"
 
 
 def test_what_one_search_of_several_found_is_not_told() -> None:
-    assert not is_directed(10.0, SURE | {"agreeing": 0}, CURVE)
-    assert is_directed(10.0, SURE | {"agreeing": 0, "searches": 1}, CURVE)
+    alone = SURE | {"agreeing": 0}
+    assert doubt(10.0, alone, CURVE) == "searches disagree on the direction"
+    assert doubt(10.0, alone | {"searches": 1}, CURVE) is None
