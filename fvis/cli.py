@@ -180,13 +180,16 @@ def layers(arguments: Sequence[str]) -> int:
     """`fvis layers`: a table of the model's layers."""
     from fvis import models
     from fvis.models.layers import survey
+    from fvis.objectives.targets import dictionary_of
 
     if HELP.intersection(arguments):
         sys.stdout.write("usage: fvis layers [--config-dir DIR] [OVERRIDE...]\n")
         return 0
     config = schema.parse(_composed(arguments))
     with _own_streams():
-        found = survey(models.load(config.model, config.engine.seed), config.target.output)
+        model = models.load(config.model, config.engine.seed)
+        found = survey(model, config.target.output)
+        latents = dictionary_of(config.target, model) if config.target.dictionary else None
     rows = [("layer", "type", "output", "units")]
     for layer in found.values():
         sizes = (
@@ -196,6 +199,10 @@ def layers(arguments: Sequence[str]) -> int:
         shape = " ".join(sizes) or f"several: {', '.join(map(str, layer.outputs))}"
         prefix = f" ({layer.prefix} prefix)" if layer.prefix else ""
         rows.append((layer.path, layer.kind, shape + prefix, str(layer.units or "-")))
+        if latents is not None and layer.path == config.target.layer:
+            rows.append(
+                ("  its dictionary", latents.file, f"read: {latents.read}", str(latents.count))
+            )
     _print_table(rows)
     return 0
 

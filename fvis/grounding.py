@@ -26,7 +26,7 @@ from fvis.capture import Network
 from fvis.errors import RequestError, UnwritableError
 from fvis.models.base import Model
 from fvis.objectives import TargetSet
-from fvis.objectives.positions import maps, token_grid
+from fvis.objectives.positions import token_grid
 from fvis.paths import expand
 from fvis.randomness import random_generator
 from fvis.record import GroundingRecord, Number, PatchRecord
@@ -102,8 +102,7 @@ def _measure(model: Model, targets: TargetSet, network: Network, files: Sequence
             return []
         (output,) = network(torch.stack(list(some.values())).to(model.device))
         score = targets.values([output])[0]
-        nowhere = targets.readers[0].position == "cls"
-        values = score if nowhere else maps(targets.layers[0], output)
+        values = targets.readers[0].maps(output)
         peak, place = values.reshape(*values.shape[:2], -1).max(2)
         return list(zip(some, score.cpu(), peak.cpu(), place.int().cpu(), strict=True))
 

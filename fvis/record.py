@@ -73,6 +73,18 @@ class NaturalClipsRecord:
     strongest: list[ClipRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class DictionaryRecord:
+    """The dictionary of which the unit is a latent: its file's name and hash, and what was read.
+
+    `read` is pre, post or decoder, see `objectives.dictionaries.Dictionary`.
+    """
+
+    file: str = ""
+    sha256: str = ""
+    read: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitRecord:
     """metadata.json: what every method says of a unit.
@@ -94,11 +106,17 @@ class UnitRecord:
     status: str | None = None
     activation: ActivationRecord = field(default_factory=ActivationRecord)
     class_name: str | int | None = key("class", omitted=True)
+    dictionary: DictionaryRecord | None = key(omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
     natural_clips: NaturalClipsRecord | None = key(omitted=True)
     seconds: Number = None
     files: list[str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """`unit 17`, or `latent 17` of a dictionary."""
+        return f"{'unit' if self.dictionary is None else 'latent'} {self.unit}"
 
     @property
     def failed(self) -> bool:

@@ -47,6 +47,8 @@ class TargetConfig:
     units: Any = "all"
     position: Any = "mean"
     direction: str | None = None
+    dictionary: str | None = None
+    read: str = setting("pre", one_of=("pre", "post", "decoder"))
     joint: list[Any] | None = None
     repeats: int = setting(1, at_least=1, at_most=1000)
     diversity: float = setting(0.5, at_least=0, at_most=1e6)

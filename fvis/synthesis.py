@@ -18,7 +18,14 @@ from fvis.objectives import Target, resolve
 from fvis.optimization import RunStage
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.randomness import random_generator
-from fvis.record import DEAD, OK, RESCUED, ActivationRecord, UnitRecord
+from fvis.record import (
+    DEAD,
+    OK,
+    RESCUED,
+    ActivationRecord,
+    DictionaryRecord,
+    UnitRecord,
+)  # fmt: skip
 from fvis.schema import EngineConfig, SynthesisConfig
 from fvis.transforms import Transforms
 
@@ -137,7 +144,8 @@ class Synthesizer:
     def record(self, kind: type[R], job: Target, optimum: Optimum, **more: Any) -> R:
         """The record of a target and its ascent, with what the method adds."""
         config, model = self._context.config, self._context.model
-        named = isinstance(job.unit, int) and job.layer == LOGITS
+        dictionary = self.targets.readers[0].dictionary
+        named = isinstance(job.unit, int) and job.layer == LOGITS and dictionary is None
         return kind(
             model=model.name,
             layer=job.layer,
@@ -150,6 +158,9 @@ class Synthesizer:
             status=optimum.status,
             activation=ActivationRecord(optimum.initial, optimum.final, [*optimum.trace]),
             class_name=model.class_name(int(job.unit)) if named else None,
+            dictionary=None
+            if dictionary is None
+            else DictionaryRecord(dictionary.file, dictionary.sha256, dictionary.read),
             **more,
         )
 

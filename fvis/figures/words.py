@@ -30,13 +30,13 @@ def unit_name(record: UnitRecord) -> str:
     >>> unit_name(UnitRecord(unit=3, class_name="striped ring", status="ok"))
     'unit 3 striped ring'
     """
-    words = [f"unit {record.unit}", short(record.class_name or ""), _dead(record)]
+    words = [record.called, short(record.class_name or ""), _dead(record)]
     return " ".join(filter(None, words))
 
 
 def unit_lines(record: UnitRecord) -> list[str]:
     """The lines under a unit's picture: its number, its class if it has one, its activation."""
-    name = " ".join(filter(None, [f"unit {record.unit}", _dead(record)]))
+    name = " ".join(filter(None, [record.called, _dead(record)]))
     label = [short(record.class_name)] if record.class_name else []
     return [name, *label, f"a {three_digits(record.activation.final)}"]
 

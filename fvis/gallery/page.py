@@ -175,7 +175,7 @@ def _sorts(units: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _alt(record: UnitRecord, name: str, shown: str) -> str:
     """A unit's picture in words, for those who cannot see it."""
     known = record.layer is not None and record.unit is not None
-    unit = f"unit {record.unit} of {record.layer}" if known else name
+    unit = f"{record.called} of {record.layer}" if known else name
     kind = "Clip" if shown.lower().endswith(".gif") else "Picture"
     meant = record.class_name
     if isinstance(record, AdversarialRecord):

@@ -129,7 +129,7 @@ class TextureMotion:
             reconstruction_error=found.error,
             becomes={name: names(index) or index for name, index in found.classes.items()} or None,
         )
-        called = [record.model, job.layer, f"unit {job.unit}", record.class_name]
+        called = [record.model, job.layer, record.called, record.class_name]
         portrait = Portrait(
             title=", ".join(str(part) for part in called if part is not None),
             optimal=optimum.picture,

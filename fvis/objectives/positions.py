@@ -10,6 +10,7 @@ from torch import Tensor
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.layers import Layer
+from fvis.objectives.dictionaries import Dictionary
 
 Index = tuple[int, ...]
 
@@ -21,34 +22,61 @@ class PositionReader:
     `position` is `mean` (over all positions, prefix tokens excluded), `cls` (the first token),
     `center` or `index`. For the last two, `index` is the position to read, one number per axis in
     the order of the axes; for tokens it is one number, counted from the first patch token.
+    With a `dictionary` its latents are the units, at every position of the layer's own.
     """
 
     layer: Layer
     position: str
     index: Index | None = None
+    dictionary: Dictionary | None = None
 
     def __call__(self, output: Tensor) -> Tensor:
-        """The values (B, C) of the layer's C units in its output."""
+        """The values (B, C) of all C units."""
+        values = self._read(output)
+        return self._pooled(values if self.dictionary is None else self.dictionary.latents(values))
+
+    def units(self, output: Tensor, units: Tensor) -> Tensor:
+        """The value (B,) of unit `units[b]` (B,) in each row b; no more is computed than it needs.
+
+        Units without a finite value elsewhere do not matter.
+        """
+        if self.dictionary is None:
+            return self(output).gather(1, units[:, None])[:, 0]
+        return self._pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
+
+    def maps(self, output: Tensor) -> Tensor:
+        """The values (B, C, positions...) of all units, or (B, C) where one position is read."""
+        if self.position == "cls":
+            return self(output)
+        values = maps(self.layer, output)
+        return values if self.dictionary is None else self.dictionary.latents(values)
+
+    def _read(self, output: Tensor) -> Tensor:
+        """The layer's own values (B, C), or (B, C, positions...) if `_pooled` is yet to pool them.
+
+        The mean of latents is not the latent of means, so that positions are pooled last.
+        """
         if self.position == "cls":
             assert self.layer.channel_dim is not None
             return output.movedim(self.layer.channel_dim, 1)[:, :, 0]
         values = maps(self.layer, output)
-        if values.dim() == 2:
-            return values
-        if self.index is None:
-            return values.flatten(2).mean(2)
-        for place in self.index:
+        for place in self.index or ():
             values = values.select(2, place)
         return values
 
+    def _pooled(self, values: Tensor) -> Tensor:
+        return values if values.dim() == 2 else values.flatten(2).mean(2)
 
-def position_reader(layer: Layer, spec: Any, model: Model) -> PositionReader:
-    """The reader that `target.position=spec` asks for at a layer.
+
+def position_reader(
+    layer: Layer, spec: Any, model: Model, dictionary: Dictionary | None = None
+) -> PositionReader:
+    """The reader that `target.position=spec` asks for at a layer, or at its dictionary's latents.
 
     Raises `RequestError` for a position that the layer does not have.
     """
     position, index = parse_position(spec)
-    return PositionReader(layer, position, _index_in(layer, position, index, model))
+    return PositionReader(layer, position, _index_in(layer, position, index, model), dictionary)
 
 
 def maps(layer: Layer, output: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Model
 from fvis.models.layers import Layer, survey, with_channel_dim, with_prefix
+from fvis.objectives.dictionaries import Dictionary, read_dictionary
 from fvis.objectives.directions import read_directions
 from fvis.objectives.positions import PositionReader, position_reader
 from fvis.objectives.units import directory_name, parse_units
@@ -101,13 +102,15 @@ class UnitObjective(_TargetObjective):
 
     @property
     def excites(self) -> Tensor:
-        """Which rows (B,) have no negative weight: all."""
-        return torch.ones(len(self.units), dtype=torch.bool, device=self.units.device)
+        """Which rows (B,) have no negative weight: all, but latents that may be negative."""
+        dictionary = self.read.readers[0].dictionary
+        positive = dictionary is None or dictionary.read == "post"
+        return torch.full_like(self.units, positive, dtype=torch.bool)
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """One score per row (B,)."""
-        (values,) = self.values(outputs)
-        return values.gather(1, self.units[:, None])[:, 0]
+        (reader,), (output,) = self.read.readers, outputs
+        return reader.units(output, self.units)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
         raise RequestError(
             f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
         )
-    readers = tuple(position_reader(layer, config.position, model) for layer in layers)
+    dictionary = _dictionary(config, layers[0])
+    readers = tuple(position_reader(layer, config.position, model, dictionary) for layer in layers)
     named: list[tuple[int | str, tuple[Tensor, ...] | None]]
     if config.joint is not None:
         named = [("joint", _joint_weights(terms, layers))]
@@ -159,7 +163,7 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
         rows = read_directions(expand(config.direction), layers[0])
         named = [(name, (row,)) for name, row in rows]
     else:
-        count = layers[0].units
+        count = layers[0].units if dictionary is None else dictionary.count
         assert count is not None, "_readable() refuses layers whose channel axis is unknown"
         named = [(unit, None) for unit in parse_units(config.units, count, seed)]
     repeats = [None] if config.repeats == 1 else list(range(config.repeats))
@@ -169,6 +173,21 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
         for repeat in repeats
     ]
     return TargetSet(readers, tuple(targets))
+
+
+def dictionary_of(config: TargetConfig, model: Model) -> Dictionary | None:
+    """The dictionary that a target config names for its layer; raises errors as `resolve`."""
+    found = survey(model, config.output, [config.layer])
+    video = model.preprocessing.frames is not None
+    return _dictionary(config, _readable(found, config.layer, config, video))
+
+
+def _dictionary(config: TargetConfig, layer: Layer) -> Dictionary | None:
+    if config.dictionary is None:
+        return None
+    if config.joint is not None or config.direction is not None:
+        raise RequestError("target.dictionary takes target.units, no target.joint or direction")
+    return read_dictionary(expand(config.dictionary), config.read, layer)
 
 
 def _joint_terms(config: TargetConfig) -> list[tuple[str, int, float]]:
