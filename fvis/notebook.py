@@ -19,8 +19,9 @@ from torch import nn
 from fvis import runner, schema
 from fvis.compose import compose_sections
 from fvis.errors import RequestError
-from fvis.methods import METHODS, Result
+from fvis.methods import Result
 from fvis.models import Model, wrap
+from fvis.plan import plan
 from fvis.run_folder import write_unit
 
 SHOWN = (
@@ -136,7 +137,7 @@ class Visualizations(Sequence[Visualization]):
 @torch.enable_grad()
 def visualize(
     model: nn.Module | str | Mapping[str, Any],
-    layer: str = "logits",
+    layer: str | Sequence[str] = "logits",
     units: Any = "all",
     method: str | Mapping[str, Any] = "activation_maximization",
     *,
@@ -150,8 +151,10 @@ def visualize(
         model: a `torch.nn.Module` of your own, `source/name` such as `timm/resnet50`, or a mapping
             of the config's `model` settings. Your own module runs on the device that it is on, and
             is left unchanged.
-        layer: a dotted module path, or `logits`.
-        units: what `target.units` takes, or a range, array or tensor of indices.
+        layer: a dotted module path, `logits`, a glob such as `blocks.*`, `stages`, or a list of
+            these.
+        units: what `target.units` takes, or a range, array or tensor of indices; for several layers
+            also a mapping from each layer to its units.
         method: a method's name, or a mapping of its settings that includes `name`.
         input: for a module of your own: a mapping with any of height, width, mean, std and frames;
             mean and std are for pixels in [0, 1]. The libraries' models declare these themselves.
@@ -187,8 +190,7 @@ def visualize(
 
 def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
     context = runner.prepare(config, model)
-    solver = METHODS[config.method.name](context)
-    results = runner.solve(solver, context.config, context.device)
+    results = runner.solve(plan(context), context.config, context.device)
     return Visualizations([Visualization(result) for result in results])
 
 

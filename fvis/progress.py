@@ -14,8 +14,8 @@ from fvis.optimization import Optimization
 class Progress:
     """A bar on stderr that counts pictures times steps, with the batch's mean score."""
 
-    def __init__(self, jobs: int, steps: int) -> None:
-        self._total = jobs * steps
+    def __init__(self, total: int) -> None:
+        self._total = total
         self.batch = 1  # pictures in the batch at work
 
     def __enter__(self) -> "Progress":

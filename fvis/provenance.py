@@ -99,12 +99,7 @@ def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
         named.append(str(weights_of(expand(config.target.dictionary))))
     if isinstance(config.model.classes, str):
         named.append(config.model.classes)
-    units = config.target.units
-    named += [
-        word[1:]
-        for word in (units if isinstance(units, list) else [units])
-        if isinstance(word, str) and word.startswith("@")
-    ]
+    named += _files_of_units(config.target.units)
     files = [expand(name) for name in named if name]
     hashes = {str(path): sha256_of_file(path) for path in files if path.is_file()}
     own = {str(path): sha256_of_file(path) for path in inputs}
@@ -112,6 +107,15 @@ def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
         together = hashlib.sha256("".join(own.values()).encode()).hexdigest()
         own = {f"{len(own)} files, from {next(iter(own))} on": together}
     return hashes | own
+
+
+def _files_of_units(units: Any) -> list[str]:
+    """The files, `@file`, that `target.units` names."""
+    if isinstance(units, Mapping):
+        units = list(units.values())
+    if isinstance(units, list):
+        return [name for word in units for name in _files_of_units(word)]
+    return [units[1:]] if isinstance(units, str) and units.startswith("@") else []
 
 
 def factories(config: Config) -> list[str]:

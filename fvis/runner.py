@@ -18,9 +18,10 @@ from fvis.context import Context
 from fvis.errors import FailedRunError, InterruptedRunError, RequestError, UnwritableError
 from fvis.gallery.page import write_index
 from fvis.interruption import DeferredInterruption
-from fvis.methods import METHODS, Method, Result
+from fvis.methods import Method, Result
 from fvis.models import Model
 from fvis.optimization import Optimization
+from fvis.plan import Plan, plan
 from fvis.progress import Progress, log_file
 from fvis.record import DEAD, DONE, RunRecord, UnitRecord
 from fvis.recorder import Recorder, finished_units
@@ -48,8 +49,8 @@ def run(
     """
     workspace.check_place(directory)
     context = prepare(config)
-    method = METHODS[context.config.method.name](context)
-    record = _describe(context, method)
+    planned = plan(context)
+    record = _describe(context, planned)
     old = read_run(directory).record if (directory / RUN_FILE).is_file() else None
     if old is not None and not force:
         workspace.refuse_to_replace(directory, old, record)
@@ -57,7 +58,7 @@ def run(
         workspace.clear_leftovers(directory)
         if old is not None:
             workspace.clear(directory)
-        _carry_out(directory, Recorder(directory, record), context, method, texts)
+        _carry_out(directory, Recorder(directory, record), context, planned, texts)
     return directory
 
 
@@ -89,12 +90,12 @@ def resume(directory: Path, *, force: bool = False) -> bool:
         config = _config_of(old)
         _refuse_changes(directory, old, provenance.announce_code(config, old.inputs), force)
         context = prepare(config)
-        method = METHODS[context.config.method.name](context)
-        now = _describe(context, method)
+        planned = plan(context)
+        now = _describe(context, planned)
         changes = _refuse_changes(directory, old, provenance.changes(old, now), force)
         record = dataclasses.replace(old, jobs=now.jobs, forced=[*old.forced, *changes])
         recorder = Recorder(directory, record, finished_units(directory, record))
-        _carry_out(directory, recorder, context, method)
+        _carry_out(directory, recorder, context, planned)
     return True
 
 
@@ -148,29 +149,31 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def solve(method: Method, config: Config, device: torch.device) -> Iterator[Result]:
+def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Result]:
     """All results, batch by batch; nothing is written."""
-    with Progress(sum(map(len, method.groups)), method.steps) as progress:
+    sizes = [_batch_size(config, device)]
+    with Progress(planned.steps) as progress:
 
         def run_stage(stage: str, optimization: Optimization) -> None:
             optimization.run(progress.on_step)
 
-        def work(batch: list[Any]) -> list[Result]:
-            progress.batch = len(batch)
-            started = time.monotonic()
-            results = method.solve(batch, run_stage)
-            seconds = round((time.monotonic() - started) / len(batch), 3)
-            return [result.with_fields(seconds=seconds) for result in results]
+        for method in planned.methods:
 
-        for results in in_batches(method.groups, _batch_size(config, device), work):
-            yield from results
+            def work(batch: list[Any], method: Method = method) -> list[Result]:
+                progress.batch = len(batch)
+                started = time.monotonic()
+                results = method.solve(batch, run_stage)
+                seconds = round((time.monotonic() - started) / len(batch), 3)
+                return [result.with_fields(seconds=seconds) for result in results]
+
+            for results in in_batches(method.groups, sizes[-1], work, on_resize=sizes.append):
+                yield from results
 
 
-def _describe(context: Context, method: Method) -> RunRecord:
-    names = [job.name for group in method.groups for job in group]
-    record = provenance.describe(context, method.inputs, names)
+def _describe(context: Context, planned: Plan) -> RunRecord:
+    record = provenance.describe(context, planned.inputs, planned.names)
     size = _batch_size(context.config, context.device)
-    return dataclasses.replace(record, refused=dict(method.refused), batch_size=size)
+    return dataclasses.replace(record, refused=planned.refused, batch_size=size)
 
 
 def _batch_size(config: Config, device: torch.device) -> int:
@@ -190,14 +193,14 @@ def _carry_out(
     directory: Path,
     recorder: Recorder,
     context: Context,
-    method: Method,
+    planned: Plan,
     texts: Mapping[str, str] | None = None,
 ) -> None:
     """Solve what is not done, and write it; whatever ends the run, its record and page say so."""
     try:
         workspace.begin(directory, recorder, texts or {})
         with log_file(directory / workspace.LOG):
-            _solve_batches(directory, recorder, context, method)
+            _solve_batches(directory, recorder, context, planned)
         with DeferredInterruption():
             recorder.end(lambda done: workspace.show(directory, done))
     except BaseException as error:
@@ -225,40 +228,47 @@ def _raise_with_remedy(error: BaseException, directory: Path) -> None:
         raise UnwritableError(error.path, error.reason, remedy) from error
 
 
-def _solve_batches(directory: Path, recorder: Recorder, context: Context, method: Method) -> None:
-    """Solve and write the batches that lack units, composed as they were at the start."""
-    record, path = recorder.record, directory / BATCH_FILE
-    missing = _missing_groups(method, recorder.finished)
-    planned, done = list(record.batches), []  # sizes of batches, as they were and as they are
+def _solve_batches(directory: Path, recorder: Recorder, context: Context, planned: Plan) -> None:
+    """Solve and write the batches that lack units, composed as they were at the start.
+
+    A batch belongs to one layer.
+    """
+    path, every = directory / BATCH_FILE, context.config.engine.checkpoint_every
+    sizes = list(recorder.record.batches)  # of the batches as they were
+    done: list[int] = []  # and as they are
 
     def on_resize(size: int) -> None:
-        planned.clear()
+        sizes.clear()
         recorder.set_batch_size(size)
 
-    with Progress(sum(map(len, method.groups)), method.steps) as progress:
+    with Progress(planned.steps) as progress:
+        for method in planned.methods:
+            missing = _missing_groups(method, recorder.finished)
 
-        def work(batch: list[Any]) -> tuple[int, list[Result]]:
-            names = [job.name for job in batch]
-            progress.batch = len(batch)
-            if not missing.intersection(names):
-                progress.skip(method.steps)
-                return len(batch), []
-            every = context.config.engine.checkpoint_every
-            with BatchState(path, names, every, progress) as state:
-                results = method.solve(batch, state.run)
-            seconds = round(state.seconds / len(batch), 3)
-            fields = {"seconds": seconds, "config_sha256": record.config_sha256}
-            return len(batch), [r.with_fields(**fields) for r in results if r.name in missing]
+            def work(
+                batch: list[Any], method: Method = method, missing: set[str] = missing
+            ) -> tuple[int, list[Result]]:
+                names = [job.name for job in batch]
+                progress.batch = len(batch)
+                if not missing.intersection(names):
+                    progress.skip(method.steps)
+                    return len(batch), []
+                with BatchState(path, names, every, progress) as state:
+                    results = method.solve(batch, state.run)
+                seconds = round(state.seconds / len(batch), 3)
+                fields = {"seconds": seconds, "config_sha256": recorder.record.config_sha256}
+                return len(batch), [r.with_fields(**fields) for r in results if r.name in missing]
 
-        size = record.batch_size or 1
-        batches = in_batches(method.groups, size, work, sizes=planned, on_resize=on_resize)
-        for jobs, results in batches:
-            for result in results:
-                recorder.add(result.name, _write(directory, result))
-            done.append(jobs)
-            recorder.set_batches([*done, *planned[len(done) :]])
-            if results:  # the state on disk is this batch's, not that of one still to come
-                path.unlink(missing_ok=True)
+            size, coming = recorder.record.batch_size or 1, sizes[len(done) :]
+            for jobs, results in in_batches(
+                method.groups, size, work, sizes=coming, on_resize=on_resize
+            ):
+                for result in results:
+                    recorder.add(result.name, _write(directory, result))
+                done.append(jobs)
+                recorder.set_batches([*done, *sizes[len(done) :]])
+                if results:  # the state on disk is this batch's, not that of one still to come
+                    path.unlink(missing_ok=True)
     path.unlink(missing_ok=True)  # of a process that was killed when all units were written
 
 

@@ -41,9 +41,9 @@ class ModelConfig:
 
 @dataclass
 class TargetConfig:
-    """Which units of which layer, and the position at which they are read (`objectives`)."""
+    """Which units of which layers, and the position at which they are read (`objectives`)."""
 
-    layer: str = "logits"
+    layer: Any = "logits"
     units: Any = "all"
     position: Any = "mean"
     direction: str | None = None
@@ -294,7 +294,7 @@ def parse(composed: DictConfig) -> Config:
         config = _parsed(composed)
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
-    _validate_output(config.target.output)
+    _validate_target(config.target)
     _validate_grounding(config)
     return config
 
@@ -370,9 +370,18 @@ def _validate_grounding(config: Config) -> None:
             )
 
 
-def _validate_output(output: Any) -> None:
-    if output is not None and not isinstance(output, int | str):
-        raise RequestError(f"target.output is {output!r}; it takes an index or a key")
+def _validate_target(target: TargetConfig) -> None:
+    """Check the layers, whose paths may look like numbers, and become text; and the output."""
+    words = target.layer if isinstance(target.layer, list) else [target.layer]
+    if not words or not all(isinstance(word, str | int | float) for word in words):
+        raise RequestError(
+            f"target.layer is {target.layer!r}; it takes a path, a glob, stages, or a list of these"
+        )
+    target.layer = [*map(str, words)] if isinstance(target.layer, list) else str(target.layer)
+    if isinstance(target.units, Mapping):
+        target.units = {str(layer): units for layer, units in target.units.items()}
+    if target.output is not None and not isinstance(target.output, int | str):
+        raise RequestError(f"target.output is {target.output!r}; it takes an index or a key")
 
 
 def _validate_crop(transforms: TransformsConfig) -> None:

@@ -33,6 +33,10 @@ CASES = {
         *("engine.steps=9", "engine.batch_size=4"),
     ),
     "repeats": ("target.units=[1,4]", "target.repeats=2", "engine.steps=9"),
+    "layers": (
+        *("target.layer=[logits,layer1]", "target.units=0:3"),
+        *("engine.steps=5", "engine.batch_size=2"),
+    ),
     "factored": (*MOTION, "method.steps=5", "method.pilot_steps=2"),
     "tracking": (
         *(*MOTION, "method.solver=tracking"),

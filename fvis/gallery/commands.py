@@ -66,7 +66,10 @@ def _choice(config: Mapping[str, Any], unit: UnitRecord) -> dict[str, str]:
     one_of_its_kind = _get(target, "direction") is not None or _get(target, "joint") is not None
     if one_of_its_kind or not isinstance(unit.unit, int):
         return {}
-    return {"target.units": str(unit.unit)}
+    units = {"target.units": str(unit.unit)}
+    if unit.layer is None or _get(target, "layer") in (unit.layer, None):
+        return units
+    return {"target.layer": _quoted(unit.layer), **units}
 
 
 def _quoted(text: str) -> str:

@@ -1,10 +1,11 @@
-"""What a network declares about its architecture: attention, prefix tokens, channel counts.
+"""What a network declares about its architecture: attention, prefix tokens, stages, channel counts.
 
 The attributes that timm's models declare are read first; class names are the last resort. The
 settings `model.attends`, `target.prefix_tokens` and `target.channel_dim` override what is found.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -48,18 +49,23 @@ def token_width(module: nn.Module) -> int | None:
     return next((width for width in widths if isinstance(width, int)), None)
 
 
+def feature_info(module: nn.Module) -> list[Mapping[str, Any]]:
+    """What a timm model says of its stages, in the order of its forward pass, each with its path.
+
+    It is empty for a network that declares none.
+    """
+    info = getattr(module, "feature_info", None)
+    entries = info if isinstance(info, list) else []
+    return [e for e in entries if isinstance(e, Mapping) and isinstance(e.get("module"), str)]
+
+
 def declared_channels(module: nn.Module) -> dict[str, int]:
     """The channel counts, by layer path, that a timm model lists in its `feature_info`.
 
     Entries that describe a module's input instead of its output are left out.
     """
-    info = getattr(module, "feature_info", None)
-    entries = info if isinstance(info, list) else []
     return {
         entry["module"]: entry["num_chs"]
-        for entry in entries
-        if isinstance(entry, Mapping)
-        and isinstance(entry.get("module"), str)
-        and isinstance(entry.get("num_chs"), int)
-        and entry.get("hook_type") in (None, "forward")
+        for entry in feature_info(module)
+        if isinstance(entry.get("num_chs"), int) and entry.get("hook_type") in (None, "forward")
     }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Model
-from fvis.models.layers import Layer, survey, with_channel_dim, with_prefix
+from fvis.models.layers import LOGITS, Layer, survey, with_channel_dim, with_prefix
 from fvis.objectives.dictionaries import Dictionary, read_dictionary
 from fvis.objectives.directions import read_directions
 from fvis.objectives.positions import PositionReader, position_reader
@@ -140,7 +140,7 @@ class WeightedObjective(_TargetObjective):
 
 
 def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
-    """The targets that a target config asks for in a model.
+    """The targets that a target config of a single layer asks for in a model.
 
     Raises `RequestError` for an unknown layer, for a unit or position that the layer does not have,
     and for a layer whose channel axis cannot be inferred.
@@ -165,7 +165,9 @@ def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
     else:
         count = layers[0].units if dictionary is None else dictionary.count
         assert count is not None, "_readable() refuses layers whose channel axis is unknown"
-        named = [(unit, None) for unit in parse_units(config.units, count, seed)]
+        is_class = layers[0].path == LOGITS and dictionary is None
+        classes = (model.classes or ()) if is_class else ()
+        named = [(unit, None) for unit in parse_units(config.units, count, seed, classes)]
     repeats = [None] if config.repeats == 1 else list(range(config.repeats))
     targets = [
         Target(paths[0], unit, group, repeat, weights)

@@ -8,24 +8,31 @@ from typing import Any
 import torch
 
 from fvis.artifacts import safe_name
-from fvis.errors import RequestError
+from fvis.errors import RequestError, unknown
+from fvis.models.classes import classes_called
 from fvis.paths import expand
 
+GRAMMAR = "3, [1,5], 0:64, all, random:16, @file, or a class's name for logits"
 
-def parse_units(spec: Any, count: int, seed: int) -> list[int]:
+
+def parse_units(spec: Any, count: int, seed: int, classes: Sequence[str] = ()) -> list[int]:
     """Unit indices from `3`, `[1, 5]`, `"0:64"`, `"all"` or `"random:16"`, of a layer of `count`.
+
+    Where the units are `classes`, a class's name or one of its synonyms is a unit too.
 
     >>> parse_units("1:7:2", 10, 0), parse_units([3, "8:"], 10, 0)
     ([1, 3, 5], [3, 8, 9])
+    >>> parse_units("tench", 2, 0, ["goldfish", "tench, Tinca tinca"])
+    [1]
     """
     if isinstance(spec, Sequence) and not isinstance(spec, str):
-        units = [unit for part in spec for unit in parse_units(part, count, seed)]
+        units = [unit for part in spec for unit in parse_units(part, count, seed, classes)]
         if not units:
             raise RequestError("target.units is empty")
         return list(dict.fromkeys(units))
     text = str(spec).strip()
     if text.startswith("@"):
-        return parse_units(_words_in(expand(text[1:])), count, seed)
+        return parse_units(_words_in(expand(text[1:])), count, seed, classes)
     if text == "all":
         return list(range(count))
     if match := re.fullmatch(r"random:(\d+)", text):
@@ -41,9 +48,18 @@ def parse_units(spec: Any, count: int, seed: int) -> list[int]:
         if units:
             return units
         raise RequestError(f"target.units is {text}; the layer has units 0 to {count - 1}")
-    raise RequestError(
-        f"target.units is {text!r}; it takes 3, [1,5], 0:64, all, random:16 or @file"
-    )
+    return [_class_called(text, classes[:count])]
+
+
+def _class_called(name: str, classes: Sequence[str]) -> int:
+    found = classes_called(name, classes)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(map(str, found))
+        raise RequestError(f"target.units {name!r} names several classes: {places}; give an index")
+    hint = f" ({unknown('class', name, classes)})" if classes else ""
+    raise RequestError(f"target.units is {name!r}; it takes {GRAMMAR}{hint}")
 
 
 def _words_in(path: Path) -> list[str]:

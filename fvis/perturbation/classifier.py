@@ -12,9 +12,9 @@ from torch.nn import functional
 from fvis.capture import Network, changes_in_place
 from fvis.errors import RequestError
 from fvis.models.base import Model
+from fvis.models.classes import synonyms
 from fvis.models.layers import LOGITS
 from fvis.objectives import resolve
-from fvis.perturbation.goals import synonyms
 from fvis.perturbation.search import margin
 from fvis.schema import TargetConfig
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fvis.errors import RequestError, unknown
+from fvis.models.classes import classes_called
 from fvis.randomness import random_generator
 
 RANDOM, LEAST_LIKELY = "random", "least_likely"
@@ -46,8 +47,7 @@ def _goal(part: Any, count: int, classes: Sequence[str] | None) -> Goal:
             f"method.target is {text!r}, but these outputs have no names: give an index, random "
             "or least_likely"
         )
-    wanted = text.casefold()
-    named = [i for i, name in enumerate(classes) if wanted in synonyms(name)]
+    named = classes_called(text, classes)
     if len(named) > 1:
         places = ", ".join(map(str, named))
         raise RequestError(
@@ -56,16 +56,6 @@ def _goal(part: Any, count: int, classes: Sequence[str] | None) -> Goal:
     if not named:
         raise unknown("class", text, [*WORDS, *classes])
     return named[0]
-
-
-def synonyms(name: str) -> list[str]:
-    """The names of a class, in lower case: its whole name, and each of its parts between commas.
-
-    >>> synonyms("tench, Tinca tinca")
-    ['tench, tinca tinca', 'tench', 'tinca tinca']
-    """
-    whole = name.casefold()
-    return [whole, *(part.strip() for part in whole.split(","))]
 
 
 def goal_of(goal: Goal, values: Tensor, taken: Sequence[int], *key: object) -> int | None:

@@ -65,7 +65,7 @@ def measure(batch: int, device: torch.device) -> Cost:
     steps, saves, sizes = [], [], []
     with (
         tempfile.TemporaryDirectory() as folder,
-        Progress(len(jobs), method.steps) as progress,
+        Progress(len(jobs) * method.steps) as progress,
         BatchState(Path(folder) / "batch.pt", [job.name for job in jobs], 0, progress) as state,
     ):
         file, last = Path(folder) / "batch.pt", [synchronised_time(device)]

@@ -35,6 +35,16 @@ def test_the_units_asked_for_give_way_to_the_one(key: str) -> None:
     assert str(said["model.kwargs.a"]) == "x y"
 
 
+def test_of_several_layers_the_one_is_named() -> None:
+    origin = Origin(("model=timm", "target.layer=blocks.*", "target.units={blocks.0: all}"))
+    config = {"target": {"layer": "blocks.*"}}
+    said = words_of(command(origin, config, UnitRecord(layer="blocks.0", unit=17)))
+    assert (said["target.layer"], said["target.units"]) == ("blocks.0", 17)
+    alone = {"target": {"layer": "blocks.0"}}
+    line = command(Origin(("experiment=mine",)), alone, UnitRecord(layer="blocks.0", unit=17))
+    assert line == "fvis run experiment=mine target.units=17"
+
+
 @pytest.mark.parametrize(
     ("config", "unit"),
     [
