@@ -1,5 +1,7 @@
 """Writes the files of a run (PNG, GIF, MP4, NPZ, JSON), each of them whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import functools
@@ -12,17 +14,19 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import imageio.v2 as imageio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
-from torch import Tensor
 
 from fvis.errors import UnwritableError
 from fvis.schema import OutputConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Writer = Callable[[Path], None]
 

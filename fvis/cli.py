@@ -126,6 +126,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
 def run(arguments: Sequence[str]) -> int:
     """`fvis run`: one run, or with -m a sweep; each prints its folder as it ends."""
     words = compose.options_first([word for word in arguments if word != FORCE])
+    words = compose.as_in_other_tools(words)
     compose.check_arguments(words)
     force = FORCE in arguments
     base = Path.cwd()  # hydra.job.chdir changes it
@@ -135,11 +136,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
     """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
-    from fvis import runner
-
     try:
+        config = schema.parse(job.config)
+        from fvis import runner  # after the settings are checked: it takes a second
+
         with interruptions_first(), _own_streams():
-            shown = runner.run(schema.parse(job.config), job.directory, job.texts, force=force)
+            shown = runner.run(config, job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
         if job.sweep is not None:
             raise InterruptedRunError(job.sweep) from interruption
@@ -178,14 +180,14 @@ def resume(arguments: Sequence[str]) -> int:
 
 def layers(arguments: Sequence[str]) -> int:
     """`fvis layers`: a table of the model's layers."""
-    from fvis import models
-    from fvis.models.layers import survey
-    from fvis.objectives.targets import dictionary_of
-
     if HELP.intersection(arguments):
         sys.stdout.write("usage: fvis layers [--config-dir DIR] [OVERRIDE...]\n")
         return 0
     config = schema.parse(_composed(arguments))
+    from fvis import models
+    from fvis.models.layers import survey
+    from fvis.objectives.targets import dictionary_of
+
     with _own_streams():
         model = models.load(config.model, config.engine.seed)
         found = survey(model, config.target.output)

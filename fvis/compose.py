@@ -25,7 +25,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
@@ -69,7 +69,7 @@ def config_directory() -> Path:
 
 def compose(overrides: Sequence[str], *, directory: Path | None = None) -> DictConfig:
     """The config that `fvis run` would use with these overrides, and a `--config-dir`."""
-    words = list(overrides)
+    words = as_in_other_tools(overrides)
     if directory is not None:
         words.append(f"hydra.searchpath=[file://{directory.resolve()}]")
     with _refusing(), _own_hydra():
@@ -121,6 +121,13 @@ def options_first(arguments: Sequence[str]) -> list[str]:
         if action is not None and action.nargs is None:  # it takes one value
             options += itertools.islice(words, 1)
     return options + overrides
+
+
+def as_in_other_tools(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `+experiment=NAME`, as tools without a default experiment ask for it."""
+    return [
+        word.removeprefix("+") if word.startswith("+experiment=") else word for word in arguments
+    ]
 
 
 def check_config_directory(directory: Path) -> None:
@@ -295,6 +302,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, HydraException) and str(error).startswith("Could not override"):
         name = str(error).split("'")[1]
         return str(schema.unknown_setting(name))
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        if group in CHOSEN_BY_NAME:
+            return str(unknown(group, name, [*error.options, *_choices(group)]))
     return one_line(error).partition(" Config search path:")[0]
 
 
@@ -302,15 +313,20 @@ def _choice(section: str, name: str) -> str:
     """The override that chooses `name` for a section; raises `RequestError` where there is none."""
     if section not in CHOSEN_BY_NAME:
         raise unknown("config section", section, CHOSEN_BY_NAME)
-    folders = [place / section for place in (config_directory(), *_plugin_folders())]
-    names = [
+    names = _choices(section)
+    if name not in names:
+        raise unknown(section, name, names)
+    return f"{section}={name}"
+
+
+def _choices(group: str) -> list[str]:
+    """The names of a group's files, as fvis and the packages that extend it have them."""
+    folders = [place / group for place in (config_directory(), *_plugin_folders())]
+    return [
         file.relative_to(folder).with_suffix("").as_posix()
         for folder in folders
         for file in folder.rglob("*.yaml")
     ]
-    if name not in names:
-        raise unknown(section, name, names)
-    return f"{section}={name}"
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ from fvis.capture import Network
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.models.base import Model, Preprocessing
-from fvis.motion.pictures import side_by_side
 from fvis.objectives import Target, TargetSet
 from fvis.record import ClipRecord, NaturalClipsRecord
 from fvis.synthesis import Optimum
@@ -127,6 +126,8 @@ def record_and_files(
     """
     if natural is None:
         return None, {}
+    from fvis.motion.pictures import side_by_side  # with matplotlib, which takes long to import
+
     assert isinstance(job.unit, int), "natural_clips() accepts units only"
     preprocessing, config = context.model.preprocessing, context.config
     windows = natural.strongest(job.unit, config.grounding.patches)

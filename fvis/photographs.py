@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from fvis import paths
 from fvis.artifacts import safe_name
@@ -92,8 +91,7 @@ def load(path: Path, preprocessing: Preprocessing) -> Tensor:
     damaged, too large, an animation or no image.
     """
     image = resize_and_crop(read(path), preprocessing)
-    rgb: Tensor = transforms.pil_to_tensor(image).float() / 255
-    return rgb
+    return pixels(image).float() / 255
 
 
 def read(path: Path) -> Image.Image:
@@ -133,6 +131,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     """Resize an image and crop its centre to the network's input size."""
+    from torchvision.transforms import InterpolationMode  # it takes seconds to import
+    from torchvision.transforms import functional as transforms
+
     size = (preprocessing.height, preprocessing.width)
     whole = [round(side / preprocessing.crop) for side in size]
     if not preprocessing.squash:
@@ -150,6 +151,11 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.I
     resized = transforms.resize(image, whole, InterpolationMode(preprocessing.interpolation))
     cropped: Image.Image = transforms.center_crop(resized, list(size))
     return cropped
+
+
+def pixels(image: Image.Image) -> Tensor:
+    """The pixels of an RGB image: uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).movedim(-1, 0).contiguous()
 
 
 def batch(files: Sequence[Path], preprocessing: Preprocessing) -> Tensor:

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from fvis.errors import RequestError, unknown
@@ -14,7 +15,8 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Named objects of one kind, each registered by the module that defines it.
 
-    The first lookup imports every module of `package`, and every module that an installed package
+    A lookup imports the module of `package` that has the choice's name. Where that does not
+    register it, every module of `package` is imported, and every module that an installed package
     declares in the `entry_points` group. So a new choice only needs a new file.
     """
 
@@ -38,7 +40,10 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         """The object called `name`; else raises `RequestError`, which lists the nearest names."""
-        self._import()
+        if name not in self._entries and name in module_names(self._package):
+            importlib.import_module(f"{self._package}.{name}")
+        if name not in self._entries:
+            self._import()
         if name not in self._entries:
             raise unknown(self._kind, name, self._entries)
         return self._entries[name]
@@ -51,11 +56,16 @@ class Registry(Generic[T]):
         if self._imported:
             return
         self._imported = True  # set first, because an imported module may look names up itself
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        for name in module_names(self._package):
+            importlib.import_module(f"{self._package}.{name}")
         if self._group is not None:
             load_entry_points(self._group)
+
+
+def module_names(package: str) -> list[str]:
+    """The names of the modules of one of fvis's packages, which is not imported for it."""
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    return [module.name for module in pkgutil.iter_modules([str(folder)])]
 
 
 def load_entry_points(group: str) -> list[str]:

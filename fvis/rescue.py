@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations
 from torch import Tensor, nn
 
 from fvis.capture import Network
+from fvis.models.architecture import timm_layers
 from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
 from fvis.randomness import random_generator
@@ -23,8 +23,8 @@ from fvis.randomness import random_generator
 # Activation functions that go to zero as their input falls, and grow without limit as it rises.
 RESTING_AT_ZERO: tuple[type[nn.Module], ...] = (
     nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish,
-    GELUTanh, HardMish, HardSwish, QuickGELU, Swish, activations.GELU, activations.Mish,
 )  # fmt: skip
+OF_TIMM = ("GELU", "GELUTanh", "HardMish", "HardSwish", "Mish", "QuickGELU", "Swish")  # likewise
 RECTIFIERS: tuple[type[nn.Module], ...] = (
     *RESTING_AT_ZERO, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Threshold,
 )  # fmt: skip
@@ -89,7 +89,7 @@ class NearestActivation:
         Such a unit is silent at and below zero. Where the function dips below zero, its gradient
         points away from what the unit responds to.
         """
-        return self.is_read and isinstance(self.module, RESTING_AT_ZERO)
+        return self.is_read and isinstance(self.module, (*RESTING_AT_ZERO, *timm_layers(*OF_TIMM)))
 
     @contextlib.contextmanager
     def leaking(self) -> Iterator[None]:
@@ -123,7 +123,8 @@ def nearest_activation(network: Network) -> NearestActivation | None:
         last[:] = [value.detach().clone()]  # a later module may change it in place
 
     model = network.model
-    active = [module for module in model.module.modules() if isinstance(module, RECTIFIERS)]
+    kinds = (*RECTIFIERS, *timm_layers(*OF_TIMM))
+    active = [module for module in model.module.modules() if isinstance(module, kinds)]
     # Prepended: these hooks must run before the one that stops the pass at the layer that is read.
     handles = [module.register_forward_hook(note, prepend=True) for module in active]
     noise = torch.rand(1, *model.preprocessing.shape, generator=random_generator("nearest"))

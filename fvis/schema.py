@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fvis import grammar
 from fvis.errors import RequestError, unknown
-from fvis.registry import load_entry_points
+from fvis.registry import load_entry_points, module_names
 from fvis.settings import own_environment, section, setting, setting_names
 
 MOST_STEPS = 10_000_000
@@ -295,6 +297,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
     _validate_target(config.target)
+    _validate_source(config.model.source)
     _validate_grounding(config)
     return config
 
@@ -343,6 +346,8 @@ def all_setting_names() -> Iterator[str]:
 def unknown_setting(name: str) -> RequestError:
     """A `RequestError` for a setting that the config, as it was composed, does not have."""
     section = name.partition(".")[0]
+    if section == name:
+        return unknown("group or section", name, [*SECTIONS, *CHOICES, "experiment"])
     if name not in all_setting_names():
         return unknown("setting", name, all_setting_names())
     kinds = CHOICES.get(section, {}).items()
@@ -382,6 +387,16 @@ def _validate_target(target: TargetConfig) -> None:
         target.units = {str(layer): units for layer, units in target.units.items()}
     if target.output is not None and not isinstance(target.output, int | str):
         raise RequestError(f"target.output is {target.output!r}; it takes an index or a key")
+    grammar.parse_position(target.position)
+    if target.direction is None and target.joint is None:
+        grammar.unit_words(target.units)
+
+
+def _validate_source(name: str) -> None:
+    """Refuse a source that there is not, unless another package may have it."""
+    known = set(module_names("fvis.models.sources")) - {"base"}
+    if name not in known and not entry_points(group="fvis.sources"):
+        raise unknown("model.source", name, known)
 
 
 def _validate_crop(transforms: TransformsConfig) -> None:

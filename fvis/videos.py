@@ -12,11 +12,10 @@ import imageio_ffmpeg
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from fvis import paths
 from fvis.models.base import Preprocessing
-from fvis.photographs import UnreadableError, resize_and_crop
+from fvis.photographs import UnreadableError, pixels, resize_and_crop
 
 SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 # What ffmpeg may open: local files, in formats that open no further ones, as playlists do.
@@ -82,7 +81,7 @@ def _length(preprocessing: Preprocessing) -> int:
 def _frames(path: Path, preprocessing: Preprocessing, *output: str) -> Iterator[Tensor]:
     """A video's frames as the network expects them, RGB uint8 (3, H, W)."""
     for image in _images(path, *output):
-        yield transforms.pil_to_tensor(resize_and_crop(image, preprocessing))
+        yield pixels(resize_and_crop(image, preprocessing))
 
 
 def _images(path: Path, *output: str) -> Iterator[Image.Image]:

@@ -106,7 +106,7 @@ def test_of_a_strip_the_middle_is_seen(
         sizes.append(size)
         return resize(image, size, *options)
 
-    monkeypatch.setattr(photographs.transforms, "resize", noting)
+    monkeypatch.setattr(transforms, "resize", noting)
     seen = loaded(image, tmp_path / "strip.png")
     assert max(sizes[0]) <= 9 * 32
     torch.testing.assert_close(seen, torch.tensor([0.0, 0, 1]).view(3, 1, 1).expand(3, 24, 32))

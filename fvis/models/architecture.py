@@ -4,10 +4,17 @@ The attributes that timm's models declare are read first; class names are the la
 settings `model.attends`, `target.prefix_tokens` and `target.channel_dim` override what is found.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+
+
+def timm_layers(*names: str) -> tuple[type[nn.Module], ...]:
+    """Classes of `timm.layers`, by name; none before timm is imported: no network has any then."""
+    layers = sys.modules.get("timm.layers")
+    return () if layers is None else tuple(getattr(layers, name) for name in names)
 
 
 def attends(module: nn.Module) -> bool:

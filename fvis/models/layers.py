@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import LayerNorm2d, RmsNorm2d
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from fvis.errors import RequestError, described, exits_are_errors
-from fvis.models.architecture import declared_channels, prefix_tokens, token_width
+from fvis.models.architecture import declared_channels, prefix_tokens, timm_layers, token_width
 from fvis.models.base import Model
 
 LOGITS = "logits"
@@ -32,8 +31,6 @@ CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
     nn.modules.pooling._AdaptiveMaxPoolNd,
     nn.Upsample,
     nn.PixelShuffle,
-    LayerNorm2d,
-    RmsNorm2d,
 )
 CHANNELS_LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.LayerNorm, nn.Embedding)
 
@@ -170,8 +167,9 @@ class _Recorder:
         self.output = output
         self.width = token_width(network)
         self.declared = declared_channels(network)
+        self.channels_second = (*CHANNELS_SECOND, *timm_layers("LayerNorm2d", "RmsNorm2d"))
         self.second = {
-            path for path, part in network.named_modules() if isinstance(part, CHANNELS_SECOND)
+            path for path, part in network.named_modules() if isinstance(part, self.channels_second)
         }
         self.entries: dict[str, _Entry] = {}
         self.made: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -205,7 +203,7 @@ class _Recorder:
             return 1
         if (declared := self._declared_dim(path, tensor)) is not None:
             return declared
-        if isinstance(module, CHANNELS_SECOND):
+        if isinstance(module, self.channels_second):
             return 1
         if any(parent in self.second for parent in _ancestors(path)):
             return 1  # inside timm's layers that join normalization and activation

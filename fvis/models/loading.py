@@ -14,7 +14,6 @@ from fvis.models import architecture, checkpoints
 from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
 from fvis.models.sources.base import SOURCES, SourceModel
-from fvis.models.sources.timm import preprocessing_of as timm_preprocessing
 from fvis.paths import expand
 from fvis.schema import InputConfig, ModelConfig
 from fvis.settings import section
@@ -100,7 +99,9 @@ def wrap(
     checkpoints.check_finite(module, "the network")
     config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):
-        preprocessing = timm_preprocessing(module)
+        from fvis.models.sources import timm  # it takes seconds to import
+
+        preprocessing = timm.preprocessing_of(module)
     elif config.height is None or config.width is None:
         raise RequestError("input needs height and width")
     else:

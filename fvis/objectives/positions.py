@@ -8,11 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from fvis.errors import RequestError
+from fvis.grammar import Index, parse_position
 from fvis.models.base import Model
 from fvis.models.layers import Layer
 from fvis.objectives.dictionaries import Dictionary
-
-Index = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -85,22 +84,6 @@ def maps(layer: Layer, output: Tensor) -> Tensor:
     assert dim is not None, "resolve() refuses layers whose channel axis is unknown"
     values = output.movedim(dim, 1)
     return values[:, :, layer.prefix :] if layer.prefix and values.dim() > 2 else values
-
-
-def parse_position(spec: Any) -> tuple[str, Index | None]:
-    """`target.position` as a word and, where the word is "index", the index.
-
-    >>> parse_position("mean"), parse_position([3, 4])
-    (('mean', None), ('index', (3, 4)))
-    """
-    if isinstance(spec, str) and spec in ("mean", "center", "cls"):
-        return spec, None
-    numbers = [spec] if isinstance(spec, int) else spec
-    if isinstance(numbers, Sequence) and numbers and all(type(n) is int for n in numbers):
-        return "index", tuple(numbers)
-    raise RequestError(
-        f"target.position is {spec!r}; it takes mean, center, cls, or an index such as [3,3]"
-    )
 
 
 def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:

@@ -1,18 +1,14 @@
-"""Parsing of `target.units`, and the names of units' output directories."""
+"""The units that `target.units` stands for in a layer, and the names of their directories."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from fvis.artifacts import safe_name
 from fvis.errors import RequestError, unknown
+from fvis.grammar import UNIT_WORD, UNITS, unit_words
 from fvis.models.classes import classes_called
-from fvis.paths import expand
-
-GRAMMAR = "3, [1,5], 0:64, all, random:16, @file, or a class's name for logits"
 
 
 def parse_units(spec: Any, count: int, seed: int, classes: Sequence[str] = ()) -> list[int]:
@@ -25,30 +21,28 @@ def parse_units(spec: Any, count: int, seed: int, classes: Sequence[str] = ()) -
     >>> parse_units("tench", 2, 0, ["goldfish", "tench, Tinca tinca"])
     [1]
     """
-    if isinstance(spec, Sequence) and not isinstance(spec, str):
-        units = [unit for part in spec for unit in parse_units(part, count, seed, classes)]
-        if not units:
-            raise RequestError("target.units is empty")
-        return list(dict.fromkeys(units))
-    text = str(spec).strip()
-    if text.startswith("@"):
-        return parse_units(_words_in(expand(text[1:])), count, seed, classes)
-    if text == "all":
+    units = [unit for word in unit_words(spec) for unit in _units_of(word, count, seed, classes)]
+    return list(dict.fromkeys(units))
+
+
+def _units_of(word: str, count: int, seed: int, classes: Sequence[str]) -> list[int]:
+    """The units that one word of `grammar.unit_words` stands for."""
+    if UNIT_WORD.fullmatch(word) is None:
+        return [_class_called(word, classes[:count])]
+    if word == "all":
         return list(range(count))
-    if match := re.fullmatch(r"random:(\d+)", text):
-        return _random_units(int(match[1]), count, seed)
-    if re.fullmatch(r"\d+", text):
-        if int(text) >= count:
-            raise RequestError(f"target.units has {text}; the layer has units 0 to {count - 1}")
-        return [int(text)]
-    if re.fullmatch(r"\d*:\d*(:\d+)?", text):
-        start, stop, step = ([int(p) if p else None for p in text.split(":")] + [None])[:3]
-        beyond = max(start or 0, stop or 0) > count
-        units = [] if step == 0 or beyond else list(range(count)[start:stop:step])
-        if units:
-            return units
-        raise RequestError(f"target.units is {text}; the layer has units 0 to {count - 1}")
-    return [_class_called(text, classes[:count])]
+    if word.startswith("random:"):
+        return _random_units(int(word.removeprefix("random:")), count, seed)
+    if ":" not in word:
+        if int(word) >= count:
+            raise RequestError(f"target.units has {word}; the layer has units 0 to {count - 1}")
+        return [int(word)]
+    start, stop, step = ([int(p) if p else None for p in word.split(":")] + [None])[:3]
+    beyond = max(start or 0, stop or 0) > count
+    units = [] if step == 0 or beyond else list(range(count)[start:stop:step])
+    if not units:
+        raise RequestError(f"target.units is {word}; the layer has units 0 to {count - 1}")
+    return units
 
 
 def _class_called(name: str, classes: Sequence[str]) -> int:
@@ -59,18 +53,7 @@ def _class_called(name: str, classes: Sequence[str]) -> int:
         places = ", ".join(map(str, found))
         raise RequestError(f"target.units {name!r} names several classes: {places}; give an index")
     hint = f" ({unknown('class', name, classes)})" if classes else ""
-    raise RequestError(f"target.units is {name!r}; it takes {GRAMMAR}{hint}")
-
-
-def _words_in(path: Path) -> list[str]:
-    """The words of a file of units: separated by spaces, commas or lines; # starts a comment."""
-    if not path.is_file():
-        raise RequestError(f"target.units: no file {str(path)!r}")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"target.units: {str(path)!r} cannot be read: {error}") from None
-    return [word for line in lines for word in line.partition("#")[0].replace(",", " ").split()]
+    raise RequestError(f"target.units is {name!r}; it takes {UNITS}{hint}")
 
 
 def directory_name(layer: str, unit: int | str, repeat: int | None = None) -> str:

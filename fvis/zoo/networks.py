@@ -1,16 +1,16 @@
-"""Builds the trained embedded networks with random weights; loading weights is left to callers."""
+"""Builds the trained embedded networks with random weights; loading weights is left to callers.
+
+timm and torchvision take seconds to import, so only the networks that need them do.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
-from timm.models.resnet import BasicBlock, ResNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
-from torchvision.models.video import resnet
 
 from fvis.zoo import drifts, glyphs
+from fvis.zoo.resnet import ResNet
 
 
 def glyph_cnn() -> nn.Module:
@@ -19,20 +19,8 @@ def glyph_cnn() -> nn.Module:
     It takes normalised pictures (B, 3, 64, 64) and returns logits (B, 12). The stages `layer1` to
     `layer4` have 24, 48, 72 and 128 channels, and 32, 16, 8 and 4 positions per side.
     """
-    block: Any = BasicBlock  # timm takes the class, although its annotation asks for an instance
-    network = ResNet(
-        block,
-        (1, 1, 1, 1),
-        num_classes=len(glyphs.CLASSES),
-        channels=(24, 48, 72, 128),
-        stem_type="deep",
-        stem_width=12,
-        # Average pooling in the shortcuts spreads gradients evenly: pictures get no checkerboard.
-        avg_down=True,
-    )
     # With pooling in the stem, a 64-pixel picture would end in 2x2 positions, too few for shapes.
-    network.maxpool = nn.Sequential()
-    return network
+    return ResNet(len(glyphs.CLASSES), channels=(24, 48, 72, 128), stem=12)
 
 
 def glyph_vit() -> nn.Module:
@@ -45,6 +33,8 @@ def glyph_vit() -> nn.Module:
     transformers see better"). With the usual single convolution, a training of minutes learns the
     textures but not the shapes.
     """
+    from timm.models.vision_transformer import VisionTransformer
+
     channels = 112
     network = VisionTransformer(
         img_size=glyphs.SIZE,
@@ -103,6 +93,8 @@ def _stem(inputs: int, outputs: int, extent: tuple[int, int, int]) -> tuple[nn.M
 
 def _stage(inputs: int, outputs: int, pooled: tuple[int, int, int]) -> nn.Module:
     shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, bias=False), nn.BatchNorm3d(outputs))
+    from torchvision.models.video import resnet
+
     block = resnet.BasicBlock(inputs, outputs, resnet.Conv3DSimple, downsample=shortcut)
     return nn.Sequential(nn.AvgPool3d(pooled), block)
 

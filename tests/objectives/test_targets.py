@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fvis.errors import RequestError
+from fvis.grammar import parse_position
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import Layer
 from fvis.objectives import resolve
-from fvis.objectives.positions import PositionReader, parse_position
+from fvis.objectives.positions import PositionReader
 from fvis.rescue import spread
 from fvis.schema import TargetConfig
 from tests.test_capture import PLAIN, model_of
