@@ -1,18 +1,14 @@
 """The command line: parse, call, print."""
 
-import contextlib
-import io
 import os
 import shlex
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
-
-from omegaconf import DictConfig
+from typing import NoReturn
 
 from fvis import __version__, compose, schema
 from fvis.errors import (
@@ -24,13 +20,16 @@ from fvis.errors import (
     unknown,
 )
 from fvis.interruption import end_on_signals, interruptions_first, was_interrupted
+from fvis.listing import layers, models
+from fvis.streams import ForgivingStream, own_streams
 
 USAGE = """\
 usage: fvis COMMAND ...
 
   fvis run [OVERRIDE...]          one run; -m for a sweep; --force; --help lists every setting
   fvis resume OUTPUT_DIR          finish an interrupted run or sweep; --force
-  fvis layers [OVERRIDE...]       the model's layers: path, type, output shape, units
+  fvis layers [PATTERN] [OVERRIDE...]  the model's layers: path, type, output shape, units;
+                                  --depth N, --all
   fvis models [PATTERN]           what model.name accepts, by source
   fvis report OUTPUT_DIR...       (re)build index.html over one or more runs
 
@@ -38,7 +37,6 @@ usage: fvis COMMAND ...
   eval "$(fvis run -sc install=bash)"   tab completion
 """
 FORCE = "--force"
-HELP = frozenset({"-h", "--help"})
 
 
 def main() -> NoReturn:
@@ -75,39 +73,6 @@ def _prepare() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
 
 
-class ForgivingStream(io.TextIOBase):
-    """A stream that may fail (on a full disk, a closed terminal) without ending what writes."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._ended = True
-
-    def write(self, text: str) -> int:
-        """Write, if that is possible."""
-        self._ended = text.endswith("\n") if text else self._ended
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def end_line(self) -> None:
-        """End the line, if it is not ended."""
-        if not self._ended:
-            self.write("\n")
-
-    def flush(self) -> None:
-        """Flush, if that is possible."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
-
-    def isatty(self) -> bool:
-        """Whether a terminal shows what is written."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """The stream's file descriptor."""
-        return self._stream.fileno()
-
-
 def _dispatch(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(USAGE)
@@ -140,7 +105,7 @@ def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
         config = schema.parse(job.config)
         from fvis import runner  # after the settings are checked: it takes a second
 
-        with interruptions_first(), _own_streams():
+        with interruptions_first(), own_streams():
             shown = runner.run(config, job.directory, job.texts, force=force)
     except KeyboardInterrupt as interruption:
         if job.sweep is not None:
@@ -162,7 +127,7 @@ def resume(arguments: Sequence[str]) -> int:
     status, finished = 0, 0
     for work in resuming.unfinished(Path(words[0])):
         try:
-            with interruptions_first(), _own_streams():
+            with interruptions_first(), own_streams():
                 worked = work(force=FORCE in arguments)
             if worked:
                 _print_path(work.directory)
@@ -176,59 +141,6 @@ def resume(arguments: Sequence[str]) -> int:
     if finished == 0 and status == 0:
         sys.stderr.write(f"fvis: {words[0]} is done: there is nothing to resume\n")
     return status
-
-
-def layers(arguments: Sequence[str]) -> int:
-    """`fvis layers`: a table of the model's layers."""
-    if HELP.intersection(arguments):
-        sys.stdout.write("usage: fvis layers [--config-dir DIR] [OVERRIDE...]\n")
-        return 0
-    config = schema.parse(_composed(arguments))
-    from fvis import models
-    from fvis.models.layers import survey
-    from fvis.objectives.targets import dictionary_of
-
-    with _own_streams():
-        model = models.load(config.model, config.engine.seed)
-        found = survey(model, config.target.output)
-        latents = dictionary_of(config.target, model) if config.target.dictionary else None
-    rows = [("layer", "type", "output", "units")]
-    for layer in found.values():
-        sizes = (
-            f"{axis}={size}" if axis not in "B?" else axis if axis == "B" else str(size)
-            for axis, size in zip(layer.axes, layer.shape, strict=True)
-        )
-        shape = " ".join(sizes) or f"several: {', '.join(map(str, layer.outputs))}"
-        prefix = f" ({layer.prefix} prefix)" if layer.prefix else ""
-        rows.append((layer.path, layer.kind, shape + prefix, str(layer.units or "-")))
-        if latents is not None and layer.path == config.target.layer:
-            rows.append(
-                ("  its dictionary", latents.file, f"read: {latents.read}", str(latents.count))
-            )
-    _print_table(rows)
-    return 0
-
-
-def models(arguments: Sequence[str]) -> int:
-    """`fvis models`: what model.name accepts, by source; PATTERN is a glob or a part of a name."""
-    import fnmatch
-
-    from fvis.models.sources.base import CATALOGUES
-
-    if len(arguments) > 1 or any(word.startswith("-") for word in arguments):
-        raise RequestError("usage: fvis models [PATTERN]")
-    pattern = arguments[0] if arguments else "*"
-    pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    rows = [
-        (source, name)
-        for source in CATALOGUES
-        for name in CATALOGUES[source]()
-        if fnmatch.fnmatch(name, pattern)
-    ]
-    if not rows:
-        raise RequestError(f"no model matches {arguments[0]!r}")
-    _print_table(rows)
-    return 0
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -260,21 +172,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def _composed(arguments: Sequence[str]) -> DictConfig:
-    """The config that `fvis run` would use with these arguments."""
-    overrides, directory = [], None
-    words = iter(arguments)
-    for word in words:
-        if word == "--config-dir":
-            directory = Path(next(words, ""))
-            compose.check_config_directory(directory)
-        elif word.startswith("-"):
-            raise RequestError(f"no option {word!r}; there is: --config-dir")
-        else:
-            overrides.append(word)
-    return compose.compose(overrides, directory=directory)
-
-
 def _complete(arguments: Sequence[str]) -> int:
     """Tab completion: the command itself, then Hydra's own for its overrides."""
     line = os.environ.get("COMP_LINE", "")
@@ -287,17 +184,6 @@ def _complete(arguments: Sequence[str]) -> int:
         return 0
     os.environ["COMP_LINE"] = f"{program} {overrides}"
     return run(["-sc", *arguments])
-
-
-@contextlib.contextmanager
-def _own_streams() -> Iterator[None]:
-    """A context for a network, which may print, as stdout is for paths, or take streams away."""
-    with contextlib.redirect_stderr(sys.stderr) as ours, contextlib.redirect_stdout(ours):
-        try:
-            yield
-        finally:
-            if isinstance(ours, ForgivingStream):
-                ours.end_line()
 
 
 def _show(error: BaseException) -> None:
@@ -324,10 +210,3 @@ def _print_path(path: Path, base: Path | None = None) -> None:
 def _relative(path: Path, base: Path) -> Path:
     """The path from a folder, where it lies below."""
     return path.relative_to(base) if path.is_relative_to(base) else path
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")

@@ -69,6 +69,7 @@ class Synthesizer:
         self._functional = changes_in_place(
             context.model, self.targets.layers, config.target.output
         )
+        self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
     def optima(self, jobs: Sequence[Target], run: RunStage) -> list[Optimum]:
         """The optimal picture of every target; a stuck one gets a second attempt."""
@@ -113,7 +114,7 @@ class Synthesizer:
 
             with torch.no_grad():
                 start = network(picture.render())
-            nearest = rescue.nearest_activation(network)
+            nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
             ascent = Ascent(picture, score, views, self._penalties(jobs, network), engine)
             with leak:
@@ -133,6 +134,12 @@ class Synthesizer:
         context, output = self._context, self._context.config.target.output
         layers = self.targets.layers
         return Network(context.model, layers, output, context.autocast, self._functional)
+
+    def _nearest_activation(self, network: Network) -> rescue.NearestActivation | None:
+        """The activation function nearest to the layer, found once."""
+        if not self._nearest:
+            self._nearest = [rescue.nearest_activation(network)]
+        return self._nearest[0]
 
     def random_generators(self, jobs: Sequence[Target], purpose: str) -> list[Generator]:
         """Each job's own random generator for a purpose."""

@@ -143,11 +143,15 @@ def test_layers_prints_path_type_shape_and_units(forked_fvis: Call) -> None:
 
 def test_layers_shows_what_has_no_units_and_why(forked_fvis: Call) -> None:
     ran = forked_fvis(
-        "layers", "model=torchvision", "model.name=vit_b_32", "model.pretrained=false"
+        "layers", "--all", "model=torchvision", "model.name=vit_b_32", "model.pretrained=false"
     )
     assert ran.returncode == 0, ran.stderr
     (line,) = [x for x in ran.stdout.splitlines() if "encoder_layer_0.self_attention " in x]
     assert re.split(r"  +", line)[1:] == ["MultiheadAttention", "several: 0, 1", "-"]
+    ran = forked_fvis("layers", "model=torchvision", "model.name=vit_b_32", "self_attention")
+    assert ran.returncode == 0, ran.stderr
+    assert "MultiheadAttention" not in ran.stdout
+    assert ran.stderr == "fvis: 12 without units left out (--all)\n"
 
 
 def test_models_lists_names_by_source(forked_fvis: Call) -> None:
@@ -268,3 +272,32 @@ def test_a_folder_that_is_no_run_is_refused_by_report(forked_fvis: Call, tmp_pat
     (tmp_path / "empty").mkdir()
     assert_refused(forked_fvis("report", "empty", cwd=tmp_path), "empty", "no run")
     assert files(tmp_path) == set()
+
+
+def test_layers_needs_no_weights(forked_fvis: Call) -> None:
+    ran = forked_fvis("layers", "model=c3d", "model.checkpoint=absent.pickle", "--depth", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert "conv1 " in ran.stdout
+
+
+def test_layers_takes_a_pattern_and_a_depth(forked_fvis: Call) -> None:
+    def listed(*words: str) -> list[str]:
+        ran = forked_fvis("layers", *words)
+        assert ran.returncode == 0, ran.stderr
+        return [line.split()[0] for line in ran.stdout.splitlines()[1:]]
+
+    assert listed("layer?") == ["layer1", "layer2", "layer3", "layer4"]
+    assert listed("layer2", "--depth", "2") == ["layer2.0", "layer2"]
+
+
+def test_a_pattern_that_no_layer_matches_is_refused(forked_fvis: Call) -> None:
+    ran = forked_fvis("layers", "blocks.*")
+    assert ran.returncode == 2
+    assert ran.stderr == "fvis: error: no layer matches 'blocks.*'\n"
+
+
+def test_an_experiment_may_be_added_as_in_other_tools(forked_fvis: Call, tmp_path: Path) -> None:
+    words = ("+experiment=glyph_cnn_hidden", "engine.steps=1", "target.units=3")
+    ran = forked_fvis("run", *words, "hydra.run.dir=out", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert [path.name for path in (tmp_path / "out" / "units").iterdir()] == ["layer2-00003"]

@@ -11,6 +11,7 @@ from urllib.error import URLError
 import torch
 
 from fvis.errors import RequestError, unknown
+from fvis.models import hub
 from fvis.models.base import Preprocessing
 from fvis.models.checkpoints import State
 from fvis.models.sources.base import (
@@ -52,13 +53,16 @@ def load(config: ModelConfig) -> SourceModel:
     name = named(config)
     if name not in NAMES:
         raise unknown("PyTorchVideo model", name, NAMES)
-    hub = _hub()
+    networks = _networks()
+    pretrained = wants_hub_weights(config)
+    url = networks.resnet.checkpoint_paths[name]
     with constructing(f"PyTorchVideo model {name}"):
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # torch reports downloads on stdout
-                module = getattr(hub, name)(pretrained=wants_hub_weights(config), **config.kwargs)
+            reachable = hub.torch_hub(url) if pretrained else contextlib.nullcontext()
+            with reachable, contextlib.redirect_stdout(sys.stderr):  # it reports downloads there
+                module = getattr(networks, name)(pretrained=pretrained, **config.kwargs)
         except (URLError, OSError) as error:
-            raise RequestError(_advice(name, hub.resnet.checkpoint_paths[name])) from error
+            raise RequestError(_advice(name, url)) from error
     return SourceModel(module, PREPROCESSING, rename=rename)
 
 
@@ -100,7 +104,7 @@ def _own(key: str) -> str | None:
     return f"{place}.{CAFFE2_KINDS[match['kind']]}"
 
 
-def _hub() -> Any:
+def _networks() -> Any:
     try:
         return importlib.import_module("pytorchvideo.models.hub")
     except ModuleNotFoundError as error:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub import constants
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
 from fvis.errors import RequestError, unknown
+from fvis.models import hub
 from fvis.models.base import Preprocessing
 from fvis.models.sources.base import (
     CATALOGUES,
@@ -31,7 +32,8 @@ def load(config: ModelConfig) -> SourceModel:
     if name.partition(".")[0] not in timm.list_models() and ":" not in name:
         raise unknown("timm model", name, timm.list_models())
     pretrained = wants_hub_weights(config)
-    with constructing(f"timm model {name}"), _hub(name):
+    reachable = _hugging_face() if pretrained else contextlib.nullcontext()
+    with constructing(f"timm model {name}"), _advised(name), reachable:
         module = timm.create_model(name, pretrained=pretrained, **config.kwargs)
     return SourceModel(module, preprocessing_of(module), _classes(module))
 
@@ -68,7 +70,23 @@ def _classes(module: nn.Module) -> tuple[str, ...] | None:
 
 
 @contextlib.contextmanager
-def _hub(name: str) -> Iterator[None]:
+def _hugging_face() -> Iterator[None]:
+    """A context in which a hub that does not answer counts as absent: its cache is all there is.
+
+    Its own client would try for minutes.
+    """
+    if constants.HF_HUB_OFFLINE or hub.answers(constants.ENDPOINT):
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+@contextlib.contextmanager
+def _advised(name: str) -> Iterator[None]:
     """Turn a failed download of weights into a `RequestError` that says which file to put where."""
     try:
         yield
@@ -84,7 +102,7 @@ def _advice(name: str) -> str:
         return (
             f"timm has no weights for {name}; set model.pretrained=false or model.checkpoint=FILE"
         )
-    folder = Path(HF_HUB_CACHE) / f"models--{entry.hf_hub_id.replace('/', '--')}"
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{entry.hf_hub_id.replace('/', '--')}"
     return (
         f"the weights of {name} are neither cached nor reachable; download model.safetensors from "
         f"huggingface.co/{entry.hf_hub_id} on a machine that is online and set "

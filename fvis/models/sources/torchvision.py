@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import VideoClassification
 
 from fvis.errors import RequestError, unknown
+from fvis.models import hub
 from fvis.models.base import Preprocessing
 from fvis.models.sources.base import (
     CATALOGUES,
@@ -39,7 +40,8 @@ def load(config: ModelConfig) -> SourceModel:
     with constructing(f"torchvision model {name}"):
         try:
             kwargs = {**_quiet(config), **config.kwargs}
-            with contextlib.redirect_stdout(sys.stderr):  # torch reports downloads on stdout
+            reachable = hub.torch_hub(loaded.url) if loaded else contextlib.nullcontext()
+            with reachable, contextlib.redirect_stdout(sys.stderr):  # it reports downloads there
                 module = models.get_model(name, weights=loaded, **kwargs)
         except (URLError, OSError) as error:
             raise RequestError(_advice(name, default)) from error

@@ -1,0 +1,122 @@
+"""`fvis layers` and `fvis models`: tables of what can be asked for."""
+
+import argparse
+import dataclasses
+import fnmatch
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from omegaconf import DictConfig
+
+from fvis import compose, schema
+from fvis.errors import RequestError
+from fvis.streams import own_streams
+
+if TYPE_CHECKING:
+    from fvis.models.layers import Layer
+
+LAYERS_USAGE = "usage: fvis layers [PATTERN] [--depth N] [--all] [--config-dir DIR] [OVERRIDE...]\n"
+
+
+def layers(arguments: Sequence[str]) -> int:
+    """`fvis layers`: a table of the model's layers that have units; it needs no weights."""
+    asked = _layers_parser().parse_args(arguments)
+    if asked.help:
+        sys.stdout.write(LAYERS_USAGE)
+        return 0
+    patterns = [word for word in asked.words if "=" not in word and not word.startswith("~")]
+    overrides = [word for word in asked.words if word not in patterns]
+    config = schema.parse(_composed(overrides, asked.config_dir))
+    from fvis import models
+    from fvis.models.layers import survey
+    from fvis.objectives.targets import dictionary_of
+
+    plain = dataclasses.replace(config.model, pretrained=False, checkpoint=None)
+    with own_streams():
+        model = models.load(plain, config.engine.seed)
+        every = survey(model, config.target.output).values()
+        latents = dictionary_of(config.target, model) if config.target.dictionary else None
+    found = [
+        layer
+        for layer in every
+        if all(fnmatch.fnmatch(layer.path, _glob(pattern)) for pattern in patterns)
+        and (asked.depth is None or layer.path.count(".") < asked.depth)
+    ]
+    shown = [layer for layer in found if asked.all or layer.units]
+    if not found:
+        raise RequestError(f"no layer matches {' '.join(arguments)!r}")
+    rows = [("layer", "type", "output", "units")]
+    for layer in shown:
+        rows.append(_layer_row(layer))
+        if latents is not None and layer.path == config.target.layer:
+            read = f"read: {latents.read}"
+            rows.append(("  its dictionary", latents.file, read, str(latents.count)))
+    _print_table(rows)
+    if len(found) > len(shown):
+        sys.stderr.write(f"fvis: {len(found) - len(shown)} without units left out (--all)\n")
+    return 0
+
+
+def _layers_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("fvis layers", add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--config-dir", type=Path)
+    parser.add_argument("--depth", type=int)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("words", nargs="*")
+
+    def refuse(message: str) -> NoReturn:
+        raise RequestError(f"{message}; {LAYERS_USAGE.strip()}")
+
+    parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's own
+    return parser
+
+
+def _layer_row(layer: "Layer") -> tuple[str, str, str, str]:
+    sizes = (
+        f"{axis}={size}" if axis not in "B?" else axis if axis == "B" else str(size)
+        for axis, size in zip(layer.axes, layer.shape, strict=True)
+    )
+    shape = " ".join(sizes) or f"several: {', '.join(map(str, layer.outputs))}"
+    prefix = f" ({layer.prefix} prefix)" if layer.prefix else ""
+    return layer.path, layer.kind, shape + prefix, str(layer.units or "-")
+
+
+def _glob(pattern: str) -> str:
+    """A glob as it is; other text as the glob of the names that have it in them."""
+    return pattern if any(letter in pattern for letter in "*?[") else f"*{pattern}*"
+
+
+def models(arguments: Sequence[str]) -> int:
+    """`fvis models`: what model.name accepts, by source; PATTERN is a glob or a part of a name."""
+    from fvis.models.sources.base import CATALOGUES
+
+    if len(arguments) > 1 or any(word.startswith("-") for word in arguments):
+        raise RequestError("usage: fvis models [PATTERN]")
+    pattern = _glob(arguments[0] if arguments else "*")
+    rows = [
+        (source, name)
+        for source in CATALOGUES
+        for name in CATALOGUES[source]()
+        if fnmatch.fnmatch(name, pattern)
+    ]
+    if not rows:
+        raise RequestError(f"no model matches {arguments[0]!r}")
+    _print_table(rows)
+    return 0
+
+
+def _composed(overrides: Sequence[str], directory: Path | None) -> DictConfig:
+    """The config that `fvis run` would use with these overrides, and a `--config-dir`."""
+    if directory is not None:
+        compose.check_config_directory(directory)
+    return compose.compose(overrides, directory=directory)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
