@@ -10,7 +10,7 @@ from pathlib import Path
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods import METHODS, Method
-from fvis.objectives.selection import Selected, is_single, select
+from fvis.objectives.selection import Selected, is_single, select, survey_asked
 from fvis.schema import AdversarialConfig
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,12 @@ logger = logging.getLogger(__name__)
 class Plan:
     """The methods of a run, one for each layer, in the order in which they are solved.
 
-    `left_out` has the layers that match a pattern and cannot be visualized as asked, and why.
+    `depths` has the place of each of its layers in the network's forward pass. `left_out` has the
+    layers that match a pattern and cannot be visualized as asked, and why.
     """
 
     methods: Sequence[Method]
+    depths: Mapping[str, int]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -57,10 +59,13 @@ def plan(context: Context) -> Plan:
     and cannot be visualized is left out; raises `RequestError` where none is left, and for a layer
     that was named.
     """
-    build = METHODS[context.config.method.name]
-    if is_single(context.config.target):
-        return Plan([build(context)])
-    selected = select(context.config.target, context.model)
+    build, target = METHODS[context.config.method.name], context.config.target
+    layers = survey_asked(target, context.model)
+    context = dataclasses.replace(context, layers=layers)
+    depths = {path: place for place, path in enumerate(layers)}
+    if is_single(target):
+        return Plan([build(context)], {target.layer: depths.get(target.layer, 0)})
+    selected = select(target, context.model, layers)
     if len(selected) > 1:
         _refuse_several(context, selected)
     methods, left_out = list[Method](), dict[str, str]()
@@ -76,7 +81,8 @@ def plan(context: Context) -> Plan:
         logger.warning("layer %s is left out: %s", path, reason)
     if not methods:
         raise RequestError(f"no layer is left: {next(iter(left_out.values()))}")
-    made = Plan(methods, left_out)
+    shown = {one.path: depths[one.path] for one in selected if one.path not in left_out}
+    made = Plan(methods, shown, left_out)
     _refuse_shared_folders(made)
     return made
 

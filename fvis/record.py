@@ -313,6 +313,7 @@ class RunRecord:
             SHA-256 of each file that the config names, by path.
         directory: where the command was typed; relative paths start there.
         process: the process at work, while the run is running.
+        layers: the layers of the run, each with its place in the network's forward pass.
         refused: what was asked for and cannot be done, and why.
         forced: what had changed when the run was resumed all the same.
         jobs: the directories of all units that were asked for, in the order of the run.
@@ -332,6 +333,7 @@ class RunRecord:
     threads: int | None = None
     directory: str | None = None
     process: Process | None = None
+    layers: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     forced: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)

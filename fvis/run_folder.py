@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fvis import artifacts, processes
-from fvis.artifacts import Writer
+from fvis.artifacts import Writer, safe_name
 from fvis.errors import RequestError
 from fvis.record import (
     DONE,
@@ -26,6 +27,7 @@ from fvis.typed_json import from_json, to_json
 logger = logging.getLogger(__name__)
 
 RUN_FILE, SWEEP_FILE, UNIT_FILE, UNITS = "run.json", "sweep.json", "metadata.json", "units"
+NAME = re.compile(r"(.+)-\d{5,}(?:-r\d+)?")  # of a unit's directory: its layer, before its index
 
 R = TypeVar("R", bound=UnitRecord)
 
@@ -59,14 +61,25 @@ class SavedRun:
     folder: Path
     record: RunRecord
 
-    def units(self) -> list[SavedUnit]:
-        """The run's units on disk, by name: those that run.json lists if the run is done.
+    def units(self) -> Iterator[SavedUnit]:
+        """The run's units on disk, shallow layers first, those of a layer by name.
 
-        Until then all there are, except those of another config.
+        They are the ones that run.json lists if the run is done. Until then they are all there are,
+        except those of another config.
         """
-        names = self.record.units if self.record.status == DONE else None
-        units = [unit for unit in _units_in(self.folder) if self._owns(unit.record)]
-        return [unit for unit in units if names is None or unit.folder.name in names]
+        listed = self.record.units if self.record.status == DONE else None
+        names = None if listed is None else set(listed)
+        depths = {safe_name(path): depth for path, depth in self.record.layers.items()}
+
+        def place(folder: Path) -> tuple[int, str]:
+            named = NAME.fullmatch(folder.name)
+            return depths.get(named[1], 0) if named else 0, folder.name
+
+        for folder in sorted(_unit_folders(self.folder), key=place):
+            if names is None or folder.name in names:
+                unit = read_unit(folder)
+                if self._owns(unit.record):
+                    yield unit
 
     @property
     def status(self) -> str | None:
@@ -155,11 +168,14 @@ def _kind_of(content: Mapping[str, Any]) -> type[UnitRecord]:
     return UNIT_RECORDS.get(str(content.get("method")), UnitRecord)
 
 
-def _units_in(run: Path) -> Iterator[SavedUnit]:
-    """The units in a run's folder. Links are not followed: they may lead out of the folder."""
+def _unit_folders(run: Path) -> Iterator[Path]:
+    """The units' directories in a run's folder, in no order.
+
+    Links are not followed: they may lead out of the folder.
+    """
     if (run / UNITS).is_symlink():
         logger.warning("%s is a link, and is not followed", run / UNITS)
         return
-    for file in sorted((run / UNITS).glob(f"[!.]*/{UNIT_FILE}")):
+    for file in (run / UNITS).glob(f"[!.]*/{UNIT_FILE}"):
         if not file.parent.is_symlink() and not file.is_symlink():
-            yield read_unit(file.parent)
+            yield file.parent

@@ -173,7 +173,9 @@ def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Resul
 def _describe(context: Context, planned: Plan) -> RunRecord:
     record = provenance.describe(context, planned.inputs, planned.names)
     size = _batch_size(context.config, context.device)
-    return dataclasses.replace(record, refused=planned.refused, batch_size=size)
+    return dataclasses.replace(
+        record, layers=dict(planned.depths), refused=planned.refused, batch_size=size
+    )
 
 
 def _batch_size(config: Config, device: torch.device) -> int:

@@ -65,7 +65,7 @@ class Synthesizer:
         self._context = context
         self._settings = settings
         config = context.config
-        self.targets = resolve(config.target, context.model, config.engine.seed)
+        self.targets = resolve(config.target, context.model, config.engine.seed, context.layers)
         self._functional = changes_in_place(
             context.model, self.targets.layers, config.target.output
         )

@@ -1,37 +1,29 @@
-"""`index.html`: the units of one or more runs, on a page that needs nothing but a browser."""
+"""`index.html`: the units of one or more runs, on a page that needs nothing but a browser.
 
-import math
+It is written as the units are read, so that its size costs no memory. The browser, too, shows them
+page by page.
+"""
+
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
 
 from fvis import artifacts
-from fvis.gallery.commands import Origin, command, read_origin
-from fvis.gallery.paths import relative, without_folders
-from fvis.record import DEAD, AdversarialRecord, RunRecord, TextureMotionRecord, UnitRecord
-from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit, read_run
+from fvis.gallery.contents import ENTRY, Contents
+from fvis.gallery.units import shown_text, shown_units, tidy
+from fvis.record import RUNNING, RunRecord
+from fvis.run_folder import SavedRun, read_run
 from fvis.typed_json import to_json
 
-PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
-# A card shows the first of these that the unit has, else the first of its other pictures.
-CARD = ("image.png", "clip.gif", "adversarial.png", "reconstruction.gif", "optimal.gif")
-# The order of the pictures on a unit's page. Others follow by name; the summary, made for print,
-# comes last.
-ORDER = (
-    *("image.png", "clip.gif", "strip.png", "side_by_side.gif"),
-    *("natural.png", "natural.gif"),
-    *("clean.png", "adversarial.png", "perturbation.png"),
-    *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
-)
-LAST = "summary.png"
-# Metadata that the page shows elsewhere, or that would tell its reader nothing.
-LEFT_OUT = ("files", "schema", "config_sha256")
-DIGITS = 6  # significant, of the numbers that the page carries
+PAGE = 400  # units whose cards the browser adds at once
 
 
 def write_index(runs: Sequence[Path], path: Path) -> Path:
@@ -47,68 +39,63 @@ def write_page(runs: Sequence[SavedRun], path: Path) -> Path:
     """Write the page of all units of `runs` to `path`, as `write_index` does."""
     names = _run_names([run.folder for run in runs], path.parent)
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
-    units = [
-        unit | {"run": name, "id": f"{name}/{unit['name']}"}
-        for run, name in zip(runs, names, strict=True)
-        for unit in shown_units(run, path.parent)
-    ]
+    templates, contents = _templates(), Contents()
+    with artifacts.whole_file(path) as place, _spool() as data:
+        first = ""
+        for number, units in enumerate(_pages(_all_units(runs, names, path.parent))):
+            contents.add(units)
+            cards = templates.get_template("cards.html").render(units=units)
+            first = first or cards
+            page = templates.get_template("data.html")
+            data.write(page.render(units=units, cards=cards if number else ""))
+        data.seek(0)
+        templates.get_template("index.html").stream(
+            runs=headers,
+            count=len(contents.entries),
+            cards=first,
+            page_size=PAGE,
+            keys=ENTRY,
+            entries=contents.entries,
+            models=len({header["model"] for header in headers}),
+            atlas=contents.atlas([run.record for run in runs]),
+            choices=contents.choices(),
+            sorts=contents.sorts(),
+            data=iter(lambda: data.read(1 << 16), ""),
+        ).dump(str(place), "utf-8", "backslashreplace")
+    return path
+
+
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("fvis.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters["number"] = four_digits
     environment.filters["address"] = lambda text: quote(text, safe="")
-    page = environment.get_template("index.html").render(
-        runs=headers, units=units, choices=_choices(units), sorts=_sorts(units)
-    )
-    artifacts.write_text(path, page)
-    return path
+    return environment
 
 
-def shown_units(run: SavedRun, base: Path) -> list[dict[str, Any]]:
-    """A run's units, in the order of their names, as the page shows them.
-
-    Each has `name`, `metadata`, `picture`, `alternate` (shown instead of the picture on hover) and
-    `folder` as links from `base`, its `pictures` and other `files` by name, `command` to make it
-    again or None, `typed_in`, the name of the folder where that was typed, `shortened`, whether
-    paths in it are, and `outcome`: its status and, for an attack, success or failed.
-    """
-    origin = read_origin(run.folder)
-    return [_tidy(_shown(unit, run.record, origin, base)) for unit in run.units()]
+def _spool() -> IO[str]:
+    """A temporary file for what the page's end will hold."""
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -> dict[str, Any]:
-    record = unit.record
-    files = _files(unit)
-    pictures = sorted((f for f in files if f.lower().endswith(PICTURES)), key=_place)
-    folder = _link(unit.folder, base)
-    shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
-    compared = shown == "adversarial.png" and "clean.png" in pictures
-    content = to_json(record)
-    typed = relative(command(origin, run.config, record), origin.folder) if origin else None
-    return {
-        "name": _text(unit.folder.name),
-        "folder": folder,
-        "picture": shown and f"{folder}/{_quote(shown)}",
-        "alternate": f"{folder}/clean.png" if compared else None,
-        "moves": bool(shown and shown.lower().endswith(".gif")),
-        "label": _label(record),
-        "motion": _motion(record),
-        "alt": _alt(record, unit.folder.name, shown or ""),
-        "pictures": [_file(f) for f in pictures],
-        "files": [_file(f) for f in files if f not in pictures] + [_file(UNIT_FILE)],
-        "command": typed,
-        "typed_in": origin and origin.folder,
-        "shortened": typed is not None and without_folders(typed) != typed,
-        "outcome": _outcome(record),
-        "initial": record.activation.initial,
-        "final": record.activation.final,
-        "metadata": {k: v for k, v in content.items() if k in unit.keys and k not in LEFT_OUT},
-    }
+def _all_units(
+    runs: Sequence[SavedRun], names: Sequence[str], base: Path
+) -> Iterator[dict[str, Any]]:
+    for run, name in zip(runs, names, strict=True):
+        for unit in shown_units(run, base):
+            yield unit | {"run": name, "id": f"{name}/{unit['name']}"}
+
+
+def _pages(units: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    remaining = iter(units)
+    while page := list(islice(remaining, PAGE)):
+        yield page
 
 
 def four_digits(value: Any) -> str:
-    """A number with four significant digits, or "not finite" where `_tidy` made it None."""
+    """A number with four significant digits, or "not finite" where `tidy` made it None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not finite"
     return f"{value:.4g}"
@@ -119,7 +106,16 @@ def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
     names = [run.resolve().name for run in runs]
     often = Counter(names)
     paths = [os.path.relpath(run.resolve(), base.resolve()) for run in runs]
-    return [_text(p if often[n] > 1 else n) for n, p in zip(names, paths, strict=True)]
+    return [shown_text(p if often[n] > 1 else n) for n, p in zip(names, paths, strict=True)]
+
+
+def _layers(record: RunRecord) -> str | None:
+    """The run's layer; of several, what was asked for and how many they are."""
+    asked = record.setting("target", "layer")
+    if len(record.layers) < 2:
+        return next(iter(record.layers), asked)
+    words = asked if isinstance(asked, str) else ", ".join(map(str, asked or ()))
+    return f"{words} ({len(record.layers)} layers)"
 
 
 def _header(run: SavedRun, name: str) -> dict[str, Any]:
@@ -131,132 +127,18 @@ def _header(run: SavedRun, name: str) -> dict[str, Any]:
         "model": record.model.name,
         "sha256": record.model.weights.sha256,
         "method": record.setting("method", "name"),
-        "layer": record.setting("target", "layer"),
+        "layer": _layers(record),
         "device": record.device,
         "statuses": record.statuses,
+        "made": sum(record.statuses.values()),
+        "asked": len(record.jobs),
+        "at": datetime.now(UTC).isoformat() if run.status == RUNNING else None,
         "started": record.timings.started,
         "seconds": record.timings.seconds,
         "versions": record.versions,
-        "summary": {_text(k): to_json(v) for k, v in record.summary.items() if v.mean is not None},
+        "summary": {
+            shown_text(k): to_json(v) for k, v in record.summary.items() if v.mean is not None
+        },
         "refused": record.refused,
     }
-    return {key: _tidy(value) for key, value in header.items()}
-
-
-def _choices(units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The filters worth offering: those by which some units differ from others."""
-    found: dict[str, Counter[str]] = {key: Counter() for key in ("run", "model", "layer", "status")}
-    for unit in units:
-        for key in ("model", "layer"):
-            if unit["metadata"].get(key):
-                found[key][str(unit["metadata"][key])] += 1
-        found["run"][unit["run"]] += 1
-        found["status"].update(unit["outcome"])
-    return [
-        {"key": key, "values": sorted(values.items())}
-        for key, values in found.items()
-        if len(values) > 1
-    ]
-
-
-def _sorts(units: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The orders worth offering: (key, name); a minus sign before a key: largest first."""
-    sorts = [("", "as made"), ("name", "name")]
-    numbers = [("activation", "activation")]
-    if any("motion_index" in unit["metadata"] for unit in units):
-        numbers.append(("motion", "motion index"))
-    for key, name in numbers:
-        sorts += [(f"-{key}", f"{name}, highest first"), (key, f"{name}, lowest first")]
-    if any("success" in unit["metadata"] for unit in units):
-        sorts += [("-success", "successes first"), ("success", "failures first")]
-    return sorts
-
-
-def _alt(record: UnitRecord, name: str, shown: str) -> str:
-    """A unit's picture in words, for those who cannot see it."""
-    known = record.layer is not None and record.unit is not None
-    unit = f"{record.called} of {record.layer}" if known else name
-    kind = "Clip" if shown.lower().endswith(".gif") else "Picture"
-    meant = record.class_name
-    if isinstance(record, AdversarialRecord):
-        goal = meant if meant is not None else record.target
-        goal = "another class" if goal is None else goal
-        return f"{record.image or name}, changed to be taken for {goal}"
-    does = "failed to excite" if record.status == DEAD else "excites"
-    return f"{kind} that {does} {unit}" + (f", {meant}" if meant is not None else "")
-
-
-def _label(record: UnitRecord) -> str | None:
-    """The unit's class, if it has one; for an attack, the classes before and after it."""
-    if isinstance(record, AdversarialRecord) and record.clean and record.adversarial:
-        return f"{record.clean[0][0]} → {record.adversarial[0][0]}"
-    return None if record.class_name is None else str(record.class_name)
-
-
-def _motion(record: UnitRecord) -> str | None:
-    """A unit's motion in a line, and by how much drifting photographs contradict it."""
-    if not isinstance(record, TextureMotionRecord) or record.motion.kind is None:
-        return None
-    told, spread = record.motion.direction_deg, record.motion.confidence.get("direction_deg")
-    words = record.motion.kind
-    if told is not None:
-        words += f" at {told:.0f}°"
-        words += f" ± {spread:.0f}°" if spread is not None else ""
-        apart = record.natural.disagreement_deg if record.natural else None
-        words += f"; {apart:.0f}° from photographs'" if apart is not None else ""
-    return words
-
-
-def _outcome(record: UnitRecord) -> list[str]:
-    words = [record.status] if record.status else []
-    if isinstance(record, AdversarialRecord) and record.success is not None:
-        words.append("success" if record.success else "failed")
-    return words
-
-
-def _files(unit: SavedUnit) -> list[str]:
-    """The names of a unit's existing files, without those missing from its metadata's list.
-
-    Links are left out, as they may lead out of the folder.
-    """
-    files = [file for file in unit.folder.iterdir() if file.is_file() and not file.is_symlink()]
-    there = {file.name for file in files} - {UNIT_FILE}
-    named = unit.record.files
-    return sorted(there if named is None else there.intersection(named))
-
-
-def _place(name: str) -> tuple[bool, int, str]:
-    return (name == LAST, ORDER.index(name) if name in ORDER else len(ORDER), name)
-
-
-def _file(name: str) -> dict[str, str]:
-    return {"name": _text(name), "link": _quote(name)}
-
-
-def _link(path: Path, base: Path) -> str:
-    """A path as a link from `base`, with special characters escaped."""
-    return _quote(Path(os.path.relpath(path.resolve(), base.resolve())).as_posix())
-
-
-def _quote(text: str) -> str:
-    return quote(os.fsencode(text))
-
-
-def _text(name: str) -> str:
-    """A file's name as text; undecodable bytes are replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _tidy(content: Any) -> Any:
-    """`content` as the page holds it: numbers rounded, None if not finite; text as valid UTF-8,
-    absolute paths in it without their folders.
-    """
-    if isinstance(content, float):
-        return float(f"{content:.{DIGITS}g}") if math.isfinite(content) else None
-    if isinstance(content, str):
-        return without_folders(content.encode("utf-8", "replace").decode("utf-8"))
-    if isinstance(content, Mapping):
-        return {_tidy(str(key)): _tidy(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_tidy(value) for value in content]
-    return content
+    return {key: tidy(value) for key, value in header.items()}

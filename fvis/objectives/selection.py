@@ -8,8 +8,9 @@ from typing import Any
 
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Model
-from fvis.models.layers import survey
+from fvis.models.layers import Layer, survey
 from fvis.models.stages import stages
+from fvis.objectives.targets import layers_read
 from fvis.schema import TargetConfig
 
 STAGES = "stages"  # instead of a path: the network's own stages
@@ -39,17 +40,25 @@ def is_single(target: TargetConfig) -> bool:
     return named and not isinstance(target.units, Mapping)
 
 
-def select(target: TargetConfig, model: Model) -> list[Selected]:
-    """The layers that a target config asks for, in the order of the network's forward pass.
+def survey_asked(target: TargetConfig, model: Model) -> dict[str, Layer]:
+    """The model's layers, as `survey` finds them.
+
+    All must run if a pattern is to be matched, else those that are read.
+    """
+    if is_single(target):
+        return survey(model, target.output, layers_read(target))
+    words = _words(target)
+    return survey(model, target.output, () if any(map(_is_pattern, words)) else words)
+
+
+def select(target: TargetConfig, model: Model, layers: Collection[str]) -> list[Selected]:
+    """The ones among a model's `layers` that a target config asks for, in the same order.
 
     Raises `RequestError` for a path that the network does not have, a pattern that matches no
     layer, and units given for a layer that is not selected.
     """
-    words = [target.layer] if isinstance(target.layer, str) else list(target.layer)
-    wanted = [word for word in words if not _is_pattern(word)]
-    paths = list(survey(model, target.output, wanted if len(wanted) == len(words) else ()))
-    named: dict[str, bool] = {}
-    for word in words:
+    paths, named = list(layers), dict[str, bool]()
+    for word in _words(target):
         found = [word] if word in paths and word != STAGES else _matched(word, paths, model)
         for path in found:
             named[path] = named.get(path, False) or not _is_pattern(word)
@@ -84,6 +93,10 @@ def matches(pattern: str, path: str) -> bool:
         return re.fullmatch(translated + re.escape(pattern[place:]), path) is not None
     except re.error:  # a set such as [z-a]
         raise RequestError(f"target.layer: {pattern!r} is no pattern") from None
+
+
+def _words(target: TargetConfig) -> list[str]:
+    return [target.layer] if isinstance(target.layer, str) else list(target.layer)
 
 
 def _translated(wild: str) -> str:

@@ -1,7 +1,7 @@
 """Targets: units, directions and weighted sums of units, resolved against a model's layers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -139,33 +139,43 @@ class WeightedObjective(_TargetObjective):
         return torch.stack(terms).sum(0)
 
 
-def resolve(config: TargetConfig, model: Model, seed: int) -> TargetSet:
+def layers_read(config: TargetConfig) -> list[str]:
+    """The paths of the layers that a target config of a single layer, or of a joint target, reads.
+
+    Raises `RequestError` for a joint target that is not well-formed.
+    """
+    return list(dict.fromkeys(path for path, *_ in _joint_terms(config))) or [config.layer]
+
+
+def resolve(
+    config: TargetConfig, model: Model, seed: int, layers: Mapping[str, Layer] | None = None
+) -> TargetSet:
     """The targets that a target config of a single layer asks for in a model.
 
-    Raises `RequestError` for an unknown layer, for a unit or position that the layer does not have,
-    and for a layer whose channel axis cannot be inferred.
+    `layers` are the model's, where `survey` has already found them. Raises `RequestError` for an
+    unknown layer, for a unit or position that the layer does not have, and for a layer whose
+    channel axis cannot be inferred.
     """
-    terms = _joint_terms(config)
-    paths = list(dict.fromkeys(path for path, *_ in terms)) or [config.layer]
-    found = survey(model, config.output, paths)
+    terms, paths = _joint_terms(config), layers_read(config)
+    found = survey(model, config.output, paths) if layers is None else layers
     video = model.preprocessing.frames is not None
-    layers = [_readable(found, path, config, video) for path in paths]
-    if config.output is not None and not any(layer.outputs for layer in layers):
+    read = [_readable(found, path, config, video) for path in paths]
+    if config.output is not None and not any(layer.outputs for layer in read):
         raise RequestError(
             f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
         )
-    dictionary = _dictionary(config, layers[0])
-    readers = tuple(position_reader(layer, config.position, model, dictionary) for layer in layers)
+    dictionary = _dictionary(config, read[0])
+    readers = tuple(position_reader(layer, config.position, model, dictionary) for layer in read)
     named: list[tuple[int | str, tuple[Tensor, ...] | None]]
     if config.joint is not None:
-        named = [("joint", _joint_weights(terms, layers))]
+        named = [("joint", _joint_weights(terms, read))]
     elif config.direction is not None:
-        rows = read_directions(expand(config.direction), layers[0])
+        rows = read_directions(expand(config.direction), read[0])
         named = [(name, (row,)) for name, row in rows]
     else:
-        count = layers[0].units if dictionary is None else dictionary.count
+        count = read[0].units if dictionary is None else dictionary.count
         assert count is not None, "_readable() refuses layers whose channel axis is unknown"
-        is_class = layers[0].path == LOGITS and dictionary is None
+        is_class = read[0].path == LOGITS and dictionary is None
         classes = (model.classes or ()) if is_class else ()
         named = [(unit, None) for unit in parse_units(config.units, count, seed, classes)]
     repeats = [None] if config.repeats == 1 else list(range(config.repeats))
@@ -234,7 +244,7 @@ def _joint_weights(
     return tuple(weights[layer.path] for layer in layers)
 
 
-def _readable(found: dict[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:
+def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:
     """The layer at `path` if its units can be read; raises `RequestError` if they cannot."""
     if path not in found:
         raise unknown("layer", path, found)

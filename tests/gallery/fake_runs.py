@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from fvis.gallery.page import shown_units
+from fvis.gallery.units import shown_units
 from fvis.run_folder import read_run
 from tests import recorded
 
@@ -116,7 +116,7 @@ def write_run(folder: Path, units: Sequence[dict[str, Any]], /, **content: Any) 
 
 def read_units(run: Path, base: Path) -> list[dict[str, Any]]:
     """The units of a run as the page shows them."""
-    return shown_units(read_run(run), base)
+    return list(shown_units(read_run(run), base))
 
 
 def write_overrides(folder: Path, overrides: Sequence[str], hydra: str = "") -> None:

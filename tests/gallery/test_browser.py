@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from fvis.gallery.page import write_index
+from fvis.gallery.page import PAGE, write_index
 
 from .conftest import Browser
 from .fake_runs import attack_unit, awkward_runs, clip_unit, image_unit, read_units, write_run
@@ -80,7 +80,7 @@ def test_names_are_shown_not_run(tmp_path: Path, browser: Browser) -> None:
         assert run.name in browser.js("document.querySelector('#unit header').textContent")
         browser.wait("[...document.querySelectorAll('#unit img')].every(i => i.complete)")
         assert browser.js("[...document.querySelectorAll('#unit img')].every(i => i.naturalWidth)")
-    assert browser.js("document.querySelectorAll('script').length") == 3
+    assert browser.js("document.querySelectorAll('script').length") == 4
 
 
 def test_pictures_are_loaded_only_as_they_come_near(tmp_path: Path, browser: Browser) -> None:
@@ -175,7 +175,8 @@ def test_sorting_gives_the_order_it_names(clips: Path, browser: Browser) -> None
 
     def shown(key: str) -> list[str]:
         cards = "[...document.querySelectorAll('.card')]"
-        return list(browser.js(f"{cards}.map(c => c.dataset.{key} ?? '')"))
+        text = "value => typeof value === 'boolean' ? String(Number(value)) : String(value ?? '')"
+        return list(browser.js(f"{cards}.map(c => entryOf(c).{key}).map({text})"))
 
     for order, key, sign in (
         ("-activation", "activation", -1),
@@ -305,7 +306,8 @@ def test_all_text_stands_out_from_its_ground(clips: Path, browser: Browser, sche
 def test_a_phone_need_not_scroll_sideways(clips: Path, browser: Browser, fragment: str) -> None:
     browser.size(390, 844)
     browser.open(clips, fragment)
-    seen = "[...document.images].filter(i => i.checkVisibility()).map(i => i.clientWidth)"
+    large = "[...document.querySelectorAll('#cards img, #cards canvas, #unit img')]"
+    seen = f"{large}.filter(i => i.checkVisibility()).map(i => i.clientWidth)"
     browser.wait(f"{seen}.length")
     assert browser.js("document.documentElement.scrollWidth") == 390
     assert browser.js(f"{seen}[0]") > 100
@@ -314,14 +316,16 @@ def test_a_phone_need_not_scroll_sideways(clips: Path, browser: Browser, fragmen
 def test_the_focus_goes_through_the_page_as_it_is_read(images: Path, browser: Browser) -> None:
     browser.open(images)
     stops = []
-    for _ in range(9):
+    for _ in range(13):
         browser.keys(TAB)
         stops.append(browser.js("document.activeElement.id || document.activeElement.tagName"))
     keys = [stop for stop in stops if stop not in ("SUMMARY", "SELECT")]
-    assert keys[:3] == ["A", "text", "sort"]
+    assert keys[:7] == ["A", *["A"] * 4, "text", "sort"]  # a stop for each row of the atlas
     assert browser.js("document.querySelectorAll('[tabindex]:not([tabindex=\"-1\"])').length") == 0
     assert stops[-1] == "A"
-    assert browser.js(FOCUSED) == browser.js(NAMES)[stops.count("A") - 2]  # one skips to the units
+    assert (
+        browser.js(FOCUSED) == browser.js(NAMES)[stops.count("A") - 2 - 4]
+    )  # one skips to the units
 
 
 def test_without_scripts_the_units_are_there(images: Path, browser: Browser) -> None:
@@ -333,3 +337,52 @@ def test_without_scripts_the_units_are_there(images: Path, browser: Browser) -> 
         assert cards[0].find_element("css selector", "noscript a").is_displayed()
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_the_atlas_leads_to_units_and_to_a_layers_cards(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    rows = browser.js("[...document.querySelectorAll('#atlas h2 a')].map(a => a.textContent)")
+    assert len(rows) == 4
+    cells = "[...document.querySelectorAll('#atlas .row:nth-child(2) li a')]"
+    assert browser.js(f"{cells}.length") == 10
+    title = browser.js(f"{cells}[2].title")
+    browser.js(f"{cells}[2].click()")
+    browser.wait("!document.getElementById('unit').hidden")
+    name = browser.js("document.querySelector('#unit h1').firstChild.textContent")
+    assert title.startswith(name)
+    browser.keys(ESCAPE)
+    browser.wait("document.getElementById('unit').hidden")
+    browser.js("document.querySelectorAll('#atlas h2 a')[1].click()")
+    layers = set(browser.js("[...document.querySelectorAll('.card')].map(c => entryOf(c).layer)"))
+    assert layers == {rows[1]}
+    browser.js("document.querySelectorAll('#atlas h2 a')[0].focus()")
+    browser.keys(DOWN, RIGHT, RIGHT, LEFT)
+    assert browser.js("document.activeElement.title") == browser.js(f"{cells}[0].title")
+
+
+def test_cards_beyond_the_first_page_are_added_when_they_are_needed(
+    tmp_path: Path, browser: Browser
+) -> None:
+    run = write_run(tmp_path / "run", [image_unit(i) for i in range(2 * PAGE + 50)])
+    page = write_index([run], tmp_path / "index.html")
+    browser.open(page)
+    count = "document.querySelectorAll('.card').length"
+    assert browser.js(count) == PAGE
+    browser.js("document.getElementById('more').scrollIntoView()")
+    browser.wait(f"{count} > {PAGE}")
+    browser.open(page)
+    browser.js("document.getElementById('text').value = arguments[0]", f"{2 * PAGE + 41:05d}")
+    browser.js("document.getElementById('text').dispatchEvent(new Event('input'))")
+    (name,) = browser.js(NAMES)
+    assert name.endswith(f"{2 * PAGE + 41:05d}")
+    browser.js("document.querySelector('.card a').click()")
+    browser.wait("!document.getElementById('unit').hidden")
+    assert name in browser.js("document.querySelector('#unit h1').textContent")
+    browser.open(page, address("run", name))  # by its address alone
+    browser.wait("!document.getElementById('unit').hidden")
+    browser.keys(ESCAPE)
+    browser.wait("document.getElementById('unit').hidden")
+    assert browser.js(FOCUSED) == name
+    choose(browser, "#sort", "-activation")
+    top = browser.js("entryOf(document.querySelector('.card')).activation")
+    assert top == browser.js("Math.max(...entries.map(e => e.activation ?? -Infinity))")

@@ -1,6 +1,7 @@
 """The page's text holds every unit, and nothing that a name says."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from fvis.errors import RequestError
 from fvis.gallery.page import write_index
 
 from .fake_runs import (
+    MODELS,
     attack_unit,
     awkward_runs,
     clip_unit,
@@ -35,17 +37,19 @@ class Page(HTMLParser):
         self.options: list[str] = []
         self.attributes: list[str] = []
         self.text = ""
-        self.scripts: list[str] = []
+        self.scripts: list[tuple[str, str]] = []
         self._inside = ""
         self.feed(path.read_text(encoding="utf-8"))
-        self.data: list[dict[str, Any]] = json.loads(self.scripts[1])
+        self.data: list[dict[str, Any]] = [
+            unit for kind, text in self.scripts if kind == "units" for unit in json.loads(text)
+        ]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [name for name, _ in attrs]
         self._inside = tag
         if tag == "script":
-            self.scripts.append("")
+            self.scripts.append((dict(attrs).get("class") or "", ""))
         if tag == "option":
             self.options.append(dict(attrs)["value"] or "")
         if tag == "img":
@@ -54,7 +58,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._inside == "script":
-            self.scripts[-1] += data
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = (kind, text + data)
         elif self._inside != "style":
             self.text += data
 
@@ -101,7 +106,7 @@ def test_a_unit_that_moves_says_where_and_what_photographs_say(tmp_path: Path) -
 
 def test_names_are_shown_not_run(tmp_path: Path) -> None:
     page = page_of(*awkward_runs(tmp_path))
-    assert page.tags.count("script") == 3
+    assert page.tags.count("script") == 4
     assert not [name for name in page.attributes if name.startswith("on")]
     assert "<script>alert(1)</script>" in page.text
     assert "<script>alert(2)<" in page.text
@@ -205,7 +210,8 @@ def test_the_page_names_no_folder_of_the_machine_that_made_it(tmp_path: Path) ->
     assert unit["shortened"], "the configs and c.png lie elsewhere"
     assert unit["command"] == (
         "fvis run --config-dir configs 'model.checkpoint=w.pth' 'model.factory=net.py:build' "
-        "'grounding.images=[a.png,c.png]' method.epsilon=8/255 target.units=2"
+        "'grounding.images=[a.png,c.png]' method.epsilon=8/255 target.layer=blocks.6.mlp.act "
+        "target.units=2"
     )
 
 
@@ -214,7 +220,7 @@ def test_a_file_that_is_gone_is_not_linked(tmp_path: Path) -> None:
     (run / "units" / "layer2-00001" / "image.png").unlink()
     (run / "units" / "blocks.6.mlp.act-00002" / "optimal.gif").unlink()
     page = page_of(run)
-    assert page.pictures == ["a/units/blocks.6.mlp.act-00002/reconstruction.gif"]
+    assert set(page.pictures) == {"a/units/blocks.6.mlp.act-00002/reconstruction.gif"}
     assert "no picture" in page.text
     for unit in page.data:
         for file in unit["pictures"] + unit["files"]:
@@ -303,3 +309,46 @@ def test_runs_in_one_another_leave_each_its_own_page(
     assert capsys.readouterr().out.split()[-1] == str(tmp_path / "a" / "index.html")
     assert [(run / "index.html").read_bytes() for run in runs] == own
     assert len(Page(tmp_path / "a" / "index.html").data) == 2
+
+
+def test_the_atlas_has_a_row_for_each_layer_in_the_order_of_depth(tmp_path: Path) -> None:
+    layers = {"blocks.10": 20, "blocks.2": 4, "logits": 30}
+    for name in ("one", "two"):
+        units = [
+            image_unit(i) | {"layer": layer, "model": MODELS[0]} for layer in layers for i in (0, 1)
+        ]
+        write_run(tmp_path / name, units, layers=layers, jobs=[])
+    page = page_of(tmp_path / "one")
+    names = [unit["name"] for unit in page.data]
+    assert [name.rpartition("-")[0] for name in names] == [
+        *("blocks.2", "blocks.2", "blocks.10", "blocks.10", "logits", "logits")
+    ]
+    source = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert re.findall('data-layer="([^"]*)" data-run="one"', source) == [
+        "blocks.2", "blocks.10", "logits",
+    ]  # fmt: skip
+    page_of(tmp_path / "one", tmp_path / "two")
+    source = (tmp_path / "index.html").read_text(encoding="utf-8")
+    found = re.findall('<h2><a href="#cards" data-layer="([^"]*)" data-run="([^"]*)"', source)
+    assert found == [(layer, run) for layer in ("blocks.2", "blocks.10", "logits")
+                     for run in ("one", "two")]  # fmt: skip
+
+
+def test_a_single_layer_has_no_atlas_and_a_long_row_says_how_many_more(tmp_path: Path) -> None:
+    units = [image_unit(i) | {"layer": "layer2", "model": MODELS[0]} for i in range(70)]
+    page_of(write_run(tmp_path / "one", units))
+    assert 'id="atlas"' not in (tmp_path / "index.html").read_text(encoding="utf-8")
+    units.append(image_unit(99) | {"layer": "logits", "model": MODELS[0]})
+    page_of(write_run(tmp_path / "two", units))
+    source = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "6 more" in source
+
+
+def test_a_running_run_says_how_far_it_is(tmp_path: Path) -> None:
+    now = {"pid": 1, "host": "elsewhere", "boot": "", "started": ""}
+    jobs = [f"layer2-{i:05d}" for i in range(12)]
+    run = write_run(tmp_path / "a", [image_unit(1)], status="running", process=now, jobs=jobs)
+    assert "1 of 12 units, at " in page_of(run).text
+    (tmp_path / "b").mkdir()
+    run = write_run(tmp_path / "b", [image_unit(1)], status="interrupted", jobs=jobs)
+    assert "1 of 12 units" in page_of(run).text

@@ -10,7 +10,8 @@ from torch import nn
 
 from fvis.errors import RequestError
 from fvis.models import Model
-from fvis.objectives.selection import is_single, matches, select
+from fvis.models.layers import survey
+from fvis.objectives.selection import Selected, is_single, matches, select
 from fvis.schema import TargetConfig
 from tests.test_capture import model_of
 
@@ -38,7 +39,11 @@ def net() -> Model:
 
 
 def paths(net: Model, layer: str | list[str], units: Any = 0) -> list[str]:
-    return [one.path for one in select(TargetConfig(layer=layer, units=units), net)]
+    return [one.path for one in selected(net, layer, units)]
+
+
+def selected(net: Model, layer: str | list[str], units: Any = 0) -> list[Selected]:
+    return select(TargetConfig(layer=layer, units=units), net, survey(net))
 
 
 @given(PATHS)
@@ -112,7 +117,7 @@ def test_a_pattern_that_matches_nothing_and_an_unknown_path_are_refused(
 
 def test_units_may_differ_from_layer_to_layer(net: Model) -> None:
     units = {"layer?.0": "0:2", "layer1.0": [5], "logits": "all"}
-    found = select(TargetConfig(layer=["layer?.0", "logits"], units=units), net)
+    found = selected(net, ["layer?.0", "logits"], units)
     assert [(one.path, one.target.units) for one in found] == [
         ("layer1.0", [5]), ("layer2.0", "0:2"), ("logits", "all"),
     ]  # fmt: skip
@@ -132,7 +137,7 @@ def test_one_path_is_a_single_layer_and_a_pattern_that_matches_one_is_named_by_n
 ) -> None:
     assert is_single(TargetConfig(layer="layer1"))
     assert not is_single(TargetConfig(layer="layer1", units={"layer1": 0}))
-    (one,) = select(TargetConfig(layer="head*"), net)
+    (one,) = selected(net, "head*")
     assert not one.named
-    both = select(TargetConfig(layer=["layer1", "layer*"]), net)
+    both = selected(net, ["layer1", "layer*"])
     assert [one.named for one in both] == [True, False]

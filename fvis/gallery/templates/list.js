@@ -1,75 +1,114 @@
 // The list of units: filters, order, keys, and the switch between the list and a unit's page.
+//
+// The cards of the first units are in the page. Those of the others, and what is known of each unit,
+// lie in scripts of PAGE units each, and are read when they are first needed.
 
 const gallery = document.getElementById("gallery");
 const unitPage = document.getElementById("unit");
 const list = document.getElementById("cards");
 const tools = document.getElementById("tools");
+const more = document.getElementById("more");
 const galleryTitle = document.title;
-const cards = [...list.children];  // in the order of the runs
-let shown = cards;  // the cards that pass the filters, in the chosen order
-let units = null;  // the data of all units, parsed when they are first needed
-let cardsById = null;
+const PAGE = Number(list.dataset.page);
+const entries = tableOf("index");  // what filters and orders need of each unit, in the order of the runs
+const cards = [...list.children];  // by the unit's place; those yet to be read are missing
+const units = [];  // the data of all units, by page
+let shown = entries;  // the entries that pass the filters, in the chosen order
+let placesById = null;
 let scrolled = 0;
-let opened = null;  // the card whose page is shown
+let opened = null;  // the entry whose page is shown
+
+/** The rows of a table in a script: objects, with their places. */
+function tableOf(id) {
+  const { keys, rows } = JSON.parse(document.getElementById(id).textContent);
+  return rows.map((row, place) => Object.fromEntries([["place", place], ...row.map((value, i) => [keys[i], value])]));
+}
 
 /** The address of a unit's page. */
 function addressOf(unit) {
   return `#unit=${encodeURIComponent(unit.id)}`;
 }
 
-/** The data of a card's unit. */
-function unitOf(card) {
-  units ??= JSON.parse(document.getElementById("data").textContent);
-  return units[Number(card.dataset.place)];
+/** The data of an entry's unit. */
+function unitOf(entry) {
+  const page = Math.floor(entry.place / PAGE);
+  units[page] ??= JSON.parse(document.querySelectorAll("script.units")[page].textContent);
+  return units[page][entry.place % PAGE];
 }
 
-/** The card whose unit the address names; null if there is none. */
-function cardAsked() {
+/** The card of an entry, read with the others of its page. */
+function cardOf(entry) {
+  if (!cards[entry.place]) {
+    const page = Math.floor(entry.place / PAGE);
+    const read = document.createElement("template");
+    read.innerHTML = document.querySelectorAll("script.cards")[page - 1].textContent;
+    [...read.content.children].forEach((card, i) => number(card, page * PAGE + i));
+  }
+  return cards[entry.place];
+}
+
+/** Note whose card one is. */
+function number(card, place) {
+  card.dataset.place = place;
+  cards[place] = card;
+}
+
+/** The entry of a card. */
+function entryOf(card) {
+  return entries[Number(card.dataset.place)];
+}
+
+/** Add the cards of the next units that are shown, up to an entry if one is given. */
+function fill(last = null) {
+  const end = Math.max(list.children.length + PAGE, last ? shown.indexOf(last) + 1 : 0);
+  list.append(...shown.slice(list.children.length, end).map(cardOf));
+  if (more) more.hidden = list.children.length >= shown.length;
+}
+
+/** The entry whose unit the address names; null if there is none. */
+function entryAsked() {
   if (!location.hash.startsWith("#unit=")) return null;
-  cardsById ??= new Map(cards.map((card) => [unitOf(card).id, card]));
+  placesById ??= new Map(entries.map((entry) => [entry.id, entry.place]));
   try {
-    return cardsById.get(decodeURIComponent(location.hash.slice("#unit=".length))) ?? null;
+    return entries[placesById.get(decodeURIComponent(location.hash.slice("#unit=".length)))] ?? null;
   } catch {  // a malformed address
     return null;
   }
 }
 
-/** The text of a card that the search looks in. */
-function textOf(card) {
-  const { run, model, layer, status } = card.dataset;
-  const named = [...card.querySelectorAll("h2 a, .class")].map((part) => part.textContent);
-  card.searched ??= [...named, run, model, layer, status].join(" ").toLowerCase();
-  return card.searched;
+/** The text of an entry that the search looks in. */
+function textOf(entry) {
+  const { name, label, run, model, layer, status } = entry;
+  entry.searched ??= [name, label, run, model, layer, status].join(" ").toLowerCase();
+  return entry.searched;
 }
 
-/** Whether a card passes the chosen filters and has all `wanted` words. */
-function passes(card, choices, wanted) {
+/** Whether an entry passes the chosen filters and has all `wanted` words. */
+function passes(entry, choices, wanted) {
   return choices.every(({ value, dataset: { key } }) => (
-    key === "status" ? card.dataset.status.split(" ").includes(value) : card.dataset[key] === value
-  )) && wanted.every((word) => textOf(card).includes(word));
+    key === "status" ? entry.status.split(" ").includes(value) : entry[key] === value
+  )) && wanted.every((word) => textOf(entry).includes(word));
 }
 
-/** The cards sorted by `numbers`. Cards without a number come last; ties keep their order. */
-function sorted(some, numbers, descending) {
-  const known = some.filter((card) => Number.isFinite(numbers.get(card)));
-  const unknown = some.filter((card) => !Number.isFinite(numbers.get(card)));
+/** The entries sorted by `key`. Those without a number come last; ties keep their order. */
+function sorted(some, key, descending) {
+  const known = some.filter((entry) => entry[key] !== null);
+  const unknown = some.filter((entry) => entry[key] === null);
   const sign = descending ? -1 : 1;
-  known.sort((a, b) => sign * (numbers.get(a) - numbers.get(b)));
+  known.sort((a, b) => sign * (a[key] - b[key]));
   return [...known, ...unknown];
 }
 
-/** The cards by `name`, by a number `key` or `-key` (descending), or else in the runs' order. */
+/** The entries by `name`, by a number `key` or `-key` (descending), or else in the runs' order. */
 function ordered(order) {
-  if (!order) return cards;
+  if (!order) return entries;
   if (order === "name") {
-    const names = new Map(cards.map((card) => [card, card.querySelector("h2 a").textContent]));
     const collator = new Intl.Collator("en", { numeric: true });
-    return [...cards].sort((a, b) => collator.compare(names.get(a), names.get(b)));
+    return [...entries].sort((a, b) => collator.compare(a.name, b.name));
   }
   const key = order.replace("-", "");
-  const numbers = (name) => new Map(cards.map((card) => [card, parseFloat(card.dataset[name])]));
-  const before = key === "success" ? sorted(cards, numbers("steps"), false) : cards;
-  return sorted(before, numbers(key), order.startsWith("-"));
+  const before = key === "success" ? sorted(entries, "steps", false) : entries;
+  return sorted(before, key, order.startsWith("-"));
 }
 
 /** Apply the filters and the order. */
@@ -77,28 +116,41 @@ function refresh() {
   const choices = [...tools.querySelectorAll("select[data-key]")].filter((select) => select.value);
   const wanted = document.getElementById("text").value.toLowerCase().split(/\s+/).filter(Boolean);
   const order = ordered(document.getElementById("sort").value);
-  shown = order.filter((card) => passes(card, choices, wanted));
-  list.replaceChildren(...shown);  // hiding cards would cost seconds of style computation
-  const all = `${cards.length} unit${cards.length === 1 ? "" : "s"}`;
-  const count = shown.length === cards.length ? all : `${shown.length} of ${all}`;
+  shown = order.filter((entry) => passes(entry, choices, wanted));
+  list.replaceChildren();  // hiding cards would cost seconds of style computation
+  fill();
+  const all = `${entries.length} unit${entries.length === 1 ? "" : "s"}`;
+  const count = shown.length === entries.length ? all : `${shown.length} of ${all}`;
   document.getElementById("count").textContent = count;
   document.getElementById("none").hidden = shown.length > 0;
 }
 
+/** Show the cards of one row of the atlas. */
+function showRow(event) {
+  const link = event.target.closest("a[data-layer]");
+  if (!link) return;
+  tools.reset();
+  for (const key of ["layer", "run"]) {
+    const select = tools.querySelector(`[data-key=${key}]`);
+    if (select) select.value = link.dataset[key];
+  }
+  refresh();
+}
+
 /** Show the page of the unit that the address names, or else the list. */
 function route() {
-  const card = cardAsked();
-  if (card) {
+  const entry = entryAsked();
+  if (entry) {
     if (!gallery.hidden) scrolled = window.scrollY;
-    const order = shown.includes(card) ? shown : cards;
-    const i = order.indexOf(card);
+    const order = shown.includes(entry) ? shown : entries;
+    const i = order.indexOf(entry);
     const neighbour = (k) => (order[k] ? unitOf(order[k]) : null);
     const around = { before: neighbour(i - 1), after: neighbour(i + 1), place: i + 1, count: order.length };
-    const title = fillUnit(unitPage, unitOf(card), around);
+    const title = fillUnit(unitPage, unitOf(entry), around);
     gallery.hidden = true;
     unitPage.hidden = false;
-    opened = card;
-    document.title = `${unitOf(card).name} – ${galleryTitle}`;
+    opened = entry;
+    document.title = `${entry.name} – ${galleryTitle}`;
     window.scrollTo(0, 0);
     title.focus({ preventScroll: true });
   } else if (opened) {
@@ -107,19 +159,35 @@ function route() {
     gallery.hidden = false;
     document.title = galleryTitle;
     window.scrollTo(0, scrolled);
-    opened.querySelector("a").focus({ preventScroll: true });
-    opened.scrollIntoView({ block: "nearest" });
+    if (shown.includes(opened)) fill(opened);
+    const card = cardOf(opened);
+    card.querySelector("a").focus({ preventScroll: true });
+    card.scrollIntoView({ block: "nearest" });
     opened = null;
   }
 }
 
-/** The card that an arrow key, Home or End leads to from `card`. */
+/** The card that an arrow key, Home or End leads to from `card`; End leads to the last one added. */
 function cardBeside(card, key) {
   const columns = getComputedStyle(list).gridTemplateColumns.split(" ").length;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
-  if (key === "Home") return shown[0];
-  if (key === "End") return shown.at(-1);
-  return key in steps ? shown[shown.indexOf(card) + steps[key]] : undefined;
+  if (key === "Home") return list.firstElementChild;
+  if (key === "End") return list.lastElementChild;
+  if (!(key in steps)) return null;
+  const place = shown.indexOf(entryOf(card)) + steps[key];
+  if (place >= list.children.length) fill();
+  return list.children[place];
+}
+
+/** The link that an arrow key leads to from a link of the atlas. */
+function cellBeside(link, key) {
+  const across = { ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0;
+  const down = { ArrowUp: -1, ArrowDown: 1 }[key] ?? 0;
+  const rows = [...document.querySelectorAll("#atlas .row")];
+  const row = link.closest(".row");
+  const links = (one) => [...one.querySelectorAll("a")];
+  const other = rows[rows.indexOf(row) + down];
+  return across || down ? other && links(other)[links(row).indexOf(link) + across] : null;
 }
 
 /** Handle the keys of both views. */
@@ -132,18 +200,19 @@ function onKey(event) {
   }
   const typing = event.target.matches("input");
   const card = event.target.closest(".card");
+  const cell = event.target.closest("#atlas .row a");
   if (event.key === "/" && !typing && tools) {
     event.preventDefault();
     document.getElementById("text").focus();
-  } else if (card) {
-    const next = cardBeside(card, event.key);
+  } else if (card || cell) {
+    const next = card ? cardBeside(card, event.key)?.querySelector("a") : cellBeside(cell, event.key);
     if (!next) return;
     event.preventDefault();
-    next.querySelector("a").focus();
+    next.focus();
   }
 }
 
-cards.forEach((card, i) => { card.dataset.place = i; });
+cards.forEach(number);
 if (tools) {
   tools.hidden = false;
   document.getElementById("text").addEventListener("input", refresh);
@@ -155,6 +224,13 @@ if (tools) {
     document.getElementById("text").focus();
   });
 }
+if (more) {
+  more.hidden = false;
+  more.addEventListener("click", () => fill());
+  const near = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && fill(), { rootMargin: "1500px" });
+  near.observe(more);
+}
+document.getElementById("atlas")?.addEventListener("click", showRow);
 history.scrollRestoration = "manual";
 window.addEventListener("hashchange", route);
 document.addEventListener("keydown", onKey);
