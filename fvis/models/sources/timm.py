@@ -35,7 +35,7 @@ def load(config: ModelConfig) -> SourceModel:
     reachable = _hugging_face() if pretrained else contextlib.nullcontext()
     with constructing(f"timm model {name}"), _advised(name), reachable:
         module = timm.create_model(name, pretrained=pretrained, **config.kwargs)
-    return SourceModel(module, preprocessing_of(module), _classes(module))
+    return SourceModel(module, preprocessing_of(module), class_names(module))
 
 
 @CATALOGUES.register("timm")
@@ -61,7 +61,8 @@ def preprocessing_of(module: nn.Module) -> Preprocessing:
     )
 
 
-def _classes(module: nn.Module) -> tuple[str, ...] | None:
+def class_names(module: nn.Module) -> tuple[str, ...] | None:
+    """The names of the classes that a timm model was trained on; None if they are unknown."""
     subset = infer_imagenet_subset(module)
     if subset is None:
         return None
