@@ -6,9 +6,9 @@ example, the fit of a texture and its displacement.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -124,13 +124,25 @@ def cosine(step: int, steps: int, final: float) -> float:
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+class Optimizer(Protocol):
+    """What moves parameters: one of ours (`adam.py`) or of torch's."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the steps to come depend on, besides the parameters."""
+        ...
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from such a state."""
+        ...
+
+
 class AdamOptimization(Optimization):
-    """An optimization whose state is a set of parameters and of torch's optimizers on them."""
+    """An optimization whose state is a set of parameters and of optimizers on them."""
 
     def __init__(
         self,
         parameters: list[Tensor],
-        optimizers: list[torch.optim.Optimizer],
+        optimizers: Sequence[Optimizer],
         steps: int,
         log_every: int = LOG_EVERY,
     ) -> None:

@@ -71,4 +71,12 @@ def test_a_short_run_of_an_embedded_network_imports_no_library_of_networks(tmp_p
     )
     assert status == 0
     assert "torch" in imported
-    assert not imported & {"timm", "torchvision", "huggingface_hub", "matplotlib", "skimage"}
+    assert not imported & {
+        "torch._dynamo",
+        "sympy",
+        "timm",
+        "torchvision",
+        "huggingface_hub",
+        "matplotlib",
+        "skimage",
+    }

@@ -84,17 +84,16 @@ class Descent(AdamOptimization):
     def __init__(
         self, loss: Callable[[], Tensor], parameters: list[Tensor], lr: float, steps: int
     ) -> None:
-        optimizer = torch.optim.Adam(parameters, lr=lr, betas=BETAS, eps=EPSILON)
-        super().__init__(parameters, [optimizer], steps)
+        self._optimizer = torch.optim.Adam(parameters, lr=lr, betas=BETAS, eps=EPSILON)
+        super().__init__(parameters, [self._optimizer], steps)
         self._loss, self._lr = loss, lr
 
     def _advance(self) -> Tensor:
-        (optimizer,) = self._optimizers
-        optimizer.param_groups[0]["lr"] = self._lr * cosine(self.done, self.steps, 0.0)
-        optimizer.zero_grad(set_to_none=True)
+        self._optimizer.param_groups[0]["lr"] = self._lr * cosine(self.done, self.steps, 0.0)
+        self._optimizer.zero_grad(set_to_none=True)
         losses = self._loss()
         losses.sum().backward()
-        optimizer.step()
+        self._optimizer.step()
         return losses
 
 

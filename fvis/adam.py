@@ -1,0 +1,141 @@
+"""Adam for the ascent (Kingma & Ba 2015): on the CPU, to the bit torch's AdamW; and a rowwise one.
+
+torch's own optimizers import its compiler before their first step, which takes longer than a short
+run; and no library has the rowwise form.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TINY = 1e-30  # keeps 0/0 of a row without gradient at 0
+EPSILON = 1e-15  # rows' gradients have length 1, so it need not hold small ones down
+
+
+@dataclass
+class _Moments:
+    """The running means of a parameter's gradient and of its square."""
+
+    first: Tensor
+    second: Tensor
+
+
+class Optimizer(ABC):
+    """Moves parameters against their gradients by about `lr` a step.
+
+    The decay of weights is decoupled from the gradient (Loshchilov & Hutter 2019).
+
+    Args:
+        parameters: leaf tensors; their first axis is the batch.
+        decays: the weight decay of each, a number or a tensor that broadcasts with it.
+        betas: the decay rates of the running means.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        decays: Sequence[float | Tensor],
+        betas: tuple[float, float],
+    ) -> None:
+        self._parameters, self._decays, self._betas = parameters, decays, betas
+        self._steps = 0
+        self._moments = [
+            _Moments(torch.zeros_like(p), torch.zeros_like(self._squared(p))) for p in parameters
+        ]
+
+    def zero_grad(self) -> None:
+        """Forget the parameters' gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move every parameter against its gradient."""
+        self._steps += 1
+        b0, b1 = self._betas
+        corrections = (1 - b0**self._steps, 1 - b1**self._steps)
+        for parameter, decay, moments in zip(
+            self._parameters, self._decays, self._moments, strict=True
+        ):
+            gradient = parameter.grad
+            assert gradient is not None, "every parameter affects the picture"
+            if isinstance(decay, Tensor) or decay:
+                parameter.mul_(1 - lr * decay)
+            moments.first.lerp_(gradient, 1 - b0)
+            self._move(parameter, gradient, moments, lr, corrections)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the steps to come depend on, besides the parameters."""
+        moments = [[each.first, each.second] for each in self._moments]
+        return {"steps": self._steps, "moments": moments}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of an optimizer of the same parameters."""
+        self._steps = state["steps"]
+        for moments, (first, second) in zip(self._moments, state["moments"], strict=True):
+            moments.first.copy_(first)
+            moments.second.copy_(second)
+
+    @abstractmethod
+    def _squared(self, gradient: Tensor) -> Tensor:
+        """What the second moment is the mean of."""
+
+    @abstractmethod
+    def _move(
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        moments: _Moments,
+        lr: float,
+        corrections: tuple[float, float],
+    ) -> None:
+        """Update the second moment, and move one parameter."""
+
+
+class Adam(Optimizer):
+    """One second moment per number."""
+
+    def _squared(self, gradient: Tensor) -> Tensor:
+        return gradient.square()
+
+    def _move(
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        moments: _Moments,
+        lr: float,
+        corrections: tuple[float, float],
+    ) -> None:
+        b1 = self._betas[1]
+        moments.second.mul_(b1).addcmul_(gradient, gradient, value=1 - b1)
+        spread = (moments.second.sqrt() / corrections[1] ** 0.5).add_(EPSILON)
+        parameter.addcdiv_(moments.first, spread, value=-lr / corrections[0])
+
+
+class RowwiseAdam(Optimizer):
+    """One second moment per batch row: updates follow the direction of the row's gradient."""
+
+    def _squared(self, gradient: Tensor) -> Tensor:
+        return lengths(gradient).square()
+
+    def _move(
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        moments: _Moments,
+        lr: float,
+        corrections: tuple[float, float],
+    ) -> None:
+        moments.second.lerp_(self._squared(gradient), 1 - self._betas[1])
+        first, second = moments.first / corrections[0], moments.second / corrections[1]
+        parameter.sub_(lr * first / second.sqrt().clamp_min(TINY))
+
+
+def lengths(batch: Tensor) -> Tensor:
+    """The length of each row of a batch (B, ...), as (B, 1, ...)."""
+    norms: Tensor = batch.flatten(1).norm(dim=1)
+    return norms.view(-1, *[1] * (batch.dim() - 1))
