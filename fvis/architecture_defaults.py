@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fvis.models.base import Model
+from fvis.objectives.positions import reads_one_position
 from fvis.schema import Config, FourierConfig, TransformsConfig
 
 T = TypeVar("T", bound=TransformsConfig | FourierConfig)
@@ -25,6 +26,7 @@ class ArchitectureDefaults:
     offset: float
     crop: list[float]
     rotate: float
+    flip: bool
     settle: float
     settle_noise: float
 
@@ -39,6 +41,7 @@ CONVOLUTIONAL = ArchitectureDefaults(
     offset=0.05,
     crop=[0.2, 1.0],
     rotate=10.0,
+    flip=True,
     settle=0.1,
     settle_noise=0.5,
 )
@@ -56,6 +59,9 @@ CLIPS: dict[str, Any] = {
     "rotate": 5.0,
     "settle": 0.3,
 }
+# A unit that is read at one position looks at one place. Crops down to a fifth would move what is
+# there from under it, and its mirror image is another motif.
+AT_A_POSITION: dict[str, Any] = {"crop": [0.85, 1.0], "rotate": 5.0, "flip": False}
 
 
 def with_architecture_defaults(config: Config, model: Model) -> Config:
@@ -63,6 +69,8 @@ def with_architecture_defaults(config: Config, model: Model) -> Config:
     defaults = ATTENTION if model.attends else CONVOLUTIONAL
     if model.preprocessing.frames is not None:
         defaults = dataclasses.replace(defaults, **CLIPS)
+    elif reads_one_position(config.target.position):
+        defaults = dataclasses.replace(defaults, **AT_A_POSITION)
     transforms = _filled(config.transforms, defaults)
     parametrization = config.parametrization
     if isinstance(parametrization, FourierConfig):

@@ -46,7 +46,7 @@ class Network:
     ) -> None:
         self.model = model
         self._run = torch.func.functionalize(self._outputs) if functional else self._outputs
-        self._layers = layers
+        self.layers = layers
         self._output = output
         self._autocast = autocast
         self._handles: list[RemovableHandle] = []
@@ -63,7 +63,7 @@ class Network:
             part.training = False
         for parameter in self._trainable:
             parameter.requires_grad_(False)
-        for index, layer in enumerate(self._layers):
+        for index, layer in enumerate(self.layers):
             part = module if layer.path == LOGITS else module.get_submodule(layer.path)
             self._handles.append(part.register_forward_hook(self._hook(index, layer)))
         return self
@@ -94,7 +94,7 @@ class Network:
             raise RuntimeError(
                 f"the network {self.model.name} itself fails: {described(error)}"
             ) from error
-        for layer, output, calls in zip(self._layers, outputs, self._calls, strict=True):
+        for layer, output, calls in zip(self.layers, outputs, self._calls, strict=True):
             if output is None:
                 raise RuntimeError(
                     f"layer {layer.path} ran {calls} times in this forward pass, and "
@@ -104,12 +104,12 @@ class Network:
 
     def _outputs(self, values: Tensor) -> list[Tensor | None]:
         """What the layers return for the network's input; None for one that was not reached."""
-        self._calls = [0] * len(self._layers)
+        self._calls = [0] * len(self.layers)
         self._captured = {}
         with contextlib.suppress(_Reached), exits_are_errors("it"):
             self.model.module(values)
         captured, self._captured = self._captured, {}
-        return [captured.get(index) for index in range(len(self._layers))]
+        return [captured.get(index) for index in range(len(self.layers))]
 
     def _hook(self, index: int, layer: Layer) -> Any:
         def capture(module: nn.Module, args: Any, value: Any) -> None:
@@ -121,7 +121,7 @@ class Network:
                 raise RequestError(
                     f"layer {layer.path} returned no tensor for target.output={self._output}"
                 )
-            last = len(self._captured) == len(self._layers) - 1
+            last = len(self._captured) == len(self.layers) - 1
             # The modules that still run may change the output in place, so it is cloned.
             self._captured[index] = tensor if last else tensor.clone()
             if last and layer.path != LOGITS:

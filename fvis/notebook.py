@@ -25,6 +25,7 @@ from fvis.plan import plan
 from fvis.run_folder import write_unit
 
 SHOWN = (
+    "motif.png",
     "image.png",
     "strip.png",
     "side_by_side.gif",

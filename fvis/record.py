@@ -85,6 +85,23 @@ class DictionaryRecord:
     read: str = ""
 
 
+@dataclass(frozen=True)
+class CanvasRecord:
+    """The part of the network's input on which a picture was synthesised.
+
+    Attributes:
+        side: of the square canvas, px.
+        offset: y and x of the canvas in image.png, px.
+        scale: how many times it is enlarged in motif.png.
+        periodic: whether image.png is tiled with the canvas; otherwise the rest of it is mid-grey.
+    """
+
+    side: int = 0
+    offset: tuple[int, int] = (0, 0)
+    scale: Number = None
+    periodic: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitRecord:
     """metadata.json: what every method says of a unit.
@@ -107,6 +124,7 @@ class UnitRecord:
     activation: ActivationRecord = field(default_factory=ActivationRecord)
     class_name: str | int | None = key("class", omitted=True)
     dictionary: DictionaryRecord | None = key(omitted=True)
+    canvas: CanvasRecord | None = key(omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
     natural_clips: NaturalClipsRecord | None = key(omitted=True)
     seconds: Number = None

@@ -113,7 +113,7 @@ class TransformsConfig:
     crop: list[float] | None = setting([1.0, 1.0], above=0, at_most=1)
     shift: float = setting(0.0, at_least=0, at_most=1)
     rotate: float | None = setting(0.0, at_least=0, at_most=180)
-    flip: bool = False
+    flip: bool | None = False
     noise: float = setting(0.0, at_least=0, at_most=10)
     gain: float | None = setting(0.0, at_least=0, at_most=5)
     offset: float | None = setting(0.0, at_least=0, at_most=1)
@@ -228,6 +228,7 @@ class EngineConfig:
     device: str = "auto"
     precision: str = setting("fp32", one_of=("fp32", "bf16"))
     batch_size: Any = "auto"
+    canvas: Any = "auto"
     steps: int = setting(160, at_least=1, at_most=MOST_STEPS)
     lr: float = setting(0.07, above=0, at_most=1000)
     lr_final: float = setting(0.2, at_least=0, at_most=1)
@@ -358,12 +359,15 @@ def unknown_setting(name: str) -> RequestError:
 
 
 def _validate_engine(engine: EngineConfig) -> None:
-    size = engine.batch_size
-    whole = isinstance(size, int) and not isinstance(size, bool) and size >= 1
     if len(engine.betas) != 2:
         raise RequestError(f"engine.betas is {engine.betas}; it takes Adam's two decay rates")
-    if size != "auto" and not whole:
-        raise RequestError(f"engine.batch_size is {size!r}; it takes auto or a whole number from 1")
+    for name, words in (("batch_size", ("auto",)), ("canvas", ("auto", "full"))):
+        given = getattr(engine, name)
+        if given not in words and not (type(given) is int and given >= 1):
+            takes = ", ".join(words)
+            raise RequestError(
+                f"engine.{name} is {given!r}; it takes {takes} or a whole number from 1"
+            )
 
 
 def _validate_grounding(config: Config) -> None:

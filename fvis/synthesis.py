@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from torch import Generator, Tensor
 
 from fvis import regularizers, rescue
 from fvis.ascent import Ascent, Penalty
+from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network, changes_in_place
 from fvis.context import Context
 from fvis.models.layers import LOGITS
@@ -37,6 +39,7 @@ R = TypeVar("R", bound=UnitRecord)
 class Attempt:
     """One ascent of a batch: the pictures as saved (8 bits), their scores, and the way there.
 
+    The pictures are whole inputs of the network, whatever the canvas, and so scored.
     `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`.
     """
 
@@ -49,13 +52,18 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Optimum:
-    """One target's optimal picture (3, ...) as saved, its scores, and ok, rescued or dead."""
+    """One target's optimal picture (3, ...) as saved, its scores, and ok, rescued or dead.
+
+    `motif` (3, h, h) is the part of the picture that the unit sees, enlarged, where that is less
+    than the whole picture.
+    """
 
     picture: Tensor
     initial: float
     final: float
     trace: Points
     status: str
+    motif: Tensor | None = None
 
 
 class Synthesizer:
@@ -82,7 +90,7 @@ class Synthesizer:
             for place, row in enumerate(stuck):
                 if not second.stuck[place]:
                     best[row] = (second, place)
-        return [_optimum(attempt, row, rescued=attempt is not first) for attempt, row in best]
+        return [self._optimum(attempt, row, rescued=attempt is not first) for attempt, row in best]
 
     def attempt(
         self,
@@ -102,25 +110,32 @@ class Synthesizer:
         """
         context, config = self._context, self._context.config
         engine = engine or config.engine
-        shape, device = context.model.preprocessing.shape, context.device
+        area, device = self.canvas, context.device
         generators = self.random_generators(jobs, purpose)
-        views = Transforms(config.transforms, generators, engine.steps, shape, device)
+        views = Transforms(
+            area.transforms(config.transforms),
+            generators,
+            engine.steps,
+            area.shape,
+            device,
+            periodic=area.periodic,
+        )
         objective = self.targets.objective(jobs, device)
-        of_views = self.targets.objective(jobs, device, views.views)
+        of_views = area.targets.objective(jobs, device, views.views)
         with self.network() as network:
 
             def score(rgb: Tensor) -> Tensor:
                 return of_views.scores(network(rgb))
 
             with torch.no_grad():
-                start = network(picture.render())
+                start = network(area.framed(picture.render()))
             nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
             ascent = Ascent(picture, score, views, self._penalties(jobs, network), engine)
             with leak:
                 run(stage, ascent)
             with torch.no_grad():
-                pictures = (picture.render() * 255).round() / 255
+                pictures = area.framed((picture.render() * 255).round() / 255)
                 final = objective.scores(network(pictures))
         initial = objective.scores(start)
         spread = rescue.spread(objective, start)
@@ -128,6 +143,11 @@ class Synthesizer:
         if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
             stuck |= rescue.resting_rows(objective, final, spread)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist())
+
+    @functools.cached_property
+    def canvas(self) -> Canvas:
+        """What the ascents synthesise of the network's input."""
+        return find_canvas(self.targets, self.network(), self._context.config.engine.canvas)
 
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""
@@ -164,6 +184,7 @@ class Synthesizer:
             steps=config.engine.steps,
             status=optimum.status,
             activation=ActivationRecord(optimum.initial, optimum.final, [*optimum.trace]),
+            canvas=self.canvas.record,
             class_name=model.class_name(int(job.unit)) if named else None,
             dictionary=None
             if dictionary is None
@@ -173,9 +194,9 @@ class Synthesizer:
 
     def _start(self, jobs: Sequence[Target]) -> Parametrization:
         settings = self._context.config.parametrization
-        shape = self._context.model.preprocessing.shape
+        generators = self.random_generators(jobs, "start")
         build = PARAMETRIZATIONS[settings.name]
-        return build(settings, self.random_generators(jobs, "start"), shape, self._context.device)
+        return build(settings, generators, self.canvas.shape, self._context.device)
 
     def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Penalty]:
         """The config's regularizers, and what drives the repeats of a unit apart."""
@@ -199,8 +220,8 @@ class Synthesizer:
             penalties.append(Penalty(config.target.diversity, similarity))
         return penalties
 
-
-def _optimum(attempt: Attempt, row: int, *, rescued: bool) -> Optimum:
-    status = DEAD if attempt.stuck[row] else RESCUED if rescued else OK
-    initial, final = attempt.initial[row].item(), attempt.final[row].item()
-    return Optimum(attempt.pictures[row], initial, final, attempt.traces[row], status)
+    def _optimum(self, attempt: Attempt, row: int, *, rescued: bool) -> Optimum:
+        status = DEAD if attempt.stuck[row] else RESCUED if rescued else OK
+        initial, final = attempt.initial[row].item(), attempt.final[row].item()
+        picture, trace = attempt.pictures[row], attempt.traces[row]
+        return Optimum(picture, initial, final, trace, status, self.canvas.motif(picture))

@@ -39,6 +39,8 @@ class Transforms:
         steps: number of steps that the views are drawn for.
         shape: of one picture, (3, H, W), or of one clip, (3, T, H, W).
         device: where the pictures are.
+        periodic: whether pictures go on beyond their edges with their other side. Views are then
+            taken from anywhere in them.
     """
 
     def __init__(
@@ -48,18 +50,24 @@ class Transforms:
         steps: int,
         shape: tuple[int, ...],
         device: torch.device,
+        *,
+        periodic: bool = False,
     ) -> None:
         self.views = config.views
+        self._periodic = periodic
         self._noise = config.noise
         self._settling_noise = config.noise * (config.settle_noise or 0.0)
         self._maps: Tensor | None = None
         draws = steps * config.views
         self._gains: Tensor | None = None
         self._settling = steps - round(steps * (config.settle or 0.0))
-        if _moves(config):
-            maps = affine_maps(config, uniform(generators, draws, 7), shape)
+        if _moves(config) or periodic:
+            numbers = uniform(generators, draws, 7)
+            maps = affine_maps(config, numbers, shape)
             settled = self._settling * config.views
             maps[:, settled:] = resting_maps(config, maps[:, settled:])
+            if periodic:
+                maps[..., -1] = 2 * numbers[..., 1:3] - 1
             self._maps = self._by_step(maps, steps).to(device)
         gain, offset = config.gain or 0.0, config.offset or 0.0
         if gain > 0 or offset > 0:
@@ -83,7 +91,7 @@ class Transforms:
         if self.views > 1:
             rgb = rgb.repeat_interleave(self.views, 0)
         if self._maps is not None:
-            rgb = _resampled(rgb, self._maps[step])
+            rgb = _resampled(rgb, self._maps[step], self._periodic)
         settling = step >= self._settling
         if self._gains is not None and not settling:
             rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
@@ -111,7 +119,7 @@ class Transforms:
         return signs * window.movedim((1, 2), (-2, -1))
 
 
-def _resampled(rgb: Tensor, maps: Tensor) -> Tensor:
+def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
     """Pictures or clips (N, 3, ...) as their affine maps show them; see `affine_maps`.
 
     All frames of a clip are resampled alike in space, as if they were channels of one picture.
@@ -121,10 +129,24 @@ def _resampled(rgb: Tensor, maps: Tensor) -> Tensor:
         rgb = _retimed(rgb, maps[:, 2, 2], maps[:, 2, 3])
     grid = functional.affine_grid(maps[:, :2, [0, 1, -1]], [n, 1, h, w], align_corners=False)
     channels = rgb.flatten(1, -3)
+    if periodic:
+        channels, grid = _wrapped(channels, grid)
     seen = functional.grid_sample(
         channels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
     return seen.view_as(rgb)
+
+
+def _wrapped(channels: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Periodic pictures (N, C, H, W) with one more row and column, and a grid that stays in them.
+
+    Both are as `grid_sample` takes them, with corners not aligned.
+    """
+    axes = []
+    for axis, length in zip(grid.unbind(-1), (channels.shape[-1], channels.shape[-2]), strict=True):
+        places = (((axis + 1) * length - 1) / 2).remainder(length)  # px, from 0
+        axes.append((2 * places + 1) / (length + 1) - 1)
+    return functional.pad(channels, (0, 1, 0, 1), mode="circular"), torch.stack(axes, -1)
 
 
 def _retimed(clips: Tensor, speed: Tensor, moved: Tensor) -> Tensor:

@@ -28,6 +28,10 @@ GLYPHS = EXAMPLES / "glyphs"
 MOTION = ("model=drift_r3d", "method=texture_motion", "target.units=[0,8]", "engine.steps=5")
 CASES = {
     "activation_maximization": ("target.units=0:3", "engine.steps=9", "engine.batch_size=2"),
+    "canvas": (
+        *("target.layer=layer2", "target.position=center", "target.units=0:3"),
+        *("engine.steps=9", "engine.batch_size=2"),
+    ),
     "rescue": (
         *("model=glyph_vit", "target.layer=blocks.2.mlp.act", "target.units=0:6"),
         *("engine.steps=9", "engine.batch_size=4"),

@@ -37,6 +37,24 @@ def test_an_affine_map_at_rest_resamples_to_the_same_picture() -> None:
         torch.testing.assert_close(views_of(config, rgb, [1]), rgb, atol=1e-4, rtol=1e-4)
 
 
+def test_views_of_a_periodic_picture_are_rolled_to_anywhere_and_have_no_seam() -> None:
+    """A smooth wave that fits the picture stays one: whatever the roll, it is bent nowhere."""
+    x = torch.arange(24) / 24 * 2 * math.pi
+    wave = 0.5 + 0.4 * (x[None, :] + x[:, None]).cos()
+    rgb = wave.expand(1, 3, 24, 24).contiguous()
+    views = Transforms(
+        TransformsConfig(), [random_generator(1)], 40, (3, 24, 24), CPU, periodic=True
+    )
+    bend = rgb.diff(n=2).abs().max()
+    phases = []
+    for step in range(40):
+        (view,) = views(rgb, step)
+        assert view.diff(n=2).abs().max() < 1.05 * bend
+        assert view.diff(n=2, dim=1).abs().max() < 1.05 * bend
+        phases.append(torch.fft.fft(view[0, 0])[1].angle().item())
+    assert max(phases) - min(phases) > 1.5 * math.pi, "from anywhere"
+
+
 STRONG = TransformsConfig(crop=[0.3, 1.0], rotate=20, gain=1.0, offset=0.5, noise=1.0)
 
 

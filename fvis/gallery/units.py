@@ -15,11 +15,18 @@ from fvis.typed_json import to_json
 
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
 # A card shows the first of these that the unit has, else the first of its other pictures.
-CARD = ("image.png", "clip.gif", "adversarial.png", "reconstruction.gif", "optimal.gif")
+CARD = (
+    "motif.png",
+    "image.png",
+    "clip.gif",
+    "adversarial.png",
+    "reconstruction.gif",
+    "optimal.gif",
+)
 # The order of the pictures on a unit's page. Others follow by name; the summary, made for print,
 # comes last.
 ORDER = (
-    *("image.png", "clip.gif", "strip.png", "side_by_side.gif"),
+    *("motif.png", "image.png", "clip.gif", "strip.png", "side_by_side.gif"),
     *("natural.png", "natural.gif"),
     *("clean.png", "adversarial.png", "perturbation.png"),
     *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),

@@ -7,8 +7,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from fvis import artifacts, grounding
 from fvis.artifacts import Writer
 from fvis.context import Context
@@ -38,7 +36,7 @@ class ActivationMaximization:
         self.steps = context.config.engine.steps
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
-        """One `Result` per target: image.png, or clip.gif and clip.mp4."""
+        """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""
         optima = self._synthesizer.optima(jobs, run)
         return [self._result(job, optimum) for job, optimum in zip(jobs, optima, strict=True)]
 
@@ -52,13 +50,14 @@ class ActivationMaximization:
         )
 
     def _result(self, job: Target, optimum: Optimum) -> Result:
-        files, grounded = self._files(optimum.picture), None
+        files, grounded = self._files(optimum), None
         if self._natural is not None:
             assert isinstance(job.unit, int), "natural_responses() accepts units only"
             settings, (_, *size) = self._context.config.grounding, optimum.picture.shape
             patches = grounding.strongest(self._natural, job.unit, settings.patches, size)
             grounded = grounding.compare(self._natural, job.unit, optimum.final, patches)
-            sheet = grounding.beside(optimum.picture, patches, self._context.model)
+            shown = optimum.picture if optimum.motif is None else optimum.motif
+            sheet = grounding.beside(shown, patches, self._context.model)
             files["natural.png"] = functools.partial(artifacts.write_png, rgb=sheet)
         clips, more = record_and_files(self._clips, job, optimum, self._context)
         record = self._synthesizer.record(
@@ -66,7 +65,12 @@ class ActivationMaximization:
         )
         return Result(job.name, record, files | more)
 
-    def _files(self, rgb: Tensor) -> dict[str, Writer]:
-        if rgb.dim() == 3:
-            return {"image.png": functools.partial(artifacts.write_png, rgb=rgb)}
-        return artifacts.clip_writers("clip", rgb, self._context.config.output)
+    def _files(self, optimum: Optimum) -> dict[str, Writer]:
+        if optimum.picture.dim() == 4:
+            return artifacts.clip_writers("clip", optimum.picture, self._context.config.output)
+        pictures = {"image.png": optimum.picture, "motif.png": optimum.motif}
+        return {
+            name: functools.partial(artifacts.write_png, rgb=rgb)
+            for name, rgb in pictures.items()
+            if rgb is not None
+        }

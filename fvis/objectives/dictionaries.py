@@ -67,20 +67,17 @@ class Dictionary:
         every = torch.arange(self.count, device=values.device)
         pre = torch.einsum("bc...,kc->bk...", self._centred(values), self.encoder.to(values.device))
         pre = pre + _beside(self.bias[None], pre)
-        return pre if self.read != "post" else self._active(pre, pre, every[None])
+        return pre if self.read != "post" else self._active(pre, every[None])
 
     def latent(self, values: Tensor, rows: Tensor) -> Tensor:
         """The value (B, ...) of latent `rows[b]` (B,) in row b of a layer's values (B, C, ...)."""
+        if self.read == "post" and self.most is not None:  # which ones are active, all decide
+            places = rows.view(-1, *[1] * (values.dim() - 1)).expand(-1, 1, *values.shape[2:])
+            return self.latents(values).gather(1, places)[:, 0]
         centred, encoder = self._centred(values), self.encoder.to(values.device)
         pre = torch.einsum("bc...,bc->b...", centred, encoder[rows])[:, None]
         pre = pre + _beside(self.bias.to(rows.device)[rows][:, None], pre)
-        if self.read == "post":
-            every = pre
-            if self.most is not None:
-                every = torch.einsum("bc...,kc->bk...", centred, encoder)
-                every = every + _beside(self.bias[None], every)
-            pre = self._active(pre, every, rows[:, None])
-        return pre[:, 0]
+        return (pre if self.read != "post" else self._active(pre, rows[:, None]))[:, 0]
 
     def _centred(self, values: Tensor) -> Tensor:
         """The normalised values (B, C, ...) less `centre`."""
@@ -91,14 +88,14 @@ class Dictionary:
             values = away / (away.std(1, keepdim=True) + EPSILON)
         return values - _beside(self.centre[None], values)
 
-    def _active(self, pre: Tensor, every: Tensor, index: Tensor) -> Tensor:
+    def _active(self, pre: Tensor, index: Tensor) -> Tensor:
         """The activations of latents `index` (B, k), whose values a are `pre` (B, k, ...).
 
-        `every` (B, K, ...) are those of all latents; only `most` needs them.
+        Where only `most` of them may be active, they are all latents.
         """
         is_on = pre > _beside(self.threshold.to(index.device)[index], pre)
         if self.most is not None:
-            is_on &= pre >= every.topk(self.most, dim=1).values[:, -1:]
+            is_on &= pre >= pre.topk(self.most, dim=1).values[:, -1:]
         return torch.where(is_on, pre.clamp_min(0), 0)
 
 

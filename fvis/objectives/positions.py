@@ -86,6 +86,11 @@ def maps(layer: Layer, output: Tensor) -> Tensor:
     return values[:, :, layer.prefix :] if layer.prefix and values.dim() > 2 else values
 
 
+def reads_one_position(spec: Any) -> bool:
+    """Whether `target.position=spec` reads units at one place of the input."""
+    return parse_position(spec)[0] in ("center", "index")
+
+
 def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
     """Rows and columns of an image's patch tokens, in the input's aspect ratio.
 

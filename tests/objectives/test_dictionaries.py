@@ -54,7 +54,7 @@ def saved(folder: Path, parts: Mapping[str, Tensor], **settings: Any) -> Path:
 
 def test_every_kind_of_autoencoder_gives_the_latents_of_its_paper(tmp_path: Path) -> None:
     parts = planted()
-    x = torch.randn(3, C, 4, 6)
+    x = torch.randn(3, C, 4, 6, generator=torch.Generator().manual_seed(1))
     rows = x.movedim(1, -1)
     pre = rows @ parts["W_enc"] + parts["b_enc"]
     less = (rows - parts["b_dec"]) @ parts["W_enc"] + parts["b_enc"]
@@ -126,7 +126,7 @@ def test_a_latents_picture_is_that_of_a_network_with_the_encoder_built_in(tmp_pa
     encoder = nn.Conv2d(C, K, 1)
     encoder.weight.data, encoder.bias.data = parts["W_enc"].T[..., None, None], parts["b_enc"]
     built.layer2 = nn.Sequential(built.layer2, encoder)
-    asked = {"layer": "layer2", "units": [0, 5, 63], "engine": {"steps": 32}, "transforms": "none"}
+    asked = {"layer": "layer2", "units": [0, 5, 63], "engine": {"steps": 48}, "transforms": "none"}
     center = {"position": "center"}
     read = {"dictionary": str(saved(tmp_path / "sae", parts)), **center}
     latents = fvis.visualize(network, target=read, input=SIZE, **asked)
@@ -159,7 +159,7 @@ def test_a_latent_that_is_off_climbs_until_it_is_on(tmp_path: Path) -> None:
     with hook:
         found = fvis.visualize(
             network, "layer2", [3, 14, 15, 63], input=SIZE, target=target, transforms="none",
-            engine={"steps": 64},
+            engine={"steps": 64, "canvas": "full"},
         )  # fmt: skip
         for shown in found:
             outputs.clear()
