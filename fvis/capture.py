@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fvis.batching import is_out_of_memory
 from fvis.errors import RequestError, described, exits_are_errors
+from fvis.folding import Pair, foldable, folded
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, pick
 
@@ -33,7 +34,8 @@ class Network:
 
     Where a layer returns a tuple or dict, `output` is the index or key of the tensor to read.
     `autocast` is the lower precision to run the network in, None for its own. With `functional`
-    the network's operations in place become others, as `changes_in_place` may ask for.
+    the network's operations in place become others, as `changes_in_place` may ask for. `pairs` are
+    folded meanwhile, see `folding`.
     """
 
     def __init__(
@@ -43,12 +45,15 @@ class Network:
         output: int | str | None = None,
         autocast: torch.dtype | None = None,
         functional: bool = False,
+        pairs: Sequence[Pair] = (),
     ) -> None:
         self.model = model
         self._run = torch.func.functionalize(self._outputs) if functional else self._outputs
         self.layers = layers
         self._output = output
         self._autocast = autocast
+        self._pairs = pairs
+        self._folding = contextlib.ExitStack()
         self._handles: list[RemovableHandle] = []
         self._training: list[nn.Module] = []
         self._trainable: list[nn.Parameter] = []
@@ -66,9 +71,11 @@ class Network:
         for index, layer in enumerate(self.layers):
             part = module if layer.path == LOGITS else module.get_submodule(layer.path)
             self._handles.append(part.register_forward_hook(self._hook(index, layer)))
+        self._folding.enter_context(folded(self._pairs))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._folding.close()
         for handle in self._handles:
             handle.remove()
         for part in self._training:
@@ -149,6 +156,13 @@ def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | 
         f"{model.name} changes tensors in place that the gradient needs: "
         "write x = x + y where its code has x += y"
     )
+
+
+def pairs_to_fold(model: Model, layers: Sequence[Layer], output: int | str | None) -> list[Pair]:
+    """The batch norms of a network that can be folded where these layers are read of it."""
+    grey = torch.full((1, *model.preprocessing.shape), 0.5, device=model.device)
+    with Network(model, layers, output) as network:
+        return foldable(model.module, lambda: network(grey))
 
 
 def _pass_gradient(network: Network) -> None:

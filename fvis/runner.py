@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from fvis import memory, models, provenance, schema, workspace
+from fvis import layout, memory, models, provenance, schema, workspace
 from fvis.architecture_defaults import with_architecture_defaults
 from fvis.batch_state import BatchState
 from fvis.batching import auto_size, in_batches
@@ -123,10 +123,7 @@ def prepare(config: Config, model: Model | None = None) -> Context:
         torch.set_num_threads(config.engine.threads)
     model = model or models.load(config.model, config.engine.seed)
     model.module.to(device)
-    if config.engine.channels_last:
-        video = model.preprocessing.frames is not None
-        layout = torch.channels_last_3d if video else torch.channels_last
-        model.module.to(memory_format=layout)
+    layout.arrange(model, config.engine.channels_last, device)
     config = with_architecture_defaults(config, model)
     memory.check(config, model.preprocessing.shape, device)
     return Context(config, model, device)

@@ -235,7 +235,8 @@ class EngineConfig:
     betas: list[float] = setting([0.5, 0.99], at_least=0, at_most=0.9999)
     seed: int = setting(0, at_least=0, at_most=2**63 - 1)
     log_every: int = setting(8, at_least=1, at_most=MOST_STEPS)
-    channels_last: bool = False
+    fold: str = setting("auto", one_of=("auto", "never"))
+    channels_last: Any = "auto"
     checkpoint_every: int = setting(60, at_least=0, at_most=1_000_000)
     threads: int | None = setting(None, at_least=1, at_most=1024)
 
@@ -361,6 +362,9 @@ def unknown_setting(name: str) -> RequestError:
 def _validate_engine(engine: EngineConfig) -> None:
     if len(engine.betas) != 2:
         raise RequestError(f"engine.betas is {engine.betas}; it takes Adam's two decay rates")
+    if not (engine.channels_last == "auto" or isinstance(engine.channels_last, bool)):
+        given = engine.channels_last
+        raise RequestError(f"engine.channels_last is {given!r}; it takes auto, true or false")
     for name, words in (("batch_size", ("auto",)), ("canvas", ("auto", "full"))):
         given = getattr(engine, name)
         if given not in words and not (type(given) is int and given >= 1):

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from fvis import regularizers, rescue
 from fvis.ascent import Ascent, Penalty
 from fvis.canvas import Canvas, find_canvas
-from fvis.capture import Network, changes_in_place
+from fvis.capture import Network, changes_in_place, pairs_to_fold
 from fvis.context import Context
 from fvis.models.layers import LOGITS
 from fvis.objectives import Target, resolve
@@ -76,6 +76,10 @@ class Synthesizer:
         self.targets = resolve(config.target, context.model, config.engine.seed, context.layers)
         self._functional = changes_in_place(
             context.model, self.targets.layers, config.target.output
+        )
+        folds = config.engine.fold == "auto" and not self._functional
+        self._pairs = (
+            pairs_to_fold(context.model, self.targets.layers, config.target.output) if folds else []
         )
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
@@ -153,7 +157,9 @@ class Synthesizer:
         """The context in which the model is frozen and read at the targets' layers."""
         context, output = self._context, self._context.config.target.output
         layers = self.targets.layers
-        return Network(context.model, layers, output, context.autocast, self._functional)
+        return Network(
+            context.model, layers, output, context.autocast, self._functional, self._pairs
+        )
 
     def _nearest_activation(self, network: Network) -> rescue.NearestActivation | None:
         """The activation function nearest to the layer, found once."""

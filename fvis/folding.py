@@ -1,0 +1,139 @@
+"""Batch norm folded into the convolutions before it: the same function of the input, for less.
+
+Which norm follows which convolution is found by following tensors through a forward pass, not by
+names. What is changed in the network is undone when the context ends.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A convolution, and the batch norm that alone uses its output."""
+
+    conv: nn.Module
+    norm: nn.Module
+
+
+@dataclass
+class _Uses(TorchDispatchMode):
+    """Notes every convolution and batch norm, and how often each tensor is used.
+
+    The tensors are kept, so that no other gets the identity of one.
+    """
+
+    kept: list[Any] = field(default_factory=list)
+    counts: dict[int, int] = field(default_factory=dict)
+    made_by: dict[int, Tensor] = field(default_factory=dict)
+    norms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors([args, list((kwargs or {}).values())]):
+            self.counts[id(tensor)] = self.counts.get(id(tensor), 0) + 1
+        self.kept += [args, kwargs, result]
+        name = func.overloadpacket.__name__
+        if name == "convolution" and not args[6]:  # transposed
+            self.made_by[id(result)] = args[1]
+        elif "batch_norm" in name:
+            self.norms.append((args[0], args[3]))  # the input and the running mean
+        return result
+
+
+def foldable(module: nn.Module, run: Callable[[], Sequence[Tensor]]) -> list[Pair]:
+    """The pairs of `module` that can be folded without changing what `run` returns.
+
+    `run` makes a forward pass and returns the tensors that are read of it. A convolution is left
+    alone whose output or weight is used twice or is read, or whose weight is not its parameter, as
+    with weight standardization; so is a norm that is not a plain one, or has hooks.
+    """
+    with torch.no_grad(), _Uses() as uses:
+        read = {id(tensor) for tensor in run()}
+    parts = list(module.modules())
+    convs = {
+        id(part._parameters.get("weight")): part
+        for part in parts
+        if isinstance(part, nn.modules.conv._ConvNd)
+    }
+    norms = {id(part.running_mean): part for part in parts if type(part) in NORMS}
+    pairs = []
+    for source, mean in uses.norms:
+        weight = uses.made_by.get(id(source))
+        conv, norm = convs.get(id(weight)), norms.get(id(mean))
+        if weight is None or conv is None or norm is None or id(source) in read:
+            continue
+        once = all(uses.counts[id(tensor)] == 1 for tensor in (source, weight, mean))
+        if once and _is_plain(conv) and _is_plain(norm):
+            pairs.append(Pair(conv, norm))
+    return pairs
+
+
+@contextlib.contextmanager
+def folded(pairs: Sequence[Pair]) -> Iterator[None]:
+    """A context in which each convolution of `pairs` does its norm's work, and the norm none.
+
+    Pairs that are folded already stay so.
+    """
+    pairs = [pair for pair in pairs if "forward" not in pair.norm.__dict__]
+    before = [(pair.conv, dict(pair.conv._parameters)) for pair in pairs]
+    try:
+        for pair in pairs:
+            pair.conv._parameters.update(_folded_parameters(pair))
+            pair.norm.forward = _rest_of(pair.norm)
+        yield
+    finally:
+        for conv, parameters in before:
+            conv._parameters.update(parameters)
+        for pair in pairs:
+            pair.norm.__dict__.pop("forward", None)
+
+
+def _folded_parameters(pair: Pair) -> dict[str, nn.Parameter]:
+    """The convolution's weight and bias with the norm in them, computed in double precision."""
+    norm: Any = pair.norm
+    weight, bias = pair.conv._parameters["weight"], pair.conv._parameters["bias"]
+    assert weight is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    shift = -norm.running_mean.double() if bias is None else bias.double() - norm.running_mean
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = shift * scale if norm.bias is None else shift * scale + norm.bias
+    shape = (-1, *[1] * (weight.dim() - 1))
+    new = (weight.double() * scale.view(shape)).to(weight.dtype)  # in the weight's memory layout
+    made = {"weight": new, "bias": shift.to(weight.dtype)}
+    return {name: nn.Parameter(value, requires_grad=False) for name, value in made.items()}
+
+
+def _rest_of(norm: Any) -> Callable[[Tensor], Tensor]:
+    """What a norm module does besides normalizing: nothing, or its activation function."""
+    if isinstance(norm, BatchNormAct2d):
+        return lambda x: norm.act(norm.drop(x))
+    return lambda x: x
+
+
+def _is_plain(part: nn.Module) -> bool:
+    """Whether nothing is attached to a module that would see that it computes something else."""
+    hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
+    return not any(hooks) and "forward" not in part.__dict__
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
