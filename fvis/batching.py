@@ -13,8 +13,9 @@ logger = logging.getLogger(__name__)
 J = TypeVar("J")
 R = TypeVar("R")
 
-AUTO_SIZE = {"cpu": 4, "mps": 16}  # a CPU is no faster per row with more than 4
+AUTO_SIZE = {"cpu": 4, "mps": 16}  # of whole inputs; a CPU is no faster per row with more than 4
 AUTO_SIZE_CUDA = 64
+MOST_SMALLER = 4  # times as many pictures on a small canvas; still more would gain nothing
 # What torch's allocators and its CPU kernels say when memory runs out.
 OUT_OF_MEMORY = (
     "out of memory",
@@ -26,9 +27,16 @@ OUT_OF_MEMORY = (
 )
 
 
-def auto_size(device: torch.device) -> int:
-    """The batch size tried first on a device when none is asked for."""
-    return AUTO_SIZE.get(device.type, AUTO_SIZE_CUDA)
+def auto_size(device: torch.device, share: float = 1.0) -> int:
+    """The batch size tried first on a device when none is asked for.
+
+    `share` is that of the network's input which is synthesised, in (0, 1].
+
+    >>> auto_size(torch.device("cpu")), auto_size(torch.device("cpu"), 0.5)
+    (4, 8)
+    """
+    size = AUTO_SIZE.get(device.type, AUTO_SIZE_CUDA)
+    return int(size * min(1 / share, MOST_SMALLER))
 
 
 def in_batches(

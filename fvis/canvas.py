@@ -58,6 +58,11 @@ class Canvas:
         return self.frame if self.side is None else (3, self.side, self.side)
 
     @property
+    def share(self) -> float:
+        """The canvas's share of the input."""
+        return math.prod(self.shape) / math.prod(self.frame)
+
+    @property
     def record(self) -> CanvasRecord | None:
         """What metadata.json says of the canvas; None where it is the whole input."""
         if self.side is None:

@@ -39,6 +39,11 @@ class Plan:
         return sum(method.steps * sum(map(len, method.groups)) for method in self.methods)
 
     @property
+    def share(self) -> float:
+        """The share of the network's input that is synthesised, at most: see `Method.share`."""
+        return max(method.share for method in self.methods)
+
+    @property
     def inputs(self) -> list[Path]:
         """Files, besides the model's own, that the results depend on."""
         return list(dict.fromkeys(file for method in self.methods for file in method.inputs))

@@ -148,7 +148,7 @@ def find_device(name: str) -> torch.device:
 
 def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Result]:
     """All results, batch by batch; nothing is written."""
-    sizes = [_batch_size(config, device)]
+    sizes = [_batch_size(planned, config, device)]
     with Progress(planned.steps) as progress:
 
         def run_stage(stage: str, optimization: Optimization) -> None:
@@ -169,15 +169,15 @@ def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Resul
 
 def _describe(context: Context, planned: Plan) -> RunRecord:
     record = provenance.describe(context, planned.inputs, planned.names)
-    size = _batch_size(context.config, context.device)
+    size = _batch_size(planned, context.config, context.device)
     return dataclasses.replace(
         record, layers=dict(planned.depths), refused=planned.refused, batch_size=size
     )
 
 
-def _batch_size(config: Config, device: torch.device) -> int:
+def _batch_size(planned: Plan, config: Config, device: torch.device) -> int:
     size = config.engine.batch_size
-    return auto_size(device) if size == "auto" else int(size)
+    return auto_size(device, planned.share) if size == "auto" else int(size)
 
 
 def _config_of(record: RunRecord) -> Config:

@@ -127,7 +127,8 @@ def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
     n, _, *_, h, w = rgb.shape
     if rgb.dim() == 5:
         rgb = _retimed(rgb, maps[:, 2, 2], maps[:, 2, 3])
-    grid = functional.affine_grid(maps[:, :2, [0, 1, -1]], [n, 1, h, w], align_corners=False)
+    plane = torch.cat([maps[:, :2, :2], maps[:, :2, -1:]], 2)  # a list of indices would be a copy
+    grid = functional.affine_grid(plane, [n, 1, h, w], align_corners=False)
     channels = rgb.flatten(1, -3)
     if periodic:
         channels, grid = _wrapped(channels, grid)

@@ -3,12 +3,15 @@
 import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fvis.ascent import Ascent, Penalty
+from fvis.models import Preprocessing
 from fvis.optimization import Trace
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.parametrizations.base import UpdateRule
@@ -148,6 +151,45 @@ def test_a_score_that_bins_its_pixels_sees_none_outside_of_its_bins() -> None:
 def test_the_trace_is_read_every_log_every_steps_and_at_the_end() -> None:
     _, trace = climb("fourier", kernels(1), [], 25)
     assert trace.steps == [0, 10, 20, 24]
+
+
+class Operations(TorchDispatchMode):
+    """Notes the names of all operations."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "periodic"), [((3, 12, 12), False), ((3, 12, 12), True), ((3, 4, 12, 12), False)]
+)
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_no_step_makes_a_tensor_of_python_numbers(
+    name: str, shape: tuple[int, ...], periodic: bool
+) -> None:
+    """Such a tensor is copied to the device at each step, and the device waits for it."""
+    generators = [random_generator(row) for row in range(2)]
+    config = TransformsConfig(
+        crop=[0.5, 1.0], rotate=5, flip=True, noise=0.1, gain=0.1, offset=0.1, time_scale=0.1
+    )
+    views = Transforms(config, generators, 4, shape, CPU, periodic=periodic)
+    picture = PARAMETRIZATIONS[name](CONFIGS[name](), generators, shape, CPU)
+    size = Preprocessing(12, 12, None, (0.5,) * 3, (0.25,) * 3)
+
+    def score(rgb: Tensor) -> Tensor:
+        return size.normalise(rgb).flatten(1).sum(1)
+
+    ascent = Ascent(picture, score, views, [Penalty(0.1, total_variation)], EngineConfig(steps=4))
+    ascent.step()
+    with Operations() as operations:
+        ascent.step()
+    assert "grid_sampler_2d" in operations.names
+    assert not operations.names & {"lift_fresh", "lift_fresh_copy", "is_nonzero", "nonzero"}
 
 
 SLOPE = torch.tensor([1.0, 0.1, 0.0])  # of a score of three numbers, one of which it ignores

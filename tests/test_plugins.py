@@ -55,7 +55,7 @@ class Job:
 
 @METHODS.register("flat")
 class Flat:
-    refused, inputs, steps = {}, (), 1
+    refused, inputs, steps, share = {}, (), 1, 1.0
     groups = [[Job("grey")]]
 
     def __init__(self, context):

@@ -34,6 +34,7 @@ class ActivationMaximization:
         natural = (self._natural, self._clips)
         self.inputs: Sequence[Path] = [file for some in natural if some for file in some.files]
         self.steps = context.config.engine.steps
+        self.share = self._synthesizer.canvas.share
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""

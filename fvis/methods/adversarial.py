@@ -94,6 +94,7 @@ class Adversarial:
         self._classifier.require_gradient()
         self._transfer = self._transfer_models()
         self.steps = context.config.engine.steps
+        self.share = 1.0
         self.refused: dict[str, str] = {}
         attacks = self._attacks()
         self.groups = [[attack] for attack in attacks]

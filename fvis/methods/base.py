@@ -65,6 +65,11 @@ class Method(Protocol):
         """Optimization steps per job, as far as they are known beforehand."""
         ...
 
+    @property
+    def share(self) -> float:
+        """The share of the network's input that is synthesised, in (0, 1]."""
+        ...
+
     def solve(self, jobs: Sequence[Any], run: RunStage) -> list[Result]:
         """The results of a batch of jobs, in their order.
 

@@ -47,6 +47,7 @@ class TextureMotion:
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
         self.inputs: Sequence[Path] = self._clips.files if self._clips else ()
+        self.share = 1.0
         self.steps = context.config.engine.steps + self._decomposition_steps()
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:

@@ -33,13 +33,14 @@ def build(
     """
     decay = 1.0 if config.decay is None else config.decay
     scale = spectrum_scale(shape[1:], decay, config.temporal_decay)
-    scale = (scale * gaussian_response(shape[-2], shape[-1], config.blur or 0.0)).to(device)
+    scale = scale * gaussian_response(shape[-2], shape[-1], config.blur or 0.0)
     start = config.init_std * normal(generators, 3, *scale.shape, 2)
+    scale = (GAIN * scale).to(device)
     spectrum = leaf(start, device)
     axes = tuple(range(-len(shape) + 1, 0))
 
     def render() -> Tensor:
-        scaled = torch.view_as_complex(spectrum) * (GAIN * scale)
+        scaled = torch.view_as_complex(spectrum) * scale
         signal = torch.fft.irfftn(scaled, s=shape[1:], dim=axes, norm="ortho")
         return torch.sigmoid(correlate(signal) if config.decorrelate else signal)
 
