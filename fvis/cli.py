@@ -15,6 +15,7 @@ from fvis.errors import (
     InterruptedRunError,
     JobError,
     RequestError,
+    UnwritableError,
     exit_status,
     one_line,
     unknown,
@@ -31,7 +32,7 @@ usage: fvis COMMAND ...
   fvis layers [PATTERN] [OVERRIDE...]  the model's layers: path, type, output shape, units;
                                   --depth N, --all
   fvis models [PATTERN]           what model.name accepts, by source
-  fvis report OUTPUT_DIR...       (re)build index.html over one or more runs
+  fvis report OUTPUT_DIR...       (re)build index.html over runs, sweeps, or folders of them
 
   fvis --version
   eval "$(fvis run -sc install=bash)"   tab completion
@@ -45,6 +46,8 @@ def main() -> NoReturn:
         _prepare()
         sys.exit(_dispatch(sys.argv[1:]))
     except JobError as error:  # its line was written as the job ended
+        if error.jobs:
+            sys.stderr.write(f"fvis: error: jobs that failed: {', '.join(error.jobs)}\n")
         sys.exit(error.status)
     except InterruptedRunError as error:
         shown = _relative(error.directory, Path.cwd())
@@ -95,7 +98,11 @@ def run(arguments: Sequence[str]) -> int:
     compose.check_arguments(words)
     force = FORCE in arguments
     base = Path.cwd()  # hydra.job.chdir changes it
-    compose.launch(words, lambda job: _run_job(job, force, base))
+    try:
+        compose.launch(words, lambda job: _run_job(job, force, base))
+    finally:
+        for sweep in compose.Observer.sweeps:
+            _show_sweep(sweep, base)
     return 0
 
 
@@ -114,51 +121,62 @@ def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
     except Exception as error:
         _show(error)
         raise JobError(exit_status(error)) from None
-    _print_path(shown, base)
+    _print_run(shown, base)
 
 
 def resume(arguments: Sequence[str]) -> int:
     """`fvis resume`: finish a run, a sweep, or all of them in a folder; prints what it finished."""
     from fvis import resuming
+    from fvis.run_folder import SWEEP_FILE
 
     words = [word for word in arguments if word != FORCE]
     if len(words) != 1 or words[0].startswith("-"):
         raise RequestError("usage: fvis resume OUTPUT_DIR [--force]")
-    status, finished = 0, 0
+    status, finished, sweeps = 0, 0, set[Path]()
     for work in resuming.unfinished(Path(words[0])):
         try:
             with interruptions_first(), own_streams():
                 worked = work(force=FORCE in arguments)
             if worked:
-                _print_path(work.directory)
+                _print_run(work.directory, Path.cwd())
                 finished += 1
+                sweeps |= {p for p in work.directory.parents if (p / SWEEP_FILE).is_file()}
         except KeyboardInterrupt as interruption:
             raise InterruptedRunError(Path(words[0])) from interruption
         except Exception as error:  # the others go on
             _show(error)
             failed = exit_status(error)
             status = failed if status == 0 else min(status, failed)
+    for sweep in sorted(sweeps):
+        _show_sweep(sweep, Path.cwd())
     if finished == 0 and status == 0:
         sys.stderr.write(f"fvis: {words[0]} is done: there is nothing to resume\n")
     return status
 
 
 def report(arguments: Sequence[str]) -> int:
-    """`fvis report`: index.html over the runs given, in the run or in a folder around them all.
+    """`fvis report`: index.html over all runs in the folders given, and below them.
 
-    Files among them, as a shell's * gives them, are passed over where there are folders too.
+    It is written into the folder if only one is given, else into the folder around them all. Files
+    among them, as a shell's * gives them, are passed over where there are folders too.
     """
     from fvis.gallery.page import write_index
+    from fvis.run_folder import RUN_FILE, runs_below
 
     if not arguments:
         raise RequestError("usage: fvis report OUTPUT_DIR...")
     paths = list(map(Path, arguments))
-    folders = [path for path in paths if not path.is_file()]
-    runs = {path.resolve(): path for path in folders or paths}
-    if len(runs) == 1:
-        place = next(iter(runs.values()))
+    folders = [path for path in paths if not path.is_file()] or paths
+    runs: dict[Path, Path] = {}
+    for folder in folders:
+        found = {run.resolve(): run for run in runs_below(folder)}
+        if not found:
+            raise RequestError(f"{folder} holds no run: there is no {RUN_FILE} in it or below it")
+        runs |= found
+    if len({folder.resolve() for folder in folders}) == 1:
+        place = folders[0]
     else:
-        place = Path(os.path.commonpath([run.parent for run in runs]))
+        place = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
     _print_path(write_index(list(runs.values()), place / "index.html"))
     return 0
 
@@ -199,6 +217,36 @@ def _show_thread(ended: threading.ExceptHookArgs) -> None:
     if os.environ.get("FVIS_TRACEBACK") == "1":
         traceback.print_exception(ended.exc_value)
     sys.stderr.write(f"fvis: warning: a thread ended: {one_line(ended.exc_value)}\n")
+
+
+def _print_run(folder: Path, base: Path) -> None:
+    """What a run has made, and its page, on stderr; its folder on stdout."""
+    from fvis.record import DEAD, OK, RESCUED
+    from fvis.run_folder import read_run
+    from fvis.workspace import INDEX
+
+    record = read_run(folder).record
+    counts = {OK: 0, RESCUED: 0, DEAD: 0} | record.statuses
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    seconds, page = record.timings.seconds or 0, _relative(folder / INDEX, base)
+    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s; {page}\n")
+    _print_path(folder, base)
+
+
+def _show_sweep(folder: Path, base: Path) -> None:
+    """Write the page of all runs of a sweep, if there are any, and say on stderr where it is."""
+    from fvis.gallery.page import write_index
+    from fvis.run_folder import runs_below
+
+    runs = list(runs_below(folder))
+    if not runs:
+        return
+    try:
+        page = write_index(runs, folder / "index.html")
+    except UnwritableError as error:
+        sys.stderr.write(f"fvis: warning: {error}\n")
+    else:
+        sys.stderr.write(f"fvis: {len(runs)} runs; {_relative(page, base)}\n")
 
 
 def _print_path(path: Path, base: Path | None = None) -> None:

@@ -165,10 +165,11 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> None:
     """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep.
 
-    Whatever Hydra itself raises becomes a `RequestError`. The first `JobError` of `work` is raised
-    after the last job. The folder of a job that has written nothing is taken away.
+    Whatever Hydra itself raises becomes a `RequestError`. Where `work` has raised a `JobError`, one
+    that names all failed jobs is raised after the last job. The folder of a job that has written
+    nothing is taken away.
     """
-    base, process, failed = Path.cwd(), os.getpid(), list[JobError]()
+    base, process, failed = Path.cwd(), os.getpid(), dict[str, JobError]()
 
     def task(composed: DictConfig) -> None:
         settings = HydraConfig.get()
@@ -180,7 +181,8 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
         except JobError as error:
             if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
                 raise
-            failed.append(error)  # Hydra would add a line of its own
+            name = directory.name if sweep is None else os.path.relpath(directory, sweep)
+            failed[name] = error  # Hydra would add a line of its own
         finally:
             if not single:
                 artifacts.remove_if_empty(directory, base)
@@ -203,7 +205,8 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
         for folder in Observer.folders:  # Hydra may have failed after it had made one
             artifacts.remove_if_empty(folder, base)
     if failed:
-        raise failed[0]
+        statuses = [error.status for error in failed.values()]
+        raise JobError(statuses[0], list(failed) if Observer.sweeps else ())
 
 
 def job_texts(composed: DictConfig) -> dict[str, str]:
@@ -220,6 +223,7 @@ class Observer(Callback):
     """What Hydra calls before it starts a run or a sweep."""
 
     folders: ClassVar[list[Path]] = []  # that Hydra makes for runs and sweeps
+    sweeps: ClassVar[list[Path]] = []  # those of sweeps
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the folder of a run."""
@@ -232,6 +236,7 @@ class Observer(Callback):
         folders.
         """
         self.folders.append(Path(str(config.hydra.sweep.dir)).absolute())
+        self.sweeps.append(self.folders[-1])
         sweeper = config.hydra.sweeper
         if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
             return

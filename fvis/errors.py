@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
@@ -24,11 +24,11 @@ ABOUT_A_REQUEST = (RequestError, OmegaConfBaseException, UnicodeError, yaml.YAML
 
 
 class JobError(Exception):
-    """A job failed with an exit status, and has said why."""
+    """A job failed with an exit status, and has said why. `jobs` names those of a sweep."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, jobs: Sequence[str] = ()) -> None:
         super().__init__(status)
-        self.status = status
+        self.status, self.jobs = status, jobs
 
 
 def exit_status(error: BaseException) -> int:

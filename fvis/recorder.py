@@ -4,13 +4,14 @@ import dataclasses
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from fvis import processes
 from fvis.errors import UnwritableError
+from fvis.pacing import Pace
 from fvis.record import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord, UnitRecord
 from fvis.run_folder import UNITS, finished_unit, overwrite_run, write_run
 
@@ -36,6 +37,9 @@ class Recorder:
         self._started = time.time()
         self._earlier = record.timings.seconds or 0.0
         self._done: dict[str, _Done] = {}
+        self._before = list(record.batches)  # sizes of batches as they were composed before
+        self._batches: list[int] = []  # and of those that are done now
+        self._pace = Pace()
         for name, unit in (units or {}).items():
             self.add(name, unit)
         now = datetime.fromtimestamp(self._started, UTC).isoformat()
@@ -77,18 +81,30 @@ class Recorder:
         """Count a unit that has been written."""
         self._done[name] = _Done(str(unit.status), unit.failed, unit.tally())
 
+    @property
+    def coming(self) -> list[int]:
+        """The sizes that the next batches had before, when the run was composed."""
+        return self._before[len(self._batches) :]
+
     def set_batch_size(self, size: int) -> None:
-        """Say how large the next batch may be."""
+        """Say how large the next batch may be, whatever it was before."""
+        self._before = []
         self.record = dataclasses.replace(self.record, batch_size=size)
         self.begin()
 
-    def set_batches(self, sizes: Sequence[int]) -> None:
-        """Say how many jobs the batches that are done had."""
-        self.record = dataclasses.replace(self.record, batches=list(sizes))
-        self.begin()
+    def batch_done(self, jobs: int) -> None:
+        """Count a batch that is done, of so many jobs; run.json says so sooner or later.
+
+        It lists all units, and is not written each time a few more are done. What it lacks of them
+        is found on the disk, and the batches that follow are composed of `batch_size` jobs.
+        """
+        self._batches.append(jobs)
+        if self._pace.is_due:
+            self.begin()
 
     def _write(self, record: RunRecord) -> None:
-        write_run(self._directory, record)
+        with self._pace.timed():
+            write_run(self._directory, record)
         self.record = record
 
     def _at(self, status: str) -> RunRecord:
@@ -103,6 +119,7 @@ class Recorder:
             self.record,
             status=status,
             process=processes.current() if status == RUNNING else None,
+            batches=[*self._batches, *self.coming],
             units=units,
             statuses=dict(Counter(self._done[name].status for name in units)),
             summary={

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from fvis import provenance, runner, schema, workspace
 from fvis.errors import RequestError
 from fvis.record import SweepJobRecord
-from fvis.run_folder import RUN_FILE, SWEEP_FILE, UNITS, read_sweep
+from fvis.run_folder import RUN_FILE, SWEEP_FILE, read_sweep, subfolders
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ def _search(folder: Path) -> Iterator[Work]:
         yield Work(place) if began else Work(place, job, sweep.directory if sweep else None)
     if not folder.is_dir():
         return
-    for place in sorted(folder.iterdir()):
-        hidden = place.name.startswith(".") or place.name == UNITS
-        if place.is_dir() and not place.is_symlink() and not hidden and place not in planned:
+    for place in subfolders(folder):
+        if place not in planned:
             yield from _search(place)
 
 

@@ -101,6 +101,30 @@ def read_run(folder: Path) -> SavedRun:
     return SavedRun(folder, record)
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in which runs may lie that a folder around them holds, in the order of names.
+
+    Numbers in names count as numbers. Links are not followed.
+    """
+    places = [place for place in folder.iterdir() if place.is_dir() and not place.is_symlink()]
+    hidden = [place for place in places if place.name.startswith(".") or place.name == UNITS]
+    return sorted(set(places) - set(hidden), key=_natural)
+
+
+def runs_below(folder: Path) -> Iterator[Path]:
+    """The folder itself if it is a run, else the runs in it and in the folders below it."""
+    if (folder / RUN_FILE).is_file():
+        yield folder
+    elif folder.is_dir():
+        for place in subfolders(folder):
+            yield from runs_below(place)
+
+
+def _natural(path: Path) -> list[tuple[bool, int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
 def read_unit(folder: Path) -> SavedUnit:
     """The unit in a folder; what its metadata.json lacks or has wrong is None or empty."""
     content = read_json(folder / UNIT_FILE)

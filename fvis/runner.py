@@ -21,6 +21,7 @@ from fvis.interruption import DeferredInterruption
 from fvis.methods import Method, Result
 from fvis.models import Model
 from fvis.optimization import Optimization
+from fvis.pacing import Pace
 from fvis.plan import Plan, plan
 from fvis.progress import Progress, log_file
 from fvis.record import DEAD, DONE, RunRecord, UnitRecord
@@ -28,6 +29,8 @@ from fvis.recorder import Recorder, finished_units
 from fvis.run_folder import RUN_FILE, UNITS, read_run, write_unit
 from fvis.schema import Config
 from fvis.workspace import BATCH_FILE, INDEX
+
+PAGE_EVERY = 20  # seconds between two pages of a run that is at work
 
 logger = logging.getLogger(__name__)
 
@@ -233,13 +236,14 @@ def _solve_batches(directory: Path, recorder: Recorder, context: Context, planne
     A batch belongs to one layer.
     """
     path, every = directory / BATCH_FILE, context.config.engine.checkpoint_every
-    sizes = list(recorder.record.batches)  # of the batches as they were
-    done: list[int] = []  # and as they are
+    pace = Pace(PAGE_EVERY)
 
-    def on_resize(size: int) -> None:
-        sizes.clear()
-        recorder.set_batch_size(size)
+    def show() -> None:
+        with pace.timed():
+            recorder.begin()
+            workspace.show(directory, recorder.record)
 
+    show()
     with Progress(planned.steps) as progress:
         for method in planned.methods:
             missing = _missing_groups(method, recorder.finished)
@@ -258,16 +262,18 @@ def _solve_batches(directory: Path, recorder: Recorder, context: Context, planne
                 fields = {"seconds": seconds, "config_sha256": recorder.record.config_sha256}
                 return len(batch), [r.with_fields(**fields) for r in results if r.name in missing]
 
-            size, coming = recorder.record.batch_size or 1, sizes[len(done) :]
+            size, sizes = recorder.record.batch_size or 1, recorder.coming
+            resize = recorder.set_batch_size
             for jobs, results in in_batches(
-                method.groups, size, work, sizes=coming, on_resize=on_resize
+                method.groups, size, work, sizes=sizes, on_resize=resize
             ):
                 for result in results:
                     recorder.add(result.name, _write(directory, result))
-                done.append(jobs)
-                recorder.set_batches([*done, *sizes[len(done) :]])
+                recorder.batch_done(jobs)
                 if results:  # the state on disk is this batch's, not that of one still to come
                     path.unlink(missing_ok=True)
+                if pace.is_due:
+                    show()
     path.unlink(missing_ok=True)  # of a process that was killed when all units were written
 
 

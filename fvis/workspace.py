@@ -74,7 +74,8 @@ def check_place(directory: Path) -> None:
 
 def refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:
     """Raise `RequestError` where a new run in the folder would lose what another one left."""
-    if old.status != DONE and (old.units or (directory / BATCH_FILE).is_file()):
+    begun = old.units or (directory / BATCH_FILE).is_file() or _has_units(directory)
+    if old.status != DONE and begun:
         raise RequestError(
             f"{directory} holds a run that was interrupted: `fvis resume {directory}` finishes it "
             "(--force begins anew and replaces it)"
@@ -84,6 +85,10 @@ def refuse_to_replace(directory: Path, old: RunRecord, new: RunRecord) -> None:
             f"{directory} holds the finished run of another config: give another hydra.run.dir "
             "(--force replaces it)"
         )
+
+
+def _has_units(directory: Path) -> bool:
+    return any((directory / UNITS).glob(f"[!.]*/{UNIT_FILE}"))
 
 
 def clear_leftovers(directory: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -58,7 +59,17 @@ def test_a_wrong_job_of_a_sweep_stops_no_other_and_is_status_2(sweep: tuple[Ran,
 
 def test_every_wrong_job_of_a_sweep_is_named(sweep: tuple[Ran, Path]) -> None:
     ran, _ = sweep
-    assert [99 if "99" in line else 98 for line in errors(ran)] == [99, 98]
+    *named, last = errors(ran)
+    assert [99 if "99" in line else 98 for line in named] == [99, 98]
+    assert last == ran.stderr.splitlines()[-1] == "fvis: error: jobs that failed: 1, 3"
+
+
+def test_a_sweep_has_a_page_of_all_its_runs(sweep: tuple[Ran, Path]) -> None:
+    ran, cwd = sweep
+    page = (cwd / ran.stdout.splitlines()[0]).parent / "index.html"
+    links = Links(page.read_text()).found
+    assert {"0/units/logits-00000/image.png", "2/units/logits-00001/image.png"} <= links
+    assert f"2 runs; {page.relative_to(cwd)}" in ran.stderr
 
 
 def test_a_sweep_that_goes_well_is_status_0(forked_fvis: Call, tmp_path: Path) -> None:
@@ -204,6 +215,20 @@ def test_a_report_over_runs_shows_every_picture_from_their_common_folder(
     assert {"0/units/logits-00000/image.png", "2/units/logits-00001/image.png"} <= links
     local = [link for link in links if "://" not in link and not link.startswith(("#", "data:"))]
     assert all((index.parent / link).exists() for link in local)
+
+
+def test_a_report_finds_the_runs_of_sweeps_and_of_folders_around_them(
+    sweep: tuple[Ran, Path], forked_fvis: Call, tmp_path: Path
+) -> None:
+    ran, cwd = sweep
+    folder = (cwd / ran.stdout.splitlines()[0]).parent
+    for name in ("sweep10", "sweep2"):
+        shutil.copytree(folder, tmp_path / "all" / name)
+    shown = forked_fvis("report", "all", cwd=tmp_path)
+    assert shown.stdout == "all/index.html\n", shown.stderr
+    text = (tmp_path / "all" / "index.html").read_text()
+    assert "sweep2/2/units/logits-00001/image.png" in Links(text).found
+    assert text.index("sweep2/0/units") < text.index("sweep10/0/units")
 
 
 def test_a_lost_index_is_rebuilt(sweep: tuple[Ran, Path], forked_fvis: Call) -> None:

@@ -60,5 +60,6 @@ def test_a_bad_job_of_a_sweep_is_told_once(forked_fvis: Call, tmp_path: Path) ->
     words = ("-m", "target.units=98,99", "hydra.sweep.dir=out")
     ran = forked_fvis("run", *words, cwd=tmp_path)
     assert ran.returncode == 2
-    assert ran.stderr.count("fvis: error: ") == 2
+    assert ran.stderr.count("fvis: error: ") == 3
+    assert ran.stderr.splitlines()[-1] == "fvis: error: jobs that failed: 0, 1"
     assert "Error executing job" not in ran.stderr

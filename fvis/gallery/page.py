@@ -4,6 +4,7 @@ It is written as the units are read, so that its size costs no memory. The brows
 page by page.
 """
 
+import functools
 import os
 import tempfile
 from collections import Counter
@@ -65,6 +66,7 @@ def write_page(runs: Sequence[SavedRun], path: Path) -> Path:
     return path
 
 
+@functools.cache
 def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("fvis.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
