@@ -29,7 +29,7 @@ from fvis.objectives import TargetSet
 from fvis.objectives.positions import token_grid
 from fvis.paths import expand
 from fvis.randomness import random_generator
-from fvis.record import GroundingRecord, Number, PatchRecord
+from fvis.record import BestPositionRecord, GroundingRecord, Number, PatchRecord
 from fvis.schema import GroundingConfig
 
 BATCH = 16  # photographs per forward pass
@@ -102,8 +102,7 @@ def _measure(model: Model, targets: TargetSet, network: Network, files: Sequence
             return []
         (output,) = network(torch.stack(list(some.values())).to(model.device))
         score = targets.values([output])[0]
-        values = targets.readers[0].maps(output)
-        peak, place = values.reshape(*values.shape[:2], -1).max(2)
+        peak, place = _peaks(targets, output)
         return list(zip(some, score.cpu(), peak.cpu(), place.int().cpu(), strict=True))
 
     with network, torch.no_grad():
@@ -169,11 +168,18 @@ def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, in
     return x, y, width, height
 
 
-def compare(natural: Natural, unit: int, final: float, patches: Sequence[Patch]) -> GroundingRecord:
-    """How the activation `final` of a unit's picture compares with those of the photographs."""
+def compare(
+    natural: Natural, unit: int, final: float, peak: float, patches: Sequence[Patch]
+) -> GroundingRecord:
+    """How a unit's picture compares with the photographs.
+
+    `final` is its activation, and `peak` the greatest value of the unit at any position.
+    """
     percentiles, below, times_strongest = standing(natural.scores[:, unit], final)
+    highest = natural.peaks[:, unit].max().item()
     return GroundingRecord(
         photographs=len(natural.files),
+        best_position=BestPositionRecord(peak, highest, _times(peak, highest)),
         percentiles=percentiles,
         below=below,
         times_strongest=times_strongest,
@@ -192,8 +198,30 @@ def standing(scores: Tensor, final: float) -> tuple[dict[str, Number], float, fl
     return (
         {str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
         (scores < final).double().mean().item(),
-        final / highest if highest > 0 else math.nan,
+        _times(final, highest),
     )
+
+
+def _times(value: float, highest: float) -> float:
+    """The ratio of a value to the highest of others; NaN if that is not positive."""
+    return value / highest if highest > 0 else math.nan
+
+
+def peaks(network: Network, targets: TargetSet, rgb: Tensor) -> Tensor:
+    """The greatest values (B, C) of all units at any position in pictures (B, 3, H, W).
+
+    Enters `network`. For `target.position=cls` there is but one position.
+    """
+    with network, torch.no_grad():
+        (output,) = network(rgb)
+    return _peaks(targets, output)[0].cpu()
+
+
+def _peaks(targets: TargetSet, output: Tensor) -> tuple[Tensor, Tensor]:
+    """The greatest values (B, C) at any position in a layer's output, and where they are."""
+    values = targets.readers[0].maps(output)
+    peak, place = values.reshape(*values.shape[:2], -1).max(2)
+    return peak, place
 
 
 def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:

@@ -34,14 +34,29 @@ class PatchRecord:
 
 
 @dataclass(frozen=True)
+class BestPositionRecord:
+    """The greatest value of the unit at any position: in the picture, and in any photograph.
+
+    `times_strongest` is the ratio of the two. A picture that excites the unit all over has a high
+    mean over positions; this is how strongly it does so at one.
+    """
+
+    picture: Number = None
+    photographs: Number = None
+    times_strongest: Number = None
+
+
+@dataclass(frozen=True)
 class GroundingRecord:
     """How the picture's activation stands among those of photographs.
 
-    `below` is the share of photographs with a lower activation, and `times_strongest` the ratio to
-    the highest. `strongest` has the patches that excite the unit most.
+    `best_position` compares single positions. All else is read at `target.position`: `below` is the
+    share of photographs with a lower activation, and `times_strongest` the ratio to the highest.
+    `strongest` has the patches that excite the unit most.
     """
 
     photographs: int = 0
+    best_position: BestPositionRecord = field(default_factory=BestPositionRecord)
     percentiles: dict[str, Number] = field(default_factory=dict)
     below: Number = None
     times_strongest: Number = None
@@ -254,9 +269,9 @@ class AdversarialRecord(UnitRecord):
     image: str | None = None
     target: int | None = None
     class_name: str | int | None = key("class")
+    probability: ProbabilityRecord | None = None
     success: bool | None = None
     steps_to_success: int | None = None
-    probability: ProbabilityRecord | None = None
     margin: MarginRecord = field(default_factory=MarginRecord)
     clean: Top = field(default_factory=list)
     adversarial: Top = field(default_factory=list)

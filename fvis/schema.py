@@ -203,6 +203,7 @@ class AdversarialConfig(MethodConfig):
     epsilon: Any = "8/255"
     objective: str = setting("margin", one_of=("margin", "logit", "cross_entropy"))
     confidence: float = setting(0.1, at_least=0)
+    probability: float = setting(0.5, at_least=0, at_most=0.999)
     tv: float = setting(1.0, at_least=0)
     size: float = setting(0.3, at_least=0)
     cutoff: float | None = setting(0.1, above=0)

@@ -88,13 +88,28 @@ def test_a_class_is_shown_by_whole_photographs(tmp_path: Path) -> None:
 def test_a_synthetic_activation_is_placed_among_the_photographs(tmp_path: Path) -> None:
     natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="logits")
     scores = sorted(natural.scores[:, 0].tolist())
-    between = grounding.compare(natural, 0, (scores[2] + scores[3]) / 2, [])
+    between = grounding.compare(natural, 0, (scores[2] + scores[3]) / 2, 0.0, [])
     assert between.below == pytest.approx(0.75)
     assert between.photographs == 4
     assert between.percentiles["100"] == pytest.approx(scores[3])
     assert between.percentiles["50"] == pytest.approx((scores[1] + scores[2]) / 2)
-    above = grounding.compare(natural, 0, 2 * scores[3], [])
+    above = grounding.compare(natural, 0, 2 * scores[3], 0.0, [])
     assert (above.below, above.times_strongest) == (1.0, pytest.approx(2.0))
+
+
+def test_single_positions_are_compared_too(tmp_path: Path) -> None:
+    """A picture that is red all over has a high mean, and is no redder at any position."""
+    images = folder_of_spots(tmp_path / "spots")
+    net, config = model(), TargetConfig(layer="pool", units="all")
+    targets = resolve(config, net, 0)
+    natural = surveyed(images, tmp_path / "cache", layer="pool")
+    red = torch.zeros(1, 3, SIDE, SIDE)
+    red[:, 0] = natural.peaks[:, 0].max()
+    peak = grounding.peaks(Network(net, targets.layers), targets, red)[0, 0].item()
+    found = grounding.compare(natural, 0, red[0, 0].mean().item(), peak, [])
+    assert found.best_position.picture == pytest.approx(peak)
+    assert found.best_position.times_strongest == pytest.approx(1.0, rel=0.02)
+    assert found.times_strongest > 3
 
 
 def test_what_was_measured_once_is_read_back(
@@ -262,12 +277,12 @@ def measured(*scores: float) -> grounding.Natural:
 
 
 def test_a_photograph_that_excites_the_unit_equally_is_not_below_the_picture() -> None:
-    assert grounding.compare(measured(1.0, 2.0, 2.0, 3.0), 0, 2.0, []).below == 0.25
+    assert grounding.compare(measured(1.0, 2.0, 2.0, 3.0), 0, 2.0, 0.0, []).below == 0.25
 
 
 def test_a_unit_that_no_photograph_excites_has_no_strongest_to_compare_with() -> None:
     for highest in (0.0, -1.0):
-        found = grounding.compare(measured(highest, -2.0), 0, 3.0, [])
+        found = grounding.compare(measured(highest, -2.0), 0, 3.0, 0.0, [])
         assert math.isnan(found.times_strongest)
         assert found.below == 1
 

@@ -97,7 +97,9 @@ def _alt(record: UnitRecord, name: str, shown: str) -> str:
 def _label(record: UnitRecord) -> str | None:
     """The unit's class, if it has one; for an attack, the classes before and after it."""
     if isinstance(record, AdversarialRecord) and record.clean and record.adversarial:
-        return f"{record.clean[0][0]} → {record.adversarial[0][0]}"
+        (before, _), (after, share) = record.clean[0], record.adversarial[0]
+        known = record.probability is not None and share is not None
+        return f"{before} → {after}" + (f" {100 * (share or 0):.0f} %" if known else "")
     return None if record.class_name is None else str(record.class_name)
 
 

@@ -4,8 +4,11 @@ Erhan et al. 2009; for CNNs and ViTs in one framework, Zhu & Cangelosi 2025 (arX
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from fvis import artifacts, grounding
 from fvis.artifacts import Writer
@@ -39,7 +42,17 @@ class ActivationMaximization:
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""
         optima = self._synthesizer.optima(jobs, run)
-        return [self._result(job, optimum) for job, optimum in zip(jobs, optima, strict=True)]
+        peaks = self._peaks(jobs, optima)
+        return [self._result(*row) for row in zip(jobs, optima, peaks, strict=True)]
+
+    def _peaks(self, jobs: Sequence[Target], optima: Sequence[Optimum]) -> list[float]:
+        """The greatest value of each unit at any position in its picture, for the grounding."""
+        if self._natural is None:
+            return [math.nan] * len(jobs)
+        synthesizer = self._synthesizer
+        pictures = torch.stack([optimum.picture for optimum in optima])
+        peaks = grounding.peaks(synthesizer.network(), synthesizer.targets, pictures)
+        return [peaks[row, int(job.unit)].item() for row, job in enumerate(jobs)]
 
     def _natural_responses(self) -> grounding.Natural | None:
         """How strongly photographs excite the units; None if the config names no photographs."""
@@ -50,13 +63,13 @@ class ActivationMaximization:
             context.config.grounding, context.model, synthesizer.targets, synthesizer.network()
         )
 
-    def _result(self, job: Target, optimum: Optimum) -> Result:
+    def _result(self, job: Target, optimum: Optimum, peak: float) -> Result:
         files, grounded = self._files(optimum), None
         if self._natural is not None:
             assert isinstance(job.unit, int), "natural_responses() accepts units only"
             settings, (_, *size) = self._context.config.grounding, optimum.picture.shape
             patches = grounding.strongest(self._natural, job.unit, settings.patches, size)
-            grounded = grounding.compare(self._natural, job.unit, optimum.final, patches)
+            grounded = grounding.compare(self._natural, job.unit, optimum.final, peak, patches)
             shown = optimum.picture if optimum.motif is None else optimum.motif
             sheet = grounding.beside(shown, patches, self._context.model)
             files["natural.png"] = functools.partial(artifacts.write_png, rgb=sheet)

@@ -4,6 +4,7 @@ Targeted attacks by activation maximization with a penalty on total variation, w
 perturbation smooth and structured: Zhu & Cangelosi 2025 (arXiv 2508.07281).
 """
 
+import dataclasses
 import io
 import itertools
 import logging
@@ -92,6 +93,8 @@ class Adversarial:
         self._epsilon = radius(self._settings.epsilon, self._settings.norm)
         self._classifier = self._classifier_of(context.model, context.config.target)
         self._classifier.require_gradient()
+        if self._classifier.layer.path != LOGITS:  # units of a hidden layer have no probability
+            self._settings = dataclasses.replace(self._settings, probability=0.0)
         self._transfer = self._transfer_models()
         self.steps = context.config.engine.steps
         self.share = 1.0

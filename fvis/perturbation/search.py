@@ -6,6 +6,7 @@ while the picture is taken for its target, and loses weight while it is not.
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from fvis.perturbation.ball import in_8_bits, projected
 from fvis.perturbation.measures import LEVELS, total_variation
 from fvis.schema import AdversarialConfig, EngineConfig
 
-SURE = 3.0  # no gradient once the margin exceeds `confidence` by this much
+SURE = 3.0  # no gradient once the lead is this much
 HEAVIEST = 1e6  # upper limit of the penalty's weight
 GROW, YIELD = 1.4, 0.7  # factors on the penalty's weight per step: while successful, while not
 SHARPEN = 1.3  # factor on a row's cutoff frequency per step, until its first success
@@ -33,13 +34,12 @@ Values = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Found:
-    """The best perturbed pictures (B, 3, H, W), in whole 8-bit levels, and their `margins` (B,).
+    """The best perturbed pictures (B, 3, H, W), in whole 8-bit levels.
 
     `first` (B,) is the number of steps before the first success, -1 where there was none.
     """
 
     pictures: Tensor
-    margins: Tensor
     first: Tensor
 
 
@@ -48,6 +48,20 @@ def margin(values: Tensor, targets: Tensor) -> Tensor:
     own = values.gather(1, targets[:, None])
     others = values.scatter(1, targets[:, None], -torch.inf)
     return own[:, 0] - others.amax(1)
+
+
+def lead(values: Tensor, targets: Tensor, confidence: float, probability: float) -> Tensor:
+    """By how much (B,) each row's target is ahead of what is asked for, in values (B, C).
+
+    Its margin is to reach `confidence`, and its probability among all values `probability`, here in
+    logits: the lesser of both leads counts. Below zero, one of them is not reached.
+    """
+    ahead = margin(values, targets) - confidence
+    if probability <= 0:
+        return ahead
+    own = values.gather(1, targets[:, None])[:, 0]
+    rest = values.scatter(1, targets[:, None], -torch.inf).logsumexp(1)
+    return torch.minimum(ahead, own - rest - math.log(probability / (1 - probability)))
 
 
 OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -63,9 +77,9 @@ class Search(Optimization):
     """Perturbs pictures until the network takes each for its target, then makes the change smaller.
 
     Every step costs one gradient. The network sees each picture as its 8-bit file will hold it.
-    Among the perturbations whose margin is `settings.confidence` or more, the one with the least
-    penalty (total variation plus size) is kept; where there is none, the one with the greatest
-    margin.
+    Among the perturbations by which the target leads as `settings.confidence` and `.probability`
+    ask (see `lead`), the one with the least penalty (total variation plus size) is kept; where
+    there is none, the one with the greatest lead.
 
     Args:
         values: the network as a function from pictures (B, 3, H, W) to values (B, C).
@@ -91,7 +105,7 @@ class Search(Optimization):
         stride = settings.step / LEVELS
         self._widest = stride if settings.norm == "linf" else 1.0
         strides = torch.full((len(clean), 1, 1, 1), stride, device=clean.device)
-        self._best = _Best(clean, settings.confidence)
+        self._best = _Best(clean)
         self._now = {
             "delta": torch.zeros_like(clean),
             "speed": torch.zeros_like(clean),
@@ -104,22 +118,21 @@ class Search(Optimization):
     def found(self) -> Found:
         """The best pictures so far, including those that the last step made."""
         file = self._file(self._now["delta"])
-        margins = margin(self._values(file), self._targets)
         best = self._best.copy()
-        best.see(self.done, file, margins, self._penalty(file - self._clean))
-        return Found(best.pictures, best.margins, best.first)
+        best.see(self.done, file, self._lead(self._values(file)), self._penalty(file - self._clean))
+        return Found(best.pictures, best.first)
 
     def _advance(self) -> Tensor:
         now, settings = self._now, self._settings
         file = self._file(now["delta"]).requires_grad_(True)
         values = self._values(file)
-        margins = margin(values, self._targets).detach()
+        leads = self._lead(values).detach()
         objective = OBJECTIVES[settings.objective](values, self._targets)
-        wanted = torch.where(margins < settings.confidence + SURE, objective, 0)
+        wanted = torch.where(leads < SURE, objective, 0)
         (uphill,) = torch.autograd.grad(wanted.sum(), file)
         with torch.no_grad():
             penalties = self._penalty(file - self._clean)
-            success = self._best.see(self.done, file, margins, penalties)
+            success = self._best.see(self.done, file, leads, penalties)
             self._adapt(success)
         change = now["delta"].requires_grad_(True)
         (rough,) = torch.autograd.grad(self._penalty(change).sum(), change)
@@ -141,6 +154,10 @@ class Search(Optimization):
         wider = (WIDEN * now["strides"]).clamp_max(self._widest)
         strides = torch.where(tries, wider, now["strides"] * NARROW)
         now["strides"] = strides.clamp_min(self._settings.step / LEVELS)
+
+    def _lead(self, values: Tensor) -> Tensor:
+        settings = self._settings
+        return lead(values, self._targets, settings.confidence, settings.probability)
 
     def _file(self, delta: Tensor) -> Tensor:
         return in_8_bits(self._clean, delta, self._settings.norm, self._epsilon)
@@ -165,21 +182,20 @@ class Search(Optimization):
 class _Best:
     """The best of all pictures seen so far, row by row."""
 
-    def __init__(self, clean: Tensor, confidence: float) -> None:
+    def __init__(self, clean: Tensor) -> None:
         count, device = len(clean), clean.device
-        self._confidence = confidence
         self.penalties = torch.full((count,), torch.inf, device=device)
         self.pictures = clean.clone()
-        self.margins = torch.full((count,), -torch.inf, device=device)
+        self.leads = torch.full((count,), -torch.inf, device=device)
         self.first = torch.full((count,), -1, device=device)
 
-    def see(self, step: int, rgb: Tensor, margins: Tensor, penalties: Tensor) -> Tensor:
+    def see(self, step: int, rgb: Tensor, leads: Tensor, penalties: Tensor) -> Tensor:
         """Keep the pictures that are better; returns which rows (B,) are successful now."""
-        success = margins >= self._confidence
-        surer = self.penalties.isinf() & ~success & (margins > self.margins)
+        success = leads >= 0
+        surer = self.penalties.isinf() & ~success & (leads > self.leads)
         better = surer | (success & (penalties < self.penalties))
         self.pictures = torch.where(better.view(-1, 1, 1, 1), rgb.detach(), self.pictures)
-        self.margins = torch.where(better, margins, self.margins)
+        self.leads = torch.where(better, leads, self.leads)
         self.penalties = torch.where(better & success, penalties, self.penalties)
         self.first = torch.where((self.first < 0) & success, step, self.first)
         return success
@@ -190,7 +206,7 @@ class _Best:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tensors by name."""
-        names = ("pictures", "margins", "penalties", "first")
+        names = ("pictures", "leads", "penalties", "first")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

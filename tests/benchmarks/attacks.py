@@ -117,6 +117,7 @@ def ours(network: str, shared: Path, count: int, bound: int, overrides: Sequence
         "method=adversarial",
         f"method.images=[{','.join(map(str, chosen))}]",
         f"method.epsilon={bound}/255",
+        "method.probability=0",  # as the peers: to be the likeliest is enough
         f"engine.batch_size={BATCH}",
         *overrides,
     ]

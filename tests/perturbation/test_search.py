@@ -62,8 +62,9 @@ def test_pictures_are_taken_for_their_targets(norm: str, epsilon: float, objecti
     targets = others(clean)
     found = attack(clean, targets, norm=norm, epsilon=epsilon, objective=objective)
     assert (Net()(found.pictures).argmax(1) == targets).all()
-    torch.testing.assert_close(found.margins, margin(Net()(found.pictures), targets))
-    assert (found.margins >= 0.1).all()
+    assert (margin(Net()(found.pictures), targets) >= 0.1).all()
+    own = Net()(found.pictures).softmax(1).gather(1, targets[:, None])
+    assert (own >= 0.4999).all()
     assert (found.first > 0).all()
 
 
@@ -71,6 +72,29 @@ def test_confidence_is_a_margin() -> None:
     clean = photographs()
     found = attack(clean, others(clean), confidence=2.0)
     assert (margin(Net()(found.pictures), others(clean)) >= 2.0).all()
+
+
+def test_the_target_may_be_asked_to_be_the_likeliest_only() -> None:
+    clean = photographs()
+    targets = others(clean)
+    least = []
+    for probability in (0.0, 0.5, 0.9):
+        found = attack(clean, targets, probability=probability, norm="none", epsilon=1.0)
+        own = Net()(found.pictures).softmax(1).gather(1, targets[:, None])
+        assert (Net()(found.pictures).argmax(1) == targets).all()
+        assert (own >= probability - 1e-4).all()
+        least.append(own.min())
+    assert least[0] < least[2]
+
+
+def test_a_target_that_cannot_lead_clearly_is_still_reached() -> None:
+    clean = photographs()
+    targets = others(clean)
+    found = attack(clean, targets, probability=0.999, epsilon=1 / 255, steps=60)
+    own = Net()(found.pictures).softmax(1).gather(1, targets[:, None])[:, 0]
+    before = Net()(clean).softmax(1).gather(1, targets[:, None])[:, 0]
+    assert (own < 0.999).any(), "the bound is too narrow for at least one"
+    assert (own > before).all()
 
 
 def test_later_steps_shrink_and_smooth() -> None:
@@ -88,8 +112,8 @@ def test_later_steps_shrink_and_smooth() -> None:
 def test_the_penalty_makes_it_smoother_than_signs_alone() -> None:
     clean = photographs()
     targets = others(clean)
-    smooth = attack(clean, targets).pictures - clean
-    rough = attack(clean, targets, tv=0.0, cutoff=None).pictures - clean
+    smooth = attack(clean, targets, probability=0.0).pictures - clean
+    rough = attack(clean, targets, tv=0.0, cutoff=None, probability=0.0).pictures - clean
     assert (measures.total_variation(smooth) < 0.5 * measures.total_variation(rough)).all()
     centroids = [measures.spectral_centroid(delta) for delta in (smooth, rough)]
     assert (centroids[0] < centroids[1]).all()
@@ -98,7 +122,7 @@ def test_the_penalty_makes_it_smoother_than_signs_alone() -> None:
 def test_what_is_already_its_target_is_left_as_it_is() -> None:
     clean = photographs()
     values = Net()(clean)
-    found = attack(clean, values.argmax(1))
+    found = attack(clean, values.argmax(1), probability=0.0)
     sure = margin(values, values.argmax(1)) >= 0.1
     assert sure.any()
     torch.testing.assert_close(found.pictures[sure], clean[sure])
@@ -111,7 +135,7 @@ def test_what_cannot_succeed_comes_as_near_as_it_can() -> None:
     found = attack(clean, targets, epsilon=1 / 255)
     failed = found.first < 0
     assert failed.any()
-    nearer = found.margins - margin(Net()(clean), targets)
+    nearer = margin(Net()(found.pictures), targets) - margin(Net()(clean), targets)
     assert (nearer[failed] > 0).all()
     assert ((found.pictures - clean).abs() * 255).max() < 1 + 1e-3
 
