@@ -5,16 +5,29 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 JOBS ?= 2
 INSTALLED := $(VENV)/.installed
-DEMO := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden glyph_cnn_adversarial \
+EMBEDDED := glyph_cnn glyph_vit attack planted drift
+comma := ,
+space := $() $()
+FULL := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden glyph_cnn_adversarial \
 	drift_r3d_motion planted_motion_energy planted_motion_rings
 
-.PHONY: demo test hostile lint bench figures zoo lock clean
+.PHONY: demo demo-full test hostile lint bench figures zoo lock clean
 
-demo: $(INSTALLED)  ## visualise the embedded networks: no download, a few minutes
-	@for name in $(DEMO); do \
-		$(BIN)/fvis run --force experiment=$$name hydra.run.dir=outputs/demo/$$name || exit 1; \
+# Exit status 2 of the first run: the weights' package is not installed, as its line has said.
+demo: $(INSTALLED)  ## an ImageNet network and the embedded ones, visualised: no hub, some two minutes
+	@if $(BIN)/fvis run --force experiment=demo/imagenet hydra.run.dir=outputs/demo/imagenet; then \
+		echo "the first pictures, while others are made: outputs/demo/imagenet/index.html"; \
+	else test $$? -eq 2 && rm -rf outputs/demo/imagenet; fi
+	@$(BIN)/fvis run -m --force hydra.sweep.dir=outputs/demo \
+		experiment=$(subst $(space),$(comma),$(EMBEDDED:%=demo/%))
+	@$(BIN)/fvis report $$(cd outputs/demo && \
+		for name in imagenet $(EMBEDDED); do test ! -d $$name || echo outputs/demo/$$name; done)
+
+demo-full: $(INSTALLED)  ## all classes of the embedded networks and more of their units, nine minutes
+	@for name in $(FULL); do \
+		$(BIN)/fvis run --force experiment=$$name hydra.run.dir=outputs/demo-full/$$name || exit 1; \
 	done
-	@$(BIN)/fvis report $(DEMO:%=outputs/demo/%)
+	@$(BIN)/fvis report $(FULL:%=outputs/demo-full/%)
 
 test: $(INSTALLED)  ## the whole test suite, in JOBS processes; FAST=1: without what is slow
 	$(BIN)/python -m pytest -n $(JOBS) $(if $(FAST),-m "not slow")

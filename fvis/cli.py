@@ -73,6 +73,9 @@ def _prepare() -> None:
     sys.stderr = ForgivingStream(sys.stderr)
     threading.excepthook = _show_thread
     warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
+    # Threads that wait for one another sleep, before torch is imported: spinning, they would keep a
+    # core from the one they wait for wherever another process keeps a core busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
 
 

@@ -12,14 +12,14 @@ from tests.conftest import QUIET, TIMEOUT
 
 # Runs the command line, then prints its exit status and the libraries that it has imported.
 CODE = """
-import json, sys
+import json, os, sys
 from fvis import cli
 sys.argv = ["fvis", *sys.argv[1:]]
 try:
     cli.main()
 except SystemExit as ended:
     imported = [name for name in sys.modules if "." not in name or name == "torch._dynamo"]
-    print(json.dumps([ended.code, imported]))
+    print(json.dumps([ended.code, imported, os.environ.get("OMP_WAIT_POLICY")]))
 """
 
 
@@ -34,7 +34,8 @@ def status_and_imports(cwd: Path, *arguments: str) -> tuple[int, set[str], str]:
         timeout=TIMEOUT,
         check=False,
     )
-    status, imported = json.loads(ran.stdout.splitlines()[-1])
+    status, imported, policy = json.loads(ran.stdout.splitlines()[-1])
+    assert policy == "PASSIVE", "waiting threads would spin, and keep cores from one another"
     return status, set(imported), ran.stderr
 
 
