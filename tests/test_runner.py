@@ -1,5 +1,6 @@
 """Where a run is to go is looked at first: what stands in its way is named, and stays."""
 
+import json
 import os
 from pathlib import Path
 
@@ -43,3 +44,19 @@ def test_an_output_folder_that_is_none(tmp_path: Path, kind: str) -> None:
         place.symlink_to("out" if kind == "loop" else "nosuch")
     with pytest.raises(RequestError, match="out is in the way: it is no folder"):
         run(place)
+
+
+def test_units_that_run_json_does_not_list_yet_are_not_replaced(tmp_path: Path) -> None:
+    """It is not written with every batch, so that a killed run has left more than it says."""
+    folder = tmp_path / "out"
+    run(folder)
+    record = json.loads((folder / "run.json").read_text())
+    gone = {"pid": 0, "host": "", "boot": "", "started": ""}
+    early = record | {"status": "running", "units": [], "statuses": {}, "process": gone}
+    (folder / "run.json").write_text(json.dumps(early))
+    before = (folder / "units" / "logits-00000" / "image.png").stat().st_mtime_ns
+    with pytest.raises(RequestError, match="fvis resume"):
+        run(folder)
+    assert runner.resume(folder)
+    assert (folder / "units" / "logits-00000" / "image.png").stat().st_mtime_ns == before
+    assert json.loads((folder / "run.json").read_text())["units"] == ["logits-00000"]
