@@ -417,14 +417,26 @@ def test_the_folder_is_told_from_where_the_command_was_given(
 # --- experiments
 
 
+EXPERIMENTS = ROOT / "configs" / "experiment"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "experiment").glob("*.yaml")),
-                         ids=lambda path: path.stem)  # fmt: skip
-def test_every_experiment_runs(forked_fvis: Call, tmp_path: Path, path: Path) -> None:
-    override = ["target.units=[0]", "target.repeats=1", "hydra.run.dir=out", *QUICK]
-    if "/method: texture_motion" in path.read_text():
+@pytest.mark.parametrize(
+    "name",
+    [
+        file.relative_to(EXPERIMENTS).with_suffix("").as_posix()
+        for file in sorted([*EXPERIMENTS.glob("*.yaml"), *EXPERIMENTS.glob("demo/*.yaml")])
+    ],
+)
+def test_every_experiment_runs(
+    forked_fvis: Call, tmp_path: Path, name: str, request: pytest.FixtureRequest
+) -> None:
+    override = ["target.units=0", "target.repeats=1", "hydra.run.dir=out", *QUICK]
+    if any(word in name for word in ("motion", "demo/drift", "demo/planted")):
         override += ["method.steps=2", "method.pilot_steps=1"]
-    ran = forked_fvis("run", f"experiment={path.stem}", *override, cwd=tmp_path)
+    if name == "demo/imagenet":
+        request.getfixturevalue("lite")
+    ran = forked_fvis("run", f"experiment={name}", *override, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     run = read(tmp_path / "out" / "run.json")
     assert run["status"] == "done"
