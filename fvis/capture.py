@@ -173,6 +173,7 @@ def _pass_gradient(network: Network) -> None:
     (gradient,) = torch.autograd.grad(sums, grey, allow_unused=True) if sums else (None,)
     if gradient is None:
         raise RequestError(
-            f"no gradient passes through {network.model.name}: on the way to the layer it detaches "
+            f"no gradient passes through {network.model.name}: the layer does not depend on the "
+            "picture (as a table of positions does not), or on the way to it the network detaches "
             "its tensors, switches gradients off, or turns them into whole numbers"
         )
