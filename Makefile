@@ -14,7 +14,7 @@ FULL := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden gl
 .PHONY: demo demo-full test hostile lint bench figures zoo lock clean
 
 # Exit status 2 of the first run: the weights' package is not installed, as its line has said.
-demo: $(INSTALLED)  ## an ImageNet network and the embedded ones, visualised: no hub, some two minutes
+demo: $(INSTALLED)  ## an ImageNet network and the embedded ones, visualised: no hub, under three minutes of CPU
 	@if $(BIN)/fvis run --force experiment=demo/imagenet hydra.run.dir=outputs/demo/imagenet; then \
 		echo "the first pictures, while others are made: outputs/demo/imagenet/index.html"; \
 	else test $$? -eq 2 && rm -rf outputs/demo/imagenet; fi
