@@ -154,6 +154,24 @@ def test_a_directory_whose_filling_fails_is_as_before(tmp_path: Path, exists: bo
         assert (path / "image.png").read_text() == "old"
 
 
+def test_a_gif_is_as_near_to_its_clip_as_with_a_palette_of_all_pixels(tmp_path: Path) -> None:
+    x = torch.linspace(0, 6, 96)
+    waves = [(k * x[None, :] + x[:, None] + shift).sin() for k, shift in ((1, 0), (2, 1), (3, 2))]
+    clip = torch.stack([torch.stack(waves).roll(3 * t, 2) for t in range(16)], 1) / 2 + 0.5
+    artifacts.write_gif(tmp_path / "clip.gif", clip, fps=10)
+    frames = artifacts.to_bytes(clip)
+    palette = Image.fromarray(frames.reshape(1, -1, 3)).quantize(256, Image.Quantize.MEDIANCUT)
+    errors = []
+    with Image.open(tmp_path / "clip.gif") as image:
+        for number, frame in enumerate(frames):
+            image.seek(number)
+            best = Image.fromarray(frame).quantize(palette=palette).convert("RGB")
+            pair = (image.convert("RGB"), best)
+            errors.append([np.square(np.asarray(p) - frame.astype(float)).mean() for p in pair])
+    ours, of_all = np.sum(errors, 0)
+    assert ours < 1.2 * of_all
+
+
 def test_a_gif_has_all_frames_for_ever_under_one_palette(tmp_path: Path) -> None:
     clip = smooth_clip(7, 12, 10)
     artifacts.write_gif(tmp_path / "clip.gif", clip, fps=10)
