@@ -45,6 +45,7 @@ zoo: $(INSTALLED)  ## train the embedded networks again
 
 bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare limit and the peers
 	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)
+	$(BIN)/python -m tests.benchmarks.savings --json outputs/bench_savings.json
 	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
 	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
 	$(BIN)/python -m tests.benchmarks.gallery

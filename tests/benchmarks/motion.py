@@ -6,7 +6,6 @@ compared takes turns, so both see the same machine: read the ratios, not the sec
 
 import argparse
 import contextlib
-import copy
 import dataclasses
 import logging
 import statistics
@@ -20,19 +19,17 @@ import torch
 
 from fvis import runner, schema
 from fvis.artifacts import write_json
-from fvis.capture import Network
 from fvis.compose import compose
 from fvis.methods.base import Context
 from fvis.methods.texture_motion import TextureMotion
 from fvis.motion import decomposition
-from fvis.objectives import resolve
 from fvis.optimization import Optimization
 from fvis.schema import FitConfig, TextureMotionConfig
 from fvis.synthesis import Synthesizer
 
 from .cases import Case
 from .clock import TimeUp, synchronised_time
-from .tools.fvis import Turns, bare_step, calling
+from .tools.fvis import Turns, bare_limit, calling
 from .worker import environment, find_device
 
 MODELS = {
@@ -139,17 +136,13 @@ def settings(case: Case, device: torch.device) -> schema.Config:
 
 def free_clip(case: Case, context: Context, seconds: float) -> Comparison:
     """Steps of stage 1's ascent in turns with steps of the bare limit."""
-    config, model = context.config, context.model
     synthesizer = Synthesizer(context, _method(context))
     jobs = synthesizer.targets.targets
-    twin = dataclasses.replace(model, module=copy.deepcopy(model.module))
-    targets = resolve(config.target, twin, config.engine.seed)
-    with Network(twin, targets.layers) as network:
-        bare = bare_step(network, twin, targets, context.device)
+    with bare_limit(context) as bare:
         times = Turns(bare, context.device, seconds)
         with contextlib.suppress(TimeUp):
             synthesizer.optima(jobs, calling(times.on_step))
-    steps = config.engine.steps / case.batch
+    steps = context.config.engine.steps / case.batch
     ours, theirs = times.ours.median * steps, times.bare.median * steps
     return Comparison(case, "free clip", BARE, ours, theirs, times.ours.count)
 

@@ -3,17 +3,17 @@
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from fvis import runner, schema
-from fvis.capture import Network
+from fvis.canvas import find_canvas
+from fvis.capture import Network, pairs_to_fold
 from fvis.compose import compose
+from fvis.context import Context
 from fvis.methods import METHODS
-from fvis.models import Model
-from fvis.objectives import TargetSet, resolve
+from fvis.objectives import resolve
 from fvis.optimization import Callback, Optimization, RunStage
 
 from ..cases import BARE, Case, Measurement
@@ -33,14 +33,12 @@ def measure(case: Case, device: torch.device, seconds: float) -> list[Measuremen
     config = context.config
     method = METHODS[config.method.name](context)
     jobs = [job for group in method.groups for job in group]
-    twin = dataclasses.replace(context.model, module=copy.deepcopy(context.model.module))
-    targets = resolve(config.target, twin, config.engine.seed)
-    with Network(twin, targets.layers) as network:
-        turns = Turns(bare_step(network, twin, targets, device), device, seconds)
+    module = context.model.module
+    with bare_limit(context) as step:
+        turns = Turns(step, device, seconds)
         with contextlib.suppress(TimeUp):
             method.solve(jobs, calling(turns.on_step))
-    tensors = [*twin.module.parameters(), *twin.module.buffers()]
-    spare = sum(tensor.nbytes for tensor in tensors) / 2**20
+    spare = sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()]) / 2**20
     return [
         Measurement("fvis", case, turns.ours.median, turns.ours.count, turns.our_peak - spare),
         Measurement(BARE, case, turns.bare.median, turns.bare.count, turns.bare_peak - spare),
@@ -57,28 +55,31 @@ def settings(case: Case, device: torch.device) -> schema.Config:
         f"target.units=0:{case.batch}",
         f"engine.device={device}",
         f"engine.batch_size={case.batch}",
+        "engine.canvas=full",  # as the peers; `savings.py` measures what the canvas saves
         "method.rescue=false",  # a second ascent would not be timed, only waited for
     ]
     return schema.parse(compose(overrides))
 
 
-def bare_step(
-    network: Network, model: Model, targets: TargetSet, device: torch.device
-) -> Callable[[], object]:
-    """A pass of one batch forward to the layer and back to the input, and nothing else.
+@contextlib.contextmanager
+def bare_limit(context: Context) -> Iterator[Callable[[], object]]:
+    """A context with a pass of one batch forward to the layer and back to the canvas, only that.
 
-    The gradient that is sent back is the one the objective would send.
+    It is made by a copy of the network, folded as fvis folds it. The gradient that is sent back is
+    the one the objective would send.
     """
-    size = (len(targets.targets), *model.preprocessing.shape)
-    rgb = torch.rand(size, device=device, requires_grad=True)
-    objective = targets.objective(targets.targets, device)
-    outputs = network(rgb)
-    uphill = torch.autograd.grad(objective.scores(outputs).sum(), outputs)
-
-    def step() -> tuple[Tensor, ...]:
-        return torch.autograd.grad(network(rgb), rgb, uphill)
-
-    return step
+    config, device = context.config, context.device
+    model = dataclasses.replace(context.model, module=copy.deepcopy(context.model.module))
+    targets = resolve(config.target, model, config.engine.seed)
+    canvas = find_canvas(targets, Network(model, targets.layers), config.engine.canvas)
+    folds = config.engine.fold == "auto"
+    pairs = pairs_to_fold(model, targets.layers, None) if folds else []
+    rgb = torch.rand(len(targets.targets), *canvas.shape, device=device, requires_grad=True)
+    objective = canvas.targets.objective(targets.targets, device)
+    with Network(model, targets.layers, pairs=pairs) as network:
+        outputs = network(rgb)
+        uphill = torch.autograd.grad(objective.scores(outputs).sum(), outputs)
+        yield lambda: torch.autograd.grad(network(rgb), rgb, uphill)
 
 
 def calling(on_step: Callback) -> RunStage:
