@@ -24,6 +24,7 @@ from fvis.schema import TransformsConfig
 WORTHWHILE = 0.8  # of the input's side; a larger canvas would hardly cost less than the whole input
 # Around the receptive field, as a share of its side: a Fourier texture goes on beyond its edges
 # with its other side, so that without room between them the field's two sides would have to agree.
+# (Large fields, for which this does not fit into the input, mind it less.)
 MARGIN = 0.2
 # A periodic canvas need not hold the receptive field: units see little near its edges (Luo et al.
 # 2016), and a texture that repeats after half of it excites them as much as one that does not.
@@ -152,7 +153,7 @@ def _fitting(
             dataclasses.replace(whole, side=n, periodic=True) for n in _within(sides, side, room)
         )
         return next((canvas for canvas in canvases if _runs(canvas, network)), None)
-    sides = [_whole((1 + 2 * MARGIN) * longest, step)]
+    sides = [_whole((1 + 2 * MARGIN) * longest, step), _whole(longest, step)]
     canvases = (_placed(whole, known, n, step) for n in _within(sides, side, room))
     return next((canvas for canvas in canvases if _reads_the_same(canvas, whole, network)), None)
 

@@ -126,9 +126,9 @@ def prepare(config: Config, model: Model | None = None) -> Context:
         torch.set_num_threads(config.engine.threads)
     model = model or models.load(config.model, config.engine.seed)
     model.module.to(device)
-    layout.arrange(model, config.engine.channels_last, device)
     config = with_architecture_defaults(config, model)
     memory.check(config, model.preprocessing.shape, device)
+    layout.arrange(model, config.engine.channels_last, device)
     return Context(config, model, device)
 
 

@@ -58,6 +58,7 @@ def measure(batch: int, device: torch.device) -> Cost:
         f"engine.steps={STEPS}",
         f"engine.batch_size={batch}",
         "method.rescue=false",
+        "engine.canvas=full",
     ]
     context = runner.prepare(schema.parse(compose(overrides)))
     method = METHODS[context.config.method.name](context)
