@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d)
+from fvis.models.architecture import timm_layers
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
+WITH_ACTIVATION = "BatchNormAct2d"  # of timm: norm, dropout and activation in one module
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Pair:
 
 
 @dataclass
-class _Uses(TorchDispatchMode):
+class _Uses(TorchFunctionMode):
     """Notes every convolution and batch norm, and how often each tensor is used.
 
     The tensors are kept, so that no other gets the identity of one.
@@ -38,20 +42,21 @@ class _Uses(TorchDispatchMode):
     norms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+        super().__init__()
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if not any(True for _ in _tensors([result])):  # it asks for a shape, say
+            return result
         for tensor in _tensors([args, list((kwargs or {}).values())]):
             self.counts[id(tensor)] = self.counts.get(id(tensor), 0) + 1
         self.kept += [args, kwargs, result]
-        name = func.overloadpacket.__name__
-        if name == "convolution" and not args[6]:  # transposed
+        if func in CONVOLUTIONS:
             self.made_by[id(result)] = args[1]
-        elif "batch_norm" in name:
-            self.norms.append((args[0], args[3]))  # the input and the running mean
+        elif func is functional.batch_norm:
+            self.norms.append((args[0], args[1]))  # the input and the running mean
         return result
 
 
@@ -70,7 +75,12 @@ def foldable(module: nn.Module, run: Callable[[], Sequence[Tensor]]) -> list[Pai
         for part in parts
         if isinstance(part, nn.modules.conv._ConvNd)
     }
-    norms = {id(part.running_mean): part for part in parts if type(part) in NORMS}
+    kinds = (*NORMS, *timm_layers(WITH_ACTIVATION))
+    norms = {
+        id(part.running_mean): part
+        for part in parts
+        if type(part) in kinds and part.running_mean is not None
+    }
     pairs = []
     for source, mean in uses.norms:
         weight = uses.made_by.get(id(source))
@@ -108,21 +118,27 @@ def _folded_parameters(pair: Pair) -> dict[str, nn.Parameter]:
     norm: Any = pair.norm
     weight, bias = pair.conv._parameters["weight"], pair.conv._parameters["bias"]
     assert weight is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    shift = -norm.running_mean.double() if bias is None else bias.double() - norm.running_mean
-    scale = scale if norm.weight is None else scale * norm.weight
-    shift = shift * scale if norm.bias is None else shift * scale + norm.bias
+    scale = (_double(norm.running_var) + norm.eps).rsqrt()
+    shift = (
+        -_double(norm.running_mean) if bias is None else _double(bias) - _double(norm.running_mean)
+    )
+    scale = scale if norm.weight is None else scale * _double(norm.weight)
+    shift = shift * scale if norm.bias is None else shift * scale + _double(norm.bias)
     shape = (-1, *[1] * (weight.dim() - 1))
-    new = (weight.double() * scale.view(shape)).to(weight.dtype)  # in the weight's memory layout
-    made = {"weight": new, "bias": shift.to(weight.dtype)}
+    made = {"weight": _double(weight) * scale.view(shape), "bias": shift}
+    made = {name: value.to(weight) for name, value in made.items()}  # in the weight's layout
     return {name: nn.Parameter(value, requires_grad=False) for name, value in made.items()}
+
+
+def _double(tensor: Tensor) -> Tensor:
+    """A tensor in double precision, on the CPU, since not every device has it."""
+    return tensor.detach().cpu().double()
 
 
 def _rest_of(norm: Any) -> Callable[[Tensor], Tensor]:
     """What a norm module does besides normalizing: nothing, or its activation function."""
-    if isinstance(norm, BatchNormAct2d):
-        return lambda x: norm.act(norm.drop(x))
-    return lambda x: x
+    has_activation = isinstance(norm, timm_layers(WITH_ACTIVATION))
+    return (lambda x: norm.act(norm.drop(x))) if has_activation else (lambda x: x)
 
 
 def _is_plain(part: nn.Module) -> bool:

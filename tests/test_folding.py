@@ -178,3 +178,9 @@ def test_channels_are_last_unless_the_network_fails_so() -> None:
         assert conv.weight.is_contiguous(memory_format=torch.channels_last) is last
         assert conv.weight.is_contiguous() is not last
         arrange(model_of(module.eval()), False, CPU)
+
+
+def test_a_norm_of_the_batchs_own_statistics_is_left_alone() -> None:
+    network = drawn(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)))
+    rgb = torch.rand(2, 3, 8, 8, generator=random_generator("rgb"))
+    assert foldable(network, lambda: [network(rgb)]) == []
