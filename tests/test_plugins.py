@@ -159,7 +159,9 @@ def test_a_package_that_cannot_be_imported_is_named(site: Path, tmp_path: Path) 
     broken.mkdir()
     (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (broken / "entry_points.txt").write_text("[fvis.methods]\nbroken = nowhere.to.be.found\n")
-    ran = fvis(tmp_path, tmp_path, "run", "target.units=[1]", "engine.steps=1")
+    others = fvis(tmp_path, tmp_path, "run", "target.units=[1]", "engine.steps=1")
+    assert others.returncode == 0, "a run that does not need it goes on"
+    ran = fvis(tmp_path, tmp_path, "run", "method.name=broken", "engine.steps=1")
     assert ran.returncode == 2
     assert "entry point 'broken' fails" in ran.stderr
     assert ran.stderr.count("\n") == 1
