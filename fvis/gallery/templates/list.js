@@ -195,7 +195,9 @@ function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
   const links = { ArrowLeft: "prev", ArrowRight: "next", Escape: "back" };
   if (!unitPage.hidden) {
-    document.getElementById(links[event.key])?.click();
+    const link = document.getElementById(links[event.key]);
+    link?.click();
+    if (link) route(); // before the next key, which may come before the event of the new hash
     return;
   }
   const typing = event.target.matches("input");
