@@ -141,7 +141,7 @@ def _fields(targets: TargetSet, network: Network) -> list[ReceptiveField | None]
 def _fitting(
     whole: Canvas, network: Network, fields: Sequence[ReceptiveField | None], side: int | None
 ) -> Canvas | None:
-    """The canvas of a side, or of the smallest that is worthwhile; None where there is none."""
+    """The canvas of a side, or with as much room around the fields as is worthwhile; or None."""
     known = [field for field in fields if field is not None]
     if len(known) < len(fields):
         return None
