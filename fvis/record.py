@@ -189,8 +189,8 @@ class TuningRecord:
             direction Rn, both above the response to a blank clip: 1 for a unit that responds to one
             of two opposite directions alone, 0 for one that responds to both alike. NaN if nothing
             that drifts excites the unit more than a blank clip, by a tenth of the reference.
-        preferred_deg: the mean direction, weighted by the responses at the best speed; None where
-            they cancel each other out.
+        preferred_deg: the middle of the curve's peak at the best speed: the mean direction,
+            weighted by what exceeds half of the peak; None where the whole curve does.
         bandwidth_deg: half the width of the curve at half of its height, at most 180.
     """
 

@@ -6,6 +6,7 @@ The network answers every question here. A texture may be moving rightwards and 
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,20 +102,31 @@ def tuning(
         place = best.index(peak)
         opposite = best[(place + DIRECTIONS // 2) % DIRECTIONS]
         index = (peak - opposite) / (peak + opposite)
-        preferred = mean_direction_deg(best)
+        preferred = preferred_direction_deg(best)
         width = _bandwidth(best, place)
     rows: list[list[float | None]] = [list(row) for row in responses]
     return TuningRecord(list(speeds), rows, index, preferred, width)
 
 
-def mean_direction_deg(curve: Sequence[float]) -> float | None:
-    """The mean direction of responses to directions all around; None if they cancel out."""
-    turn = 2 * math.pi / len(curve)
-    x = sum(value * math.cos(turn * k) for k, value in enumerate(curve))
-    y = sum(value * math.sin(turn * k) for k, value in enumerate(curve))
-    if math.hypot(x, y) < 1e-6 * sum(curve) or not sum(curve) > 0:
+def preferred_direction_deg(curve: Sequence[float]) -> float | None:
+    """The middle of a tuning curve's peak; None where the curve has none.
+
+    It is the mean direction weighted by what exceeds half of the peak, around it alone and with
+    straight lines between the tested directions. The mean of a whole curve would be drawn away from
+    the direction that excites most wherever one flank is the longer one.
+
+    >>> preferred_direction_deg([0.0, 1.0, 0.0, 0.0])
+    90.0
+    """
+    fine = np.interp(np.arange(360), np.linspace(0, 360, len(curve) + 1), [*curve, curve[0]])
+    place = int(fine.argmax())
+    above = np.roll(fine - fine.max() / 2, 180 - place)
+    beyond = np.flatnonzero(above <= 0)
+    if not fine.max() > 0 or not beyond.size:
         return None
-    return math.degrees(math.atan2(y, x)) % 360
+    first, last = beyond[beyond < 180].max(initial=-1), beyond[beyond > 180].min(initial=360)
+    angles = np.arange(first + 1, last)
+    return float(place - 180 + np.average(angles, weights=above[first + 1 : last])) % 360
 
 
 def peak(responses: Sequence[float | None]) -> float:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from fvis.motion.confidence import angle_deg
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.tuning import (
     DIRECTIONS,
     SPEEDS,
-    mean_direction_deg,
+    preferred_direction_deg,
     responses_to_drifts,
     tuning,
     tuning_speeds,
@@ -98,9 +99,25 @@ def test_a_response_that_is_too_weak_has_no_direction() -> None:
     assert tuning([1.0], [rising(0.2)], 0.0, least=0.1).direction_index == 1
 
 
-def test_directions_that_cancel_out_have_no_mean() -> None:
-    assert mean_direction_deg([1, 0, 1, 0]) is None
-    assert mean_direction_deg([0, 1, 0, 0]) == pytest.approx(90)
+def test_what_exceeds_half_of_the_peak_everywhere_has_no_preferred_direction() -> None:
+    assert preferred_direction_deg([1.0] * 12) is None
+    assert preferred_direction_deg([1.0, 0.6, 0.7, 0.6]) is None
+    assert preferred_direction_deg([0.0] * 12) is None
+
+
+@pytest.mark.parametrize("true", [0.0, 7.0, 90.0, 173.0, 348.0])
+def test_the_preferred_direction_is_found_between_those_tested(true: float) -> None:
+    away = [(30 * k - true + 180) % 360 - 180 for k in range(DIRECTIONS)]
+    curve = [math.exp(-((x / 40) ** 2) / 2) for x in away]
+    assert angle_deg(preferred_direction_deg(curve), true) < 1.5
+
+
+def test_a_long_flank_or_a_second_peak_does_not_draw_the_preferred_direction_away() -> None:
+    curve = [math.exp(-((30 * k - 180) ** 2) / (2 * 40**2)) for k in range(DIRECTIONS)]
+    with_flank = [max(v, 0.45 if k in (7, 8, 9, 10) else 0.0) for k, v in enumerate(curve)]
+    with_peak = [max(v, 0.8 if k == 9 else 0.0) for k, v in enumerate(curve)]
+    assert angle_deg(preferred_direction_deg(with_flank), 180) < 2
+    assert angle_deg(preferred_direction_deg(with_peak), 180) < 2
 
 
 class Energy:
