@@ -29,7 +29,7 @@ from fvis.models import Model
 from fvis.perturbation import measures
 from fvis.perturbation.search import Search
 
-from .recognition import NETWORKS, model_settings
+from .recognition import ATTACKED, model_settings
 
 FOLDER = Path("outputs/attacks")
 FVIS, PGD, MI_FGSM = "fvis", "torchattacks PGD", "torchattacks MI-FGSM"
@@ -216,7 +216,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--epsilons", type=int, nargs="+", default=[8, 2, 1])
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=ATTACKED, default=ATTACKED)
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--json", type=Path)
     arguments, overrides = parser.parse_known_args(words)
