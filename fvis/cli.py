@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fvis import __version__, compose, schema
+from fvis.concept_command import concept
 from fvis.errors import (
     InterruptedRunError,
     JobError,
@@ -33,6 +34,8 @@ usage: fvis COMMAND ...
                                   --depth N, --all
   fvis models [PATTERN]           what model.name accepts, by source
   fvis report OUTPUT_DIR...       (re)build index.html over runs, sweeps, or folders of them
+  fvis concept WITH WITHOUT [OVERRIDE...]  a direction at target.layer that tells two folders of
+                                  photographs apart; --name N, --fit probe, --out FILE, --force
 
   fvis --version
   eval "$(fvis run -sc install=bash)"   tab completion
@@ -190,6 +193,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "layers": layers,
     "models": models,
     "report": report,
+    "concept": concept,
 }
 
 
@@ -201,7 +205,7 @@ def _complete(arguments: Sequence[str]) -> int:
     if not space:
         sys.stdout.write(" ".join(name for name in COMMANDS if name.startswith(command)) + "\n")
         return 0
-    if command not in ("run", "layers"):
+    if command not in ("run", "layers", "concept"):
         return 0
     os.environ["COMP_LINE"] = f"{program} {overrides}"
     return run(["-sc", *arguments])

@@ -28,7 +28,7 @@ def layers(arguments: Sequence[str]) -> int:
         return 0
     patterns = [word for word in asked.words if "=" not in word and not word.startswith("~")]
     overrides = [word for word in asked.words if word not in patterns]
-    config = schema.parse(_composed(overrides, asked.config_dir))
+    config = schema.parse(composed(overrides, asked.config_dir))
     from fvis import models
     from fvis.models.layers import survey
     from fvis.objectives.targets import dictionary_of
@@ -60,15 +60,21 @@ def layers(arguments: Sequence[str]) -> int:
 
 
 def _layers_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("fvis layers", add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--config-dir", type=Path)
+    parser = refusing_parser("fvis layers", LAYERS_USAGE)
     parser.add_argument("--depth", type=int)
     parser.add_argument("--all", action="store_true")
+    return parser
+
+
+def refusing_parser(program: str, usage: str) -> argparse.ArgumentParser:
+    """A parser of `words` and --config-dir, which raises `RequestError` for what it cannot read."""
+    parser = argparse.ArgumentParser(program, add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--config-dir", type=Path)
     parser.add_argument("words", nargs="*")
 
     def refuse(message: str) -> NoReturn:
-        raise RequestError(f"{message}; {LAYERS_USAGE.strip()}")
+        raise RequestError(f"{message}; {usage.strip()}")
 
     parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's own
     return parser
@@ -108,7 +114,7 @@ def models(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _composed(overrides: Sequence[str], directory: Path | None) -> DictConfig:
+def composed(overrides: Sequence[str], directory: Path | None) -> DictConfig:
     """The config that `fvis run` would use with these overrides, and a `--config-dir`."""
     if directory is not None:
         compose.check_config_directory(directory)

@@ -17,6 +17,7 @@ import torch
 from fvis.context import Context
 from fvis.models.checkpoints import sha256_of_file
 from fvis.objectives.dictionaries import weights_of
+from fvis.objectives.directions import direction_file
 from fvis.paths import expand
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
 from fvis.schema import AdversarialConfig, Config, parse_models
@@ -94,7 +95,9 @@ def _describe_device(device: torch.device) -> str:
 
 def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
     """The SHA-256 of each file that the config names and of the method's own, by path."""
-    named = [*map(source_of, factories(config)), config.target.direction]
+    named = [*map(source_of, factories(config))]
+    if config.target.direction is not None:
+        named.append(str(direction_file(config.target.direction)[0]))
     if config.target.dictionary is not None:
         named.append(str(weights_of(expand(config.target.dictionary))))
     if isinstance(config.model.classes, str):

@@ -10,6 +10,7 @@ from fvis.typed_json import key
 
 SCHEMA = 2  # of both files; 1 had no config hash, no process, no inputs and no batches
 OK, RESCUED, DEAD = "ok", "rescued", "dead"
+DIRECTION = "direction-"  # how the names begin of units that are directions
 RUNNING, DONE, INTERRUPTED = "running", "done", "interrupted"
 
 Number = float | None  # JSON has no NaN and no infinity: they are null
@@ -101,6 +102,36 @@ class DictionaryRecord:
 
 
 @dataclass(frozen=True)
+class ConceptRecord:
+    """How the direction of a concept was fitted, and how well it tells photographs apart.
+
+    Attributes:
+        model, weights: the network, and the SHA-256 of its weights.
+        layer, position: where it was read.
+        fit: mean or probe.
+        photographs: how many show the concept, and how many do not.
+        accuracy: mean of both groups' shares of photographs that a direction fitted without them
+            puts on the right side: 0.5 is chance.
+        chance: the accuracy that a direction without meaning reaches in one fit of twenty.
+    """
+
+    model: str = ""
+    weights: str = ""
+    layer: str = ""
+    position: str | int | list[int] | None = None
+    fit: str = ""
+    photographs: tuple[int, int] = (0, 0)
+    accuracy: Number = None
+    chance: Number = None
+
+    @property
+    def separates(self) -> bool:
+        """Whether the accuracy is above what chance reaches."""
+        known = self.accuracy is not None and self.chance is not None
+        return known and (self.accuracy or 0) > (self.chance or 0)
+
+
+@dataclass(frozen=True)
 class CanvasRecord:
     """The part of the network's input on which a picture was synthesised.
 
@@ -139,6 +170,7 @@ class UnitRecord:
     activation: ActivationRecord = field(default_factory=ActivationRecord)
     class_name: str | int | None = key("class", omitted=True)
     dictionary: DictionaryRecord | None = key(omitted=True)
+    concept: ConceptRecord | None = key(omitted=True)
     canvas: CanvasRecord | None = key(omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
     natural_clips: NaturalClipsRecord | None = key(omitted=True)
@@ -148,7 +180,9 @@ class UnitRecord:
 
     @property
     def called(self) -> str:
-        """`unit 17`, or `latent 17` of a dictionary."""
+        """`unit 17`, `latent 17` of a dictionary, or `direction striped`."""
+        if isinstance(self.unit, str) and self.unit.startswith(DIRECTION):
+            return f"direction {self.unit.removeprefix(DIRECTION)}"
         return f"{'unit' if self.dictionary is None else 'latent'} {self.unit}"
 
     @property

@@ -195,6 +195,7 @@ class Synthesizer:
             dictionary=None
             if dictionary is None
             else DictionaryRecord(dictionary.file, dictionary.sha256, dictionary.read),
+            concept=job.concept,
             **more,
         )
 

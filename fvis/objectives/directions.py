@@ -1,24 +1,79 @@
 """Directions in a layer's channel space, read from a file: `target.direction`."""
 
+import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fvis.errors import RequestError
+from fvis.errors import RequestError, unknown
+from fvis.models.base import Model
 from fvis.models.checkpoints import is_plain, read_content
 from fvis.models.layers import Layer
+from fvis.objectives.concepts import read_concepts, refuse_elsewhere
+from fvis.paths import expand
+from fvis.record import DIRECTION, ConceptRecord
+
+logger = logging.getLogger(__name__)
 
 
-def read_directions(path: Path, layer: Layer) -> list[tuple[str, Tensor]]:
-    """The rows of a direction file, each with its name, scaled to length 1.
+@dataclass(frozen=True)
+class Direction:
+    """A vector (C,) of length 1 over a layer's channels; `concept` says how it was fitted."""
 
-    `path` is a .npy, .safetensors or .pt file with a vector (C,) or vectors (N, C), where C is the
-    number of the layer's units. Raises `RequestError` for a file that holds something else.
+    name: str
+    vector: Tensor
+    concept: ConceptRecord | None = None
+
+
+def direction_file(given: str) -> tuple[Path, str | None]:
+    """The file that `target.direction` names, and the one concept of it that is asked for.
+
+    >>> direction_file("absent.npy")
+    (PosixPath('absent.npy'), None)
     """
-    rows = torch.atleast_2d(_read_vectors(path))
+    path, _, name = given.rpartition(":")
+    if name and not expand(given).exists() and expand(path).is_file():
+        return expand(path), name
+    return expand(given), None
+
+
+def read_directions(given: str, layer: Layer, model: Model) -> list[Direction]:
+    """The directions that `target.direction=given` stands for at a layer, in the file's order.
+
+    The file is a .npy, .safetensors or .pt file with a vector (C,) or vectors (N, C), where C is
+    the number of the layer's units; or one of `fvis concept`, of which `FILE:NAME` is one concept.
+    Raises `RequestError` for a file that holds something else, and for concepts of another layer or
+    network.
+    """
+    path, wanted = direction_file(given)
+    concepts = read_concepts(path) if path.is_file() else None
+    if wanted is not None and wanted not in (concepts or {}):
+        raise unknown("concept", wanted, concepts or {})
+    if concepts is None:
+        rows = _checked(path, torch.atleast_2d(_read_vectors(path)), layer)
+        names = [path.stem] if len(rows) == 1 else [f"{path.stem}-{i}" for i in range(len(rows))]
+        return [_direction(name, row) for name, row in zip(names, rows, strict=True)]
+    found = []
+    for name, (concept, vector) in concepts.items():
+        if wanted in (None, name):
+            refuse_elsewhere(concept, name, layer.path, model)
+            if not concept.separates:
+                logger.warning("concept %s tells no photographs apart: it is a control", name)
+            (row,) = _checked(path, vector[None], layer)
+            found.append(_direction(name, row, concept))
+    return found
+
+
+def _direction(name: str, row: Tensor, concept: ConceptRecord | None = None) -> Direction:
+    return Direction(f"{DIRECTION}{name}", row / row.norm(), concept)
+
+
+def _checked(path: Path, rows: Tensor, layer: Layer) -> Tensor:
+    """The vectors (N, C) of a file, if they are such."""
     count = layer.units
     if rows.dim() != 2 or rows.shape[1] != count:
         shape = "x".join(map(str, rows.shape))
@@ -27,8 +82,7 @@ def read_directions(path: Path, layer: Layer) -> list[tuple[str, Tensor]]:
         raise RequestError(f"{path} holds no vector")
     if not torch.isfinite(rows).all() or (rows.norm(dim=1) == 0).any():
         raise RequestError(f"{path} holds a vector that is zero or not finite")
-    names = [path.stem] if len(rows) == 1 else [f"{path.stem}-{i}" for i in range(len(rows))]
-    return [(f"direction-{name}", row / row.norm()) for name, row in zip(names, rows, strict=True)]
+    return rows
 
 
 def _read_vectors(path: Path) -> Tensor:

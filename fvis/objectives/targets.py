@@ -15,6 +15,7 @@ from fvis.objectives.directions import read_directions
 from fvis.objectives.positions import PositionReader, position_reader
 from fvis.objectives.units import directory_name, parse_units
 from fvis.paths import expand
+from fvis.record import ConceptRecord
 from fvis.schema import TargetConfig
 
 
@@ -23,7 +24,8 @@ class Target:
     """What one batch row is to excite: one unit, or a direction in the space of units.
 
     `weights` is None for a single unit; for a direction or a joint target it has one vector (C,)
-    for each layer that is read. The repeats of a unit share a `group`.
+    for each layer that is read. The repeats of a unit share a `group`. `concept` says how a
+    direction was fitted, where `fvis concept` did.
     """
 
     layer: str
@@ -31,6 +33,7 @@ class Target:
     group: int
     repeat: int | None = None
     weights: tuple[Tensor, ...] | None = None
+    concept: ConceptRecord | None = None
 
     @property
     def name(self) -> str:
@@ -167,11 +170,13 @@ def resolve(
     dictionary = _dictionary(config, read[0])
     readers = tuple(position_reader(layer, config.position, model, dictionary) for layer in read)
     named: list[tuple[int | str, tuple[Tensor, ...] | None]]
+    concepts: dict[int | str, ConceptRecord | None] = {}
     if config.joint is not None:
         named = [("joint", _joint_weights(terms, read))]
     elif config.direction is not None:
-        rows = read_directions(expand(config.direction), read[0])
-        named = [(name, (row,)) for name, row in rows]
+        directions = read_directions(config.direction, read[0], model)
+        named = [(each.name, (each.vector,)) for each in directions]
+        concepts = {each.name: each.concept for each in directions}
     else:
         count = read[0].units if dictionary is None else dictionary.count
         assert count is not None, "_readable() refuses layers whose channel axis is unknown"
@@ -180,7 +185,7 @@ def resolve(
         named = [(unit, None) for unit in parse_units(config.units, count, seed, classes)]
     repeats = [None] if config.repeats == 1 else list(range(config.repeats))
     targets = [
-        Target(paths[0], unit, group, repeat, weights)
+        Target(paths[0], unit, group, repeat, weights, concepts.get(unit))
         for group, (unit, weights) in enumerate(named)
         for repeat in repeats
     ]
