@@ -162,7 +162,8 @@ def draw_texture(
     longest = np.linalg.norm(arrows, axis=1).max()
     moves = longest >= SMALLEST_SCALE and not note
     number = f"{longest:.2g}" if longest < 100 else f"{longest:.0f}"
-    caption = f"longest arrow: {number} px/frame" if moves else f"no arrow: {note or STANDS}"
+    reason = "see (b)" if note else STANDS
+    caption = f"longest arrow: {number} px/frame" if moves else f"no arrow: {reason}"
     axes.set_xlabel(caption, fontsize=SMALL, loc="left")
     if not moves:
         return

@@ -252,7 +252,7 @@ def test_a_note_stands_in_place_of_arrows_and_directions(
 ) -> None:
     noted = unit(uniform(3.0, 0.0), note="unexplained by a moving texture")
     shown = [text for text, _ in texts(noted, monkeypatch, tmp_path / "a.png")]
-    assert "no arrow: unexplained by a moving texture" in shown
+    assert "no arrow: see (b)" in shown
     assert "unexplained by a\nmoving texture" in shown
     assert not any(text.startswith("longest arrow") or "%" in text for text in shown)
 
