@@ -12,6 +12,7 @@ import re
 import shutil
 import struct
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from fvis.errors import UnwritableError
 from fvis.schema import OutputConfig
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
 Writer = Callable[[Path], None]
@@ -38,6 +40,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # About how many of a clip's pixels its GIF palette is computed from: the colours of all would take
 # six times as long and differ from the clip by about as much.
 PALETTE_SAMPLES = 30_000
+
+_UMASK, _DRAWING = threading.Lock(), threading.Lock()  # what threads do one after another
 
 
 def to_bytes(rgb: Tensor) -> NDArray[np.uint8]:
@@ -226,6 +230,12 @@ def _is_whole_mp4(path: Path) -> bool:
     return place == size and b"moov" in kinds
 
 
+def write_figure(path: Path, figure: Figure, dpi: int) -> None:
+    """Write a figure as PNG, one at a time: threads must not draw with Matplotlib at once."""
+    with whole_file(path) as place, _DRAWING:
+        figure.savefig(place, format="png", dpi=dpi, metadata={"Software": None})
+
+
 def clip_writers(name: str, rgb: Tensor, output: OutputConfig) -> dict[str, Writer]:
     """Functions that write a clip (3, T, H, W) in [0, 1], by file name.
 
@@ -300,6 +310,7 @@ def _finite(content: Any) -> Any:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _UMASK:  # the umask can only be read by setting it, and threads share it
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

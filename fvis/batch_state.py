@@ -3,7 +3,7 @@
 import io
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,20 @@ class BatchState:
 
     A stage that has been saved goes on where it was; a finished one is not run again. The state is
     saved every `every` seconds (0: never) and when SIGINT or SIGTERM ends the run. `jobs` are the
-    names of the batch's jobs: the state of another batch is not used.
+    names of the batch's jobs: the state of another batch is not used. `before_saving` is called
+    before the state of another batch that `path` may hold is replaced.
     """
 
-    def __init__(self, path: Path, jobs: Sequence[str], every: float, progress: Progress) -> None:
+    def __init__(
+        self,
+        path: Path,
+        jobs: Sequence[str],
+        every: float,
+        progress: Progress,
+        before_saving: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path, self._jobs, self._every, self._progress = path, list(jobs), every, progress
+        self._before_saving = before_saving
         self._stages: dict[str, dict[str, Any]] = {}
         self._running: tuple[str, Optimization] | None = None
         self._earlier = 0.0  # seconds that other processes have worked on the batch
@@ -82,6 +91,7 @@ class BatchState:
 
     def save(self) -> None:
         """Save all stages, the one that is running included; call this between two steps."""
+        self._before_saving()
         stages = dict(self._stages)
         if self._running is not None:
             stage, optimization = self._running

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from fvis import layout, memory, models
+from fvis.architecture_defaults import with_architecture_defaults
+from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.layers import Layer
 from fvis.schema import Config
@@ -23,3 +26,37 @@ class Context:
     def autocast(self) -> torch.dtype | None:
         """The type in which the network computes, where that is not float32."""
         return torch.bfloat16 if self.config.engine.precision == "bf16" else None
+
+
+def prepare(config: Config, model: Model | None = None) -> Context:
+    """The model a config asks for on its device, and the config with what the model settles.
+
+    With a `model` given, that one; the config's is not looked at. Raises `RequestError` where the
+    run cannot fit into memory.
+    """
+    device = find_device(config.engine.device)
+    if config.engine.threads is not None:
+        torch.set_num_threads(config.engine.threads)
+    model = model or models.load(config.model, config.engine.seed)
+    model.module.to(device)
+    config = with_architecture_defaults(config, model)
+    memory.check(config, model.preprocessing.shape, device)
+    layout.arrange(model, config.engine.channels_last, device)
+    return Context(config, model, device)
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is cuda, then mps, then cpu."""
+    if name == "auto":
+        name = "cpu"
+        if torch.backends.mps.is_available():
+            name = "mps"
+        if torch.cuda.is_available():
+            name = "cuda"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except Exception as error:  # each kind of device that torch lacks fails in its own way
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"engine.device={name} cannot be used: {reason}") from None
+    return device

@@ -18,6 +18,7 @@ from torch import nn
 
 from fvis import runner, schema
 from fvis.compose import compose_sections
+from fvis.context import prepare
 from fvis.errors import RequestError
 from fvis.methods import Result
 from fvis.models import Model, wrap
@@ -167,6 +168,8 @@ def visualize(
 
     >>> first, *_ = visualize("zoo/glyph_cnn", units=[3], engine={"steps": 8})  # doctest: +SKIP
     """
+    if "execution" in settings:
+        raise RequestError("visualize() works in this process alone, and takes no execution")
     target = {"layer": layer, "units": units, **_mapping(settings.pop("target", {}), "target")}
     sections = {"method": method, "target": target, **settings}
     if isinstance(model, nn.Module):
@@ -190,7 +193,7 @@ def visualize(
 
 
 def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
-    context = runner.prepare(config, model)
+    context = prepare(config, model)
     results = runner.solve(plan(context), context.config, context.device)
     return Visualizations([Visualization(result) for result in results])
 

@@ -73,8 +73,12 @@ def plain(config: Config) -> dict[str, Any]:
 
 
 def sha256_of_config(config: Mapping[str, Any]) -> str:
-    """The hexadecimal SHA-256 of a config as JSON holds it, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    """The hexadecimal SHA-256 of what pictures depend on in a config as JSON holds it.
+
+    The order of keys changes nothing, nor does `execution`.
+    """
+    asked = {key: value for key, value in config.items() if key != "execution"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

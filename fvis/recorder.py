@@ -93,7 +93,7 @@ class Recorder:
         self.begin()
 
     def batch_done(self, jobs: int) -> None:
-        """Count a batch that is done, of so many jobs; run.json says so sooner or later.
+        """Count a batch that is solved, of so many jobs; run.json says so sooner or later.
 
         It lists all units, and is not written each time a few more are done. What it lacks of them
         is found on the disk, and the batches that follow are composed of `batch_size` jobs.

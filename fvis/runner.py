@@ -10,27 +10,22 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from fvis import layout, memory, models, provenance, schema, workspace
-from fvis.architecture_defaults import with_architecture_defaults
-from fvis.batch_state import BatchState
+from fvis import provenance, schema, workspace
 from fvis.batching import auto_size, in_batches
-from fvis.context import Context
+from fvis.context import Context, prepare
 from fvis.errors import FailedRunError, InterruptedRunError, RequestError, UnwritableError
+from fvis.execution import EXECUTIONS, Execution, Work
 from fvis.gallery.page import write_index
 from fvis.interruption import DeferredInterruption
 from fvis.methods import Method, Result
-from fvis.models import Model
 from fvis.optimization import Optimization
-from fvis.pacing import Pace
 from fvis.plan import Plan, plan
 from fvis.progress import Progress, log_file
-from fvis.record import DEAD, DONE, RunRecord, UnitRecord
+from fvis.record import DEAD, DONE, RunRecord
 from fvis.recorder import Recorder, finished_units
-from fvis.run_folder import RUN_FILE, UNITS, read_run, write_unit
+from fvis.run_folder import RUN_FILE, read_run
 from fvis.schema import Config
-from fvis.workspace import BATCH_FILE, INDEX
-
-PAGE_EVERY = 20  # seconds between two pages of a run that is at work
+from fvis.workspace import INDEX
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +46,19 @@ def run(
     running, done or interrupted.
     """
     workspace.check_place(directory)
+    execution = _execution(config)
     context = prepare(config)
     planned = plan(context)
     record = _describe(context, planned)
     old = read_run(directory).record if (directory / RUN_FILE).is_file() else None
     if old is not None and not force:
         workspace.refuse_to_replace(directory, old, record)
-    with workspace.locked(directory):
+    with execution, workspace.locked(directory):
         workspace.clear_leftovers(directory)
         if old is not None:
             workspace.clear(directory)
-        _carry_out(directory, Recorder(directory, record), context, planned, texts)
+        work = Work(directory, Recorder(directory, record), context, planned)
+        _carry_out(work, execution, texts or {})
     return directory
 
 
@@ -92,13 +89,15 @@ def resume(directory: Path, *, force: bool = False) -> bool:
         workspace.clear_leftovers(directory)
         config = _config_of(old)
         _refuse_changes(directory, old, provenance.announce_code(config, old.inputs), force)
+        execution = _execution(config)
         context = prepare(config)
         planned = plan(context)
         now = _describe(context, planned)
         changes = _refuse_changes(directory, old, provenance.changes(old, now), force)
         record = dataclasses.replace(old, jobs=now.jobs, forced=[*old.forced, *changes])
         recorder = Recorder(directory, record, finished_units(directory, record))
-        _carry_out(directory, recorder, context, planned)
+        with execution:
+            _carry_out(Work(directory, recorder, context, planned), execution, {})
     return True
 
 
@@ -113,40 +112,6 @@ def _refuse_changes(
             f"{', '.join(changes)} (--force goes on all the same)"
         )
     return changes
-
-
-def prepare(config: Config, model: Model | None = None) -> Context:
-    """The model a config asks for on its device, and the config with what the model settles.
-
-    With a `model` given, that one; the config's is not looked at. Raises `RequestError` where the
-    run cannot fit into memory.
-    """
-    device = find_device(config.engine.device)
-    if config.engine.threads is not None:
-        torch.set_num_threads(config.engine.threads)
-    model = model or models.load(config.model, config.engine.seed)
-    model.module.to(device)
-    config = with_architecture_defaults(config, model)
-    memory.check(config, model.preprocessing.shape, device)
-    layout.arrange(model, config.engine.channels_last, device)
-    return Context(config, model, device)
-
-
-def find_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is cuda, then mps, then cpu."""
-    if name == "auto":
-        name = "cpu"
-        if torch.backends.mps.is_available():
-            name = "mps"
-        if torch.cuda.is_available():
-            name = "cuda"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except Exception as error:  # each kind of device that torch lacks fails in its own way
-        reason = str(error).splitlines()[0]
-        raise RequestError(f"engine.device={name} cannot be used: {reason}") from None
-    return device
 
 
 def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Result]:
@@ -191,23 +156,23 @@ def _config_of(record: RunRecord) -> Config:
     return config
 
 
-def _carry_out(
-    directory: Path,
-    recorder: Recorder,
-    context: Context,
-    planned: Plan,
-    texts: Mapping[str, str] | None = None,
-) -> None:
+def _execution(config: Config) -> Execution:
+    """Where the batches will be solved; raises `RequestError` where that is not installed."""
+    return EXECUTIONS[config.execution.name](config.execution)
+
+
+def _carry_out(work: Work, execution: Execution, texts: Mapping[str, str]) -> None:
     """Solve what is not done, and write it; whatever ends the run, its record and page say so."""
+    directory, recorder = work.directory, work.recorder
     try:
-        workspace.begin(directory, recorder, texts or {})
+        workspace.begin(directory, recorder, texts)
         with log_file(directory / workspace.LOG):
-            _solve_batches(directory, recorder, context, planned)
+            execution.solve(work)
         with DeferredInterruption():
             recorder.end(lambda done: workspace.show(directory, done))
     except BaseException as error:
         with DeferredInterruption():
-            workspace.leave(directory, recorder, texts or {})
+            workspace.leave(directory, recorder, texts)
         _raise_with_remedy(error, directory)
         raise
     if recorder.all_failed:
@@ -228,64 +193,3 @@ def _raise_with_remedy(error: BaseException, directory: Path) -> None:
     if isinstance(error, UnwritableError):
         remedy = f"{error.remedy or 'see to that'}; then `fvis resume {directory}` finishes the run"
         raise UnwritableError(error.path, error.reason, remedy) from error
-
-
-def _solve_batches(directory: Path, recorder: Recorder, context: Context, planned: Plan) -> None:
-    """Solve and write the batches that lack units, composed as they were at the start.
-
-    A batch belongs to one layer.
-    """
-    path, every = directory / BATCH_FILE, context.config.engine.checkpoint_every
-    pace = Pace(PAGE_EVERY)
-
-    def show() -> None:
-        with pace.timed():
-            recorder.begin()
-            workspace.show(directory, recorder.record)
-
-    show()
-    with Progress(planned.steps) as progress:
-        for method in planned.methods:
-            missing = _missing_groups(method, recorder.finished)
-
-            def work(
-                batch: list[Any], method: Method = method, missing: set[str] = missing
-            ) -> tuple[int, list[Result]]:
-                names = [job.name for job in batch]
-                progress.batch = len(batch)
-                if not missing.intersection(names):
-                    progress.skip(method.steps)
-                    return len(batch), []
-                with BatchState(path, names, every, progress) as state:
-                    results = method.solve(batch, state.run)
-                seconds = round(state.seconds / len(batch), 3)
-                fields = {"seconds": seconds, "config_sha256": recorder.record.config_sha256}
-                return len(batch), [r.with_fields(**fields) for r in results if r.name in missing]
-
-            size, sizes = recorder.record.batch_size or 1, recorder.coming
-            resize = recorder.set_batch_size
-            for jobs, results in in_batches(
-                method.groups, size, work, sizes=sizes, on_resize=resize
-            ):
-                for result in results:
-                    recorder.add(result.name, _write(directory, result))
-                recorder.batch_done(jobs)
-                if results:  # the state on disk is this batch's, not that of one still to come
-                    path.unlink(missing_ok=True)
-                if pace.is_due:
-                    show()
-    path.unlink(missing_ok=True)  # of a process that was killed when all units were written
-
-
-def _write(directory: Path, result: Result) -> UnitRecord:
-    return write_unit(directory / UNITS, result.name, result.record, result.files)
-
-
-def _missing_groups(method: Method, finished: set[str]) -> set[str]:
-    """The names of all jobs in groups that are not finished as a whole."""
-    return {
-        job.name
-        for group in method.groups
-        if not finished.issuperset(job.name for job in group)
-        for job in group
-    }

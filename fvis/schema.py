@@ -250,17 +250,33 @@ class OutputConfig:
     mp4: bool = True
 
 
+@dataclass
+class ExecutionConfig:
+    """The setting of every execution: `name`, under which it is registered."""
+
+    name: str = ""
+
+
+@dataclass
+class HereConfig(ExecutionConfig):
+    """`execution/here.py`."""
+
+    name: str = "here"
+    writers: int = setting(2, at_least=0, at_most=64)
+
+
 PARAMETRIZATIONS: dict[str, type[ParametrizationConfig]] = {
     c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)
 }
 METHODS: dict[str, type[MethodConfig]] = {
     c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig, AdversarialConfig)
 }
+EXECUTIONS: dict[str, type[ExecutionConfig]] = {c.name: c for c in (HereConfig,)}
 
 
 @dataclass
 class Config:
-    """All settings of one run."""
+    """All settings of one run; its pictures depend on all but `execution`."""
 
     model: ModelConfig
     target: TargetConfig
@@ -270,6 +286,7 @@ class Config:
     engine: EngineConfig
     output: OutputConfig
     grounding: GroundingConfig = field(default_factory=GroundingConfig)
+    execution: ExecutionConfig = field(default_factory=HereConfig)
 
 
 SECTIONS: Mapping[str, type] = {
@@ -280,7 +297,11 @@ SECTIONS: Mapping[str, type] = {
     "output": OutputConfig,
     "grounding": GroundingConfig,
 }
-CHOICES: Mapping[str, dict[str, Any]] = {"method": METHODS, "parametrization": PARAMETRIZATIONS}
+CHOICES: Mapping[str, dict[str, Any]] = {
+    "method": METHODS,
+    "parametrization": PARAMETRIZATIONS,
+    "execution": EXECUTIONS,
+}
 ENTRY_POINTS = {"method": "fvis.methods", "parametrization": "fvis.parametrizations"}
 
 
@@ -313,8 +334,10 @@ def _parsed(composed: DictConfig) -> Config:
         key: section(composed.get(key, {}), key, kind) for key, kind in SECTIONS.items()
     }
     for key, kinds in CHOICES.items():
+        if key == "execution" and key not in composed:
+            continue  # a run of an older fvis, which was solved here
         name = str(OmegaConf.select(composed, f"{key}.name"))
-        if name not in kinds:
+        if name not in kinds and key in ENTRY_POINTS:
             load_entry_points(ENTRY_POINTS[key])  # another package may call `register`
         if name not in kinds:
             raise unknown(key, name, kinds)

@@ -263,3 +263,8 @@ def test_the_example_notebook_runs_and_has_its_pictures() -> None:
         assert pixels.std() > 10, "neither grey nor empty"
     shown = "".join(entry.get("text/html", "") for entry in data)
     assert "data:image/png;base64," in shown and "data:image/gif;base64," in shown
+
+
+def test_a_notebook_takes_no_execution() -> None:
+    with pytest.raises(RequestError, match="takes no execution"):
+        fvis.visualize("zoo/glyph_cnn", execution="here")

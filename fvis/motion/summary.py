@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fvis.artifacts import to_bytes, whole_file
+from fvis.artifacts import to_bytes, write_figure
 from fvis.motion.colours import SMALLEST_SCALE, flow_colours
 from fvis.motion.tuning import peak
 from fvis.record import TuningRecord
@@ -80,8 +80,7 @@ def write_summary(path: Path, unit: Summary) -> None:
     draw_activations(figure.add_subplot(above[2]), unit.activations)
     draw_speeds(figure.add_subplot(below[0]), velocity, weight)
     draw_frames(figure, below[1].subgridspec(1, 3), unit.frames)
-    with whole_file(path) as place:
-        figure.savefig(place, format="png", dpi=DPI, metadata={"Software": None})
+    write_figure(path, figure, DPI)
 
 
 def mean_flow(

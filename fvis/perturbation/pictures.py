@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fvis.artifacts import Writer, to_bytes, whole_file, write_bytes, write_npz, write_png
+from fvis.artifacts import Writer, to_bytes, write_bytes, write_figure, write_npz, write_png
 
 WIDTH, HEIGHT, DPI = 7.2, 2.85, 200  # inches (the width of a two-column page), dots per inch
 TEXT = 8  # font size in points
@@ -70,8 +70,7 @@ def write_strip(path: Path, pictures: Mapping[str, Tensor], captions: Mapping[st
         axes.spines[:].set_visible(False)
         axes.set_title(name, fontsize=TEXT, fontweight="bold")
         axes.set_xlabel(captions[name], fontsize=TEXT, parse_math=False)
-    with whole_file(path) as place:
-        figure.savefig(place, format="png", dpi=DPI, metadata={"Software": None})
+    write_figure(path, figure, DPI)
 
 
 def caption(label: object, probability: float) -> str:

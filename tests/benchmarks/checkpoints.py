@@ -19,10 +19,10 @@ from fvis import runner, schema
 from fvis.artifacts import write_json
 from fvis.batch_state import BatchState
 from fvis.compose import compose
+from fvis.context import find_device
 from fvis.methods import METHODS
 from fvis.optimization import Optimization
 from fvis.progress import Progress
-from fvis.runner import find_device
 
 from .clock import synchronised_time
 
