@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fvis import __version__, compose, schema
 from fvis.concept_command import concept
@@ -24,6 +24,9 @@ from fvis.errors import (
 from fvis.interruption import end_on_signals, interruptions_first, was_interrupted
 from fvis.listing import layers, models
 from fvis.streams import ForgivingStream, own_streams
+
+if TYPE_CHECKING:
+    from fvis.record import RunRecord
 
 USAGE = """\
 usage: fvis COMMAND ...
@@ -236,8 +239,17 @@ def _print_run(folder: Path, base: Path) -> None:
     counts = {OK: 0, RESCUED: 0, DEAD: 0} | record.statuses
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     seconds, page = record.timings.seconds or 0, _relative(folder / INDEX, base)
-    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s; {page}\n")
+    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{_words_of(record)}; {page}\n")
     _print_path(folder, base)
+
+
+def _words_of(record: "RunRecord") -> str:
+    """How many pictures are supported by evidence, and so on; nothing where there is none."""
+    from fvis.evidence.record import WORDS
+
+    means = {word: record.summary.get(f"evidence.{word}") for word in WORDS}
+    counts = [f"{round(m.mean * m.of)} {w}" for w, m in means.items() if m and m.mean is not None]
+    return f"; evidence: {', '.join(counts)}" if counts else ""
 
 
 def _show_sweep(folder: Path, base: Path) -> None:

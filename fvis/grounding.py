@@ -251,7 +251,16 @@ def cached(
     what: str,
 ) -> Path:
     """Where the responses of `network` to files, shown as `what` says, are kept; enters it."""
-    return _directory(config) / f"{_key(model, targets, network, files, what)}.npz"
+    reader = targets.readers[0]
+    parts = (what, model.name, model.sha256, model.preprocessing, reader, _fingerprint(network))
+    return cache_file(config, files, *parts)
+
+
+def cache_file(config: GroundingConfig, files: Sequence[Path], *parts: object) -> Path:
+    """Where numbers are kept that depend on `files`, as they are now, and on `parts`."""
+    states = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    key = hashlib.sha256(repr((*parts, states)).encode()).hexdigest()[:32]
+    return _directory(config) / f"{key}.npz"
 
 
 def recall(place: Path, names: Sequence[str]) -> dict[str, Tensor] | None:
@@ -288,19 +297,13 @@ def _directory(config: GroundingConfig) -> Path:
     return expand(base) / "fvis" / "grounding"
 
 
-def _key(
-    model: Model, targets: TargetSet, network: Network, files: Sequence[Path], what: str
-) -> str:
-    """A hash of all that the numbers depend on: network, input, layer, position and files.
+def _fingerprint(network: Network) -> str:
+    """A hash of the layer's output for a fixed picture; enters `network`.
 
-    The layer's output for a fixed picture is part of it, because other code, another precision or a
-    hook can change what the same weights compute.
+    Other code, another precision or a hook can change what the same weights compute.
     """
-    states = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    reader = targets.readers[0]
+    model = network.model
     noise = torch.rand(1, *model.preprocessing.shape, generator=random_generator("grounding"))
     with network, torch.no_grad():
         (made,) = network(noise.to(model.device))
-    fingerprint = hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
-    parts = (what, model.name, model.sha256, model.preprocessing, reader, fingerprint, states)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+    return hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()

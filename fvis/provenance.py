@@ -20,7 +20,7 @@ from fvis.objectives.dictionaries import weights_of
 from fvis.objectives.directions import direction_file
 from fvis.paths import expand
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
-from fvis.schema import AdversarialConfig, Config, parse_models
+from fvis.schema import AdversarialConfig, Config, networks_of, parse_models
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,7 @@ def factories(config: Config) -> list[str]:
     named = [config.model]
     if isinstance(config.method, AdversarialConfig):
         named += parse_models(config.method.transfer, "method.transfer")
+    named += networks_of(config.evidence)
     found = [model.factory for model in named if model.source == "factory" and model.factory]
     return list(dict.fromkeys(found))
 

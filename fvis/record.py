@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fvis.evidence.record import EvidenceRecord
 from fvis.processes import Process
+from fvis.typed_json import Number as Number
 from fvis.typed_json import key
 
 SCHEMA = 2  # of both files; 1 had no config hash, no process, no inputs and no batches
 OK, RESCUED, DEAD = "ok", "rescued", "dead"
 DIRECTION = "direction-"  # how the names begin of units that are directions
 RUNNING, DONE, INTERRUPTED = "running", "done", "interrupted"
-
-Number = float | None  # JSON has no NaN and no infinity: they are null
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,7 @@ class UnitRecord:
     canvas: CanvasRecord | None = key(omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
     natural_clips: NaturalClipsRecord | None = key(omitted=True)
+    evidence: EvidenceRecord | None = key(omitted=True)
     seconds: Number = None
     files: list[str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -193,7 +194,7 @@ class UnitRecord:
 
     def tally(self) -> dict[str, float]:
         """The numbers of which run.json gives the mean over all units that have them."""
-        return {}
+        return {} if self.evidence is None else self.evidence.tally()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from fvis.registry import load_entry_points, module_names
 from fvis.settings import own_environment, section, setting, setting_names
 
 MOST_STEPS = 10_000_000
+EMBEDDINGS = ("auto", "dreamsim")  # that are named by themselves
+EVIDENCE_ASKED = ("embedding", "seeds", "minimising", "strangers")  # what is not gathered unasked
 
 
 @dataclass
@@ -223,6 +225,19 @@ class GroundingConfig:
 
 
 @dataclass
+class EvidenceConfig:
+    """What says how far to believe each picture (`evidence`)."""
+
+    path: bool = True
+    embedding: Any = None
+    tasks: int = setting(11, at_least=1, at_most=1000)
+    references: int = setting(9, at_least=1, at_most=100)
+    seeds: int = setting(0, at_least=0, at_most=100)
+    minimising: int = setting(0, at_least=0, at_most=100)
+    strangers: list[Any] = field(default_factory=list)
+
+
+@dataclass
 class EngineConfig:
     """How the ascent is run."""
 
@@ -287,6 +302,7 @@ class Config:
     output: OutputConfig
     grounding: GroundingConfig = field(default_factory=GroundingConfig)
     execution: ExecutionConfig = field(default_factory=HereConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
 
 SECTIONS: Mapping[str, type] = {
@@ -296,6 +312,7 @@ SECTIONS: Mapping[str, type] = {
     "engine": EngineConfig,
     "output": OutputConfig,
     "grounding": GroundingConfig,
+    "evidence": EvidenceConfig,
 }
 CHOICES: Mapping[str, dict[str, Any]] = {
     "method": METHODS,
@@ -323,6 +340,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_target(config.target)
     _validate_source(config.model.source)
     _validate_grounding(config)
+    _validate_evidence(config)
     return config
 
 
@@ -407,6 +425,21 @@ def _validate_grounding(config: Config) -> None:
             )
 
 
+def _validate_evidence(config: Config) -> None:
+    evidence, method = config.evidence, config.method.name
+    asked = [name for name in EVIDENCE_ASKED if getattr(evidence, name)]
+    if asked and method in (TextureMotionConfig.name, AdversarialConfig.name):
+        raise RequestError(
+            f"evidence.{asked[0]} needs method=activation_maximization; method={method} has its own"
+        )
+    if evidence.embedding is not None and not (config.grounding.images or evidence.seeds):
+        raise RequestError(
+            "evidence.embedding needs photographs for its tasks (grounding.images), or pictures "
+            "from other seeds to compare (evidence.seeds)"
+        )
+    networks_of(evidence)  # which names what is no network
+
+
 def _validate_target(target: TargetConfig) -> None:
     """Check the layers, whose paths may look like numbers, and become text; and the output."""
     words = target.layer if isinstance(target.layer, list) else [target.layer]
@@ -435,3 +468,11 @@ def _validate_crop(transforms: TransformsConfig) -> None:
     crop = transforms.crop
     if crop is not None and (len(crop) != 2 or crop[0] > crop[1]):
         raise RequestError(f"transforms.crop is {crop}; it takes [smallest, largest] side fraction")
+
+
+def networks_of(evidence: EvidenceConfig) -> list[ModelConfig]:
+    """The networks that a config asks evidence of, except those that have names of their own."""
+    embedding = evidence.embedding
+    own = [] if embedding in (None, *EMBEDDINGS) else [embedding]
+    strangers = parse_models(evidence.strangers, "evidence.strangers")
+    return [*parse_models(own, "evidence.embedding"), *strangers]

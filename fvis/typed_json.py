@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
+Number = float | None  # JSON has no NaN and no infinity: they are null
 
 KEY, OMITTED = "json_key", "omitted_when_none"
 

@@ -13,6 +13,7 @@ import torch
 from fvis import artifacts, grounding
 from fvis.artifacts import Writer
 from fvis.context import Context
+from fvis.evidence.gather import Evidence, Gathered
 from fvis.methods.base import METHODS, Result
 from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
@@ -32,18 +33,23 @@ class ActivationMaximization:
         self._synthesizer = Synthesizer(context, context.config.method)
         self._natural = self._natural_responses()
         self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
+        self._evidence = Evidence(context, self._synthesizer, self._natural)
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
         natural = (self._natural, self._clips)
-        self.inputs: Sequence[Path] = [file for some in natural if some for file in some.files]
-        self.steps = context.config.engine.steps
+        self.inputs: Sequence[Path] = [
+            *(file for some in natural if some for file in some.files),
+            *self._evidence.inputs,
+        ]
+        self.steps = context.config.engine.steps * (1 + self._evidence.ascents)
         self.share = self._synthesizer.canvas.share
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""
         optima = self._synthesizer.optima(jobs, run)
         peaks = self._peaks(jobs, optima)
-        return [self._result(*row) for row in zip(jobs, optima, peaks, strict=True)]
+        gathered = self._evidence.gather(jobs, optima, run)
+        return [self._result(*row) for row in zip(jobs, optima, peaks, gathered, strict=True)]
 
     def _peaks(self, jobs: Sequence[Target], optima: Sequence[Optimum]) -> list[float]:
         """The greatest value of each unit at any position in its picture, for the grounding."""
@@ -63,7 +69,8 @@ class ActivationMaximization:
             context.config.grounding, context.model, synthesizer.targets, synthesizer.network()
         )
 
-    def _result(self, job: Target, optimum: Optimum, peak: float) -> Result:
+    def _result(self, job: Target, optimum: Optimum, peak: float, gathered: Gathered) -> Result:
+        evidence, others = gathered
         files, grounded = self._files(optimum), None
         if self._natural is not None:
             assert isinstance(job.unit, int), "natural_responses() accepts units only"
@@ -75,9 +82,14 @@ class ActivationMaximization:
             files["natural.png"] = functools.partial(artifacts.write_png, rgb=sheet)
         clips, more = record_and_files(self._clips, job, optimum, self._context)
         record = self._synthesizer.record(
-            UnitRecord, job, optimum, grounding=grounded, natural_clips=clips
+            UnitRecord,
+            job,
+            optimum,
+            grounding=grounded,
+            natural_clips=clips,
+            evidence=evidence,
         )
-        return Result(job.name, record, files | more)
+        return Result(job.name, record, files | more | others)
 
     def _files(self, optimum: Optimum) -> dict[str, Writer]:
         if optimum.picture.dim() == 4:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fvis import artifacts, models, photographs
+from fvis import artifacts, photographs
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods.base import METHODS, Result
@@ -28,7 +28,7 @@ from fvis.optimization import RunStage
 from fvis.paths import expand
 from fvis.perturbation import measures
 from fvis.perturbation.ball import radius
-from fvis.perturbation.classifier import Classifier, Verdict
+from fvis.perturbation.classifier import Classifier, Verdict, load_classifiers
 from fvis.perturbation.goals import Goal, goal_of, parse_goals
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
@@ -179,14 +179,8 @@ class Adversarial:
         configs = parse_models(self._settings.transfer, "method.transfer")
         if configs and self._classifier.layer.path != LOGITS:
             raise RequestError("method.transfer needs target.layer=logits")
-        others: dict[str, Classifier] = {}
-        for config in configs:
-            model = models.load(config, context.config.engine.seed)
-            model.module.to(context.device)
-            twins = sum(name.partition("#")[0] == model.name for name in others)
-            name = f"{model.name}#{twins + 1}" if twins else model.name
-            others[name] = self._classifier_of(model, TargetConfig())
-        return others
+        seed = context.config.engine.seed
+        return load_classifiers(configs, seed, context.device, context.autocast)
 
     def _classifier_of(self, model: Model, target: TargetConfig) -> Classifier:
         return Classifier(model, target, self._context.device, self._context.autocast)

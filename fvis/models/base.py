@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Channels = tuple[float, float, float]
 
@@ -79,6 +80,14 @@ class Model:
     def device(self) -> torch.device:
         """The device of the network's parameters; the CPU if it has none."""
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def resized(self, rgb: Tensor) -> Tensor:
+        """Pictures RGB (B, 3, H, W) on the network's device, resized to its input size."""
+        size = (self.preprocessing.height, self.preprocessing.width)
+        rgb = rgb.to(self.device)
+        if rgb.shape[-2:] == size:
+            return rgb
+        return functional.interpolate(rgb, size, mode="bicubic", antialias=True).clamp(0, 1)
 
     def class_name(self, output: int) -> str | None:
         """The name of an output; None if it has none."""

@@ -1,5 +1,6 @@
 """Targets: units, directions and weighted sums of units, resolved against a model's layers."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,19 @@ class TargetSet:
         for target in self.targets:
             groups.setdefault(target.group, []).append(target)
         return list(groups.values())
+
+    def minimising(self, target: Target) -> Target:
+        """The target whose score is that of `target` with its sign turned."""
+        weights = target.weights
+        if weights is None:
+            reader = self.readers[0]
+            count = reader.layer.units if reader.dictionary is None else reader.dictionary.count
+            assert count is not None, "resolve() refuses unknown channel axes"
+            assert isinstance(target.unit, int), "a target without weights is a unit"
+            one = torch.zeros(count)
+            one[target.unit] = 1
+            weights = (one,)
+        return dataclasses.replace(target, weights=tuple(-weight for weight in weights))
 
     def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """Per layer, the values (B, C) of its units at the position that was asked for."""

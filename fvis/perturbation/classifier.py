@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from fvis import models
 from fvis.capture import Network, changes_in_place
 from fvis.errors import RequestError
 from fvis.models.base import Model
@@ -16,7 +16,7 @@ from fvis.models.classes import synonyms
 from fvis.models.layers import LOGITS
 from fvis.objectives import resolve
 from fvis.perturbation.search import margin
-from fvis.schema import TargetConfig
+from fvis.schema import ModelConfig, TargetConfig
 
 TOP = 5
 
@@ -27,14 +27,16 @@ class Verdict:
 
     `top` has (class index, probability) pairs, the most likely class first; for a hidden layer it
     has (unit, value) pairs. `value` is the target's logit or activation, `shown` its probability
-    (for a hidden layer its value again), and `margin` its value minus the greatest other value.
-    These three are None where the network has no such class.
+    (for a hidden layer its value again), and `margin` its value minus the greatest other value;
+    `rank` is its place among all values, from 1. These four are None where the network has no such
+    class.
     """
 
     top: list[tuple[int, float]]
     value: float | None
     shown: float | None
     margin: float | None
+    rank: int | None = None
 
     @property
     def success(self) -> bool | None:
@@ -62,7 +64,6 @@ class Classifier:
             )
         self.model = model
         self._autocast = autocast
-        self._device = device
         self._output = target.output
         self._targets = resolve(dataclasses.replace(target, units=0, repeats=1), model, seed=0)
         self.layer = self._targets.layers[0]
@@ -90,12 +91,8 @@ class Classifier:
     @torch.no_grad()
     def values(self, rgb: Tensor) -> Tensor:
         """Values (B, C) of pictures (B, 3, H, W), which are resized to the network's input size."""
-        size = (self.model.preprocessing.height, self.model.preprocessing.width)
-        rgb = rgb.to(self._device)
-        if rgb.shape[-2:] != size:
-            rgb = functional.interpolate(rgb, size, mode="bicubic", antialias=True).clamp(0, 1)
         with self.opened() as values:
-            return values(rgb)
+            return values(self.model.resized(rgb))
 
     def judge(self, rgb: Tensor, targets: list[int | None]) -> list[Verdict]:
         """A verdict per picture (B, 3, H, W), each on its own target."""
@@ -110,13 +107,14 @@ class Classifier:
             values.gather(1, own[:, None])[:, 0].tolist(),
             shown.gather(1, own[:, None])[:, 0].tolist(),
             margin(values, own).tolist(),
+            (1 + (values > values.gather(1, own[:, None])).sum(1)).tolist(),
         )
         return [
             Verdict(
                 list(zip(indices, chances, strict=True)),
-                *((None, None, None) if target is None else (value, chance, above)),
+                *((None,) * 4 if target is None else (value, chance, above, rank)),
             )
-            for target, indices, chances, value, chance, above in zip(*columns, strict=True)
+            for target, indices, chances, value, chance, above, rank in zip(*columns, strict=True)
         ]
 
     def label(self, index: int) -> int | str:
@@ -134,3 +132,17 @@ class Classifier:
         wanted = set(synonyms(other.classes[index]))
         alike = [i for i, name in enumerate(self.classes) if wanted & {*synonyms(name)}]
         return index if index in alike else next(iter(alike), None)
+
+
+def load_classifiers(
+    configs: Sequence[ModelConfig], seed: int, device: torch.device, autocast: torch.dtype | None
+) -> dict[str, Classifier]:
+    """Networks as classifiers by their outputs, by name; `#2` is added to the second of a name."""
+    found: dict[str, Classifier] = {}
+    for config in configs:
+        model = models.load(config, seed)
+        model.module.to(device)
+        twins = sum(name.partition("#")[0] == model.name for name in found)
+        name = f"{model.name}#{twins + 1}" if twins else model.name
+        found[name] = Classifier(model, TargetConfig(), device, autocast)
+    return found

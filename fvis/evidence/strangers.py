@@ -1,0 +1,45 @@
+"""What other networks, which had no part in making a picture, take it for."""
+
+from collections.abc import Sequence
+
+from fvis.context import Context
+from fvis.evidence.others import stacked
+from fvis.evidence.record import StrangerRecord
+from fvis.models.layers import LOGITS
+from fvis.objectives import Target
+from fvis.perturbation.classifier import Classifier, load_classifiers
+from fvis.record import Top
+from fvis.schema import TargetConfig, parse_models
+from fvis.synthesis import Optimum
+
+
+class Strangers:
+    """The networks of `evidence.strangers`, as classifiers."""
+
+    def __init__(self, context: Context) -> None:
+        target, engine = context.config.target, context.config.engine
+        configs = parse_models(context.config.evidence.strangers, "evidence.strangers")
+        self._strangers = load_classifiers(configs, engine.seed, context.device, context.autocast)
+        self._own: Classifier | None = None  # where the units are classes
+        if self._strangers and target.layer == LOGITS and target.dictionary is None:
+            self._own = Classifier(context.model, TargetConfig(), context.device, context.autocast)
+
+    def see(
+        self, jobs: Sequence[Target], optima: Sequence[Optimum]
+    ) -> list[dict[str, StrangerRecord]]:
+        """What each network, by its name, takes each picture for."""
+        found: list[dict[str, StrangerRecord]] = [{} for _ in jobs]
+        pictures = stacked(optima)
+        for name, stranger in self._strangers.items():
+            classes = [self._class_of(job, stranger) for job in jobs]
+            verdicts = stranger.judge(pictures, classes)
+            for row, verdict in zip(found, verdicts, strict=True):
+                top: Top = [(stranger.label(index), chance) for index, chance in verdict.top]
+                row[name] = StrangerRecord(top, verdict.rank)
+        return found
+
+    def _class_of(self, job: Target, stranger: Classifier) -> int | None:
+        """The stranger's index of the job's class; None where either has no such class."""
+        if self._own is None or not isinstance(job.unit, int):
+            return None
+        return stranger.counterpart(job.unit, self._own)

@@ -1,0 +1,116 @@
+"""One word for how far to believe a picture, from all that the kinds of evidence say of it.
+
+Each kind votes for the picture, or against it, or says nothing. A picture is `supported` if some
+kind votes for it and none against, `unsupported` if any votes against it, and `plausible` if none
+votes. docs/evidence.md says what each kind can and cannot show.
+"""
+
+import dataclasses
+from math import comb
+
+from fvis.evidence.record import (
+    AGAINST,
+    FOR,
+    PLAUSIBLE,
+    SUPPORTED,
+    UNSUPPORTED,
+    EvidenceRecord,
+    ObserverRecord,
+    PathRecord,
+    PeopleRecord,
+    SeedsRecord,
+    StrangerRecord,
+)
+
+CHANCE = 0.5  # the accuracy of guessing in a task with two photographs
+LEVEL = 0.05  # how likely guessing may solve as many tasks as an observer who is not guessing
+EXPLAINS = 0.1  # share of photographs that may explain the unit as well as a picture that does
+EXPLAINS_NOTHING = 0.4  # and as one that does not
+KEPT = 0.5  # share of the photographs' way through the network that counts for a picture
+LOST = 0.2  # and against it
+WEAK = 0.5  # of the best other seed's activation: less is a failed ascent
+RECOGNISED = 5  # the unit's class is among so many that a stranger finds likeliest
+
+
+def word(votes: dict[str, str]) -> str:
+    """The word for a picture, from what each kind of evidence says.
+
+    >>> word({}), word({"path": "for"}), word({"path": "for", "observer": "against"})
+    ('plausible', 'supported', 'unsupported')
+    """
+    if AGAINST in votes.values():
+        return UNSUPPORTED
+    return SUPPORTED if FOR in votes.values() else PLAUSIBLE
+
+
+def of_observer(record: ObserverRecord) -> str | None:
+    """For where few photographs explain the unit as well as the picture does, alone.
+
+    Against where many do, though the observer solves the tasks by photographs on either side: a
+    unit that these do not explain either speaks against no picture.
+    """
+    accuracy, matched = record.synthetic.accuracy, record.synthetic.matched
+    if accuracy is None or matched is None or record.natural.accuracy is None:
+        return None
+    if matched <= EXPLAINS and accuracy > CHANCE:
+        return FOR
+    solved = round(record.natural.accuracy * len(record.tasks))
+    is_explained = by_chance(solved, len(record.tasks)) <= LEVEL
+    return AGAINST if is_explained and matched >= EXPLAINS_NOTHING else None
+
+
+def of_path(record: PathRecord) -> str | None:
+    """For where the picture mostly keeps to the photographs' way, against where it loses it."""
+    if record.kept is None:
+        return None
+    return FOR if record.kept >= KEPT else AGAINST if record.kept <= LOST else None
+
+
+def of_seeds(record: SeedsRecord, final: float) -> str | None:
+    """Against where another seed excites the unit far more than `final`, the picture's activation.
+
+    That seeds agree speaks for no picture: those of a network made to fool agree, too.
+    """
+    best = max((value for value in record.activations if value is not None), default=final)
+    return AGAINST if best > 0 and final < WEAK * best else None
+
+
+def of_strangers(records: dict[str, StrangerRecord]) -> str | None:
+    """For where another network recognises the unit's class in the picture."""
+    ranks = [record.rank for record in records.values() if record.rank is not None]
+    return FOR if ranks and min(ranks) <= RECOGNISED else None
+
+
+def of_people(records: dict[str, PeopleRecord]) -> str | None:
+    """For where people's interval is above chance with the pictures, against where it is below."""
+    lowest, highest = records["synthetic"].interval if "synthetic" in records else (None, None)
+    if lowest is not None and lowest > CHANCE:
+        return FOR
+    return AGAINST if highest is not None and highest < CHANCE else None
+
+
+def by_chance(right: int, count: int) -> float:
+    """How likely guessing is to solve at least so many of `count` tasks.
+
+    >>> by_chance(9, 10), by_chance(0, 3)
+    (0.0107421875, 1.0)
+    """
+    ways: int = sum(comb(count, k) for k in range(right, count + 1))
+    return ways / int(2**count)
+
+
+def judged(record: EvidenceRecord, final: float, *, failed: bool) -> EvidenceRecord:
+    """The record with what its kinds of evidence say, and the word for it.
+
+    `final` is the picture's activation. An ascent that `failed` speaks against its picture.
+    """
+    said = {
+        "ascent": AGAINST if failed else None,
+        "observer": record.observer and of_observer(record.observer),
+        "path": record.path and of_path(record.path),
+        "seeds": record.seeds and of_seeds(record.seeds, final),
+        "strangers": record.strangers and of_strangers(record.strangers),
+        "people": record.people and of_people(record.people),
+    }
+    votes = {kind: vote for kind, vote in said.items() if vote}
+    return dataclasses.replace(record, votes=votes, word=word(votes))

@@ -1,0 +1,182 @@
+"""Evidence as a run gathers it: what is in the records and files, and of planted lies."""
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fvis import runner, schema
+from fvis.artifacts import write_png
+from fvis.compose import compose
+from fvis.errors import RequestError
+from fvis.evidence.embedding import load_embedding
+from fvis.record import RunRecord
+from fvis.run_folder import SavedUnit, read_run
+from fvis.zoo import glyphs
+
+FOOLING = (
+    "model=factory",
+    f"model.factory={Path(__file__).parent / 'fooling.py'}:build",
+    *("model.input.height=64", "model.input.width=64"),
+    *("model.input.mean=[0.5,0.5,0.5]", "model.input.std=[0.25,0.25,0.25]"),
+)
+
+
+def draw(folder: Path, count: int) -> Path:
+    """A folder of glyphs, every class as often as the others."""
+    folder.mkdir()
+    labels = torch.arange(count) % len(glyphs.CLASSES)
+    pictures = glyphs.draw(labels, torch.Generator().manual_seed(5))
+    for number, rgb in enumerate(pictures):
+        write_png(folder / f"{number:03d}.png", rgb)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty-six glyphs."""
+    return draw(tmp_path_factory.mktemp("few") / "glyphs", 36)
+
+
+def run(folder: Path, images: Path | None, *words: str) -> tuple[RunRecord, list[SavedUnit]]:
+    """A run on the CPU, its record and its units."""
+    asked = ["engine.device=cpu", "engine.steps=2", *words]
+    if images is not None:
+        asked += [f"grounding.images={images}", f"grounding.cache={images.parent / 'cache'}"]
+    runner.run(schema.parse(compose(asked)), folder)
+    saved = read_run(folder)
+    return saved.record, list(saved.units())
+
+
+def evidence(unit: SavedUnit) -> Any:
+    assert unit.record.evidence is not None
+    return unit.record.evidence
+
+
+def test_photographs_alone_give_the_path_and_nothing_costly(tmp_path: Path, few: Path) -> None:
+    record, (unit,) = run(tmp_path / "run", few, "target.units=3")
+    found = json.loads((unit.folder / "metadata.json").read_text())["evidence"]
+    assert set(found) == {"word", "votes", "path"}
+    assert found["path"]["layers"] == ["layer1", "layer2", "layer3", "layer4", "logits"]
+    assert unit.record.files == ["image.png", "natural.png"]
+    counts = {word: record.summary[f"evidence.{word}"].mean for word in ("supported", "plausible")}
+    assert sum(counts.values()) + record.summary["evidence.unsupported"].mean == 1
+
+
+def test_without_photographs_there_is_no_evidence(tmp_path: Path) -> None:
+    record, (unit,) = run(tmp_path / "run", None, "target.units=3")
+    assert unit.record.evidence is None
+    assert "evidence" not in (unit.folder / "metadata.json").read_text()
+    assert not record.summary
+
+
+def test_the_first_layer_has_no_way_to_stray_from(tmp_path: Path, few: Path) -> None:
+    _, (unit,) = run(tmp_path / "run", few, "target.layer=layer1", "target.units=3")
+    assert unit.record.evidence is None
+
+
+ALL = (
+    "evidence.embedding=zoo/glyph_vit",
+    "evidence.references=2",
+    "evidence.tasks=4",
+    "evidence.seeds=1",
+    "evidence.minimising=1",
+    "evidence.strangers=[zoo/glyph_vit,zoo/glyph_vit]",
+)
+
+
+def test_everything_that_is_asked_for_is_recorded(tmp_path: Path, few: Path) -> None:
+    record, units = run(tmp_path / "run", few, "target.units=[3,7]", *ALL)
+    unit = units[0]
+    found = evidence(unit)
+    names = {"image.png", "natural.png", "seed-1.png", "minimising-1.png"}
+    assert set(unit.record.files or ()) == names
+    assert len(found.observer.tasks) == 4
+    assert len({*found.observer.tasks[0].strong_references, found.observer.tasks[0].strong}) == 3
+    assert found.observer.gap == pytest.approx(
+        found.observer.natural.accuracy - found.observer.synthetic.accuracy
+    )
+    synthetic = found.observer.synthetic
+    assert (synthetic.maximising, synthetic.minimising) == (2, 1)
+    assert len(found.seeds.activations) == 1
+    assert -1 <= found.seeds.similarity <= 1
+    assert list(found.strangers) == ["glyph_vit", "glyph_vit#2"]
+    top = found.strangers["glyph_vit"].top
+    assert len(top) == 5
+    rank = found.strangers["glyph_vit"].rank
+    assert (rank <= 5) == (glyphs.CLASSES[3] in [name for name, _ in top])
+    assert record.summary["evidence.observer.gap"].of == 2
+
+
+def test_no_picture_depends_on_its_neighbours_or_on_the_evidence(tmp_path: Path, few: Path) -> None:
+    _, (_, together) = run(tmp_path / "two", few, "target.units=[3,7]", *ALL)
+    _, (alone,) = run(tmp_path / "one", few, "target.units=7", *ALL)
+    _, (plain,) = run(tmp_path / "plain", None, "target.units=7")
+    for name in ("image.png", "seed-1.png", "minimising-1.png"):
+        assert together.file(name).read_bytes() == alone.file(name).read_bytes(), name
+    assert plain.file("image.png").read_bytes() == alone.file("image.png").read_bytes()
+    assert alone.file("seed-1.png").read_bytes() != alone.file("image.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evidence.embedding=zoo/glyph_vit"], "needs photographs"),
+        (["evidence.embedding=glyph_vit", "evidence.seeds=1"], "takes source/name"),
+        (["evidence.strangers=[glyph_vit]"], "evidence.strangers has 'glyph_vit'"),
+        (["evidence.seeds=1", "model=drift_r3d"], "needs a network of images"),
+        (["evidence.seeds=1", "model=drift_r3d", "method=texture_motion"], "evidence.seeds needs"),
+        (["evidence.embedding=zoo/drift_r3d", "evidence.seeds=1"], "takes clips"),
+        (["evidence.embedding=zoo/glyph_vit", "grounding.images=zoo:glyphs"], "20 photographs"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(tmp_path: Path, words: list[str], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        run(tmp_path / "run", None, f"grounding.cache={tmp_path / 'cache'}", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_dreamsim_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Network:
+        def embed(self, rgb: Tensor) -> Tensor:
+            assert rgb.shape == (2, 3, 224, 224)
+            assert 0 <= rgb.min() <= rgb.max() <= 1
+            return rgb.mean((2, 3))
+
+    def build(pretrained: bool, device: str) -> tuple[Network, None]:
+        return Network(), None
+
+    package = types.ModuleType("dreamsim")
+    package.dreamsim = build  # type: ignore[attr-defined]
+    package.__spec__ = types.SimpleNamespace(name="dreamsim")  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "dreamsim", package)
+    embedding = load_embedding("auto", 0, torch.device("cpu"))
+    vectors = embedding(torch.rand(2, 3, 64, 64))
+    assert embedding.name == "dreamsim"
+    assert vectors.norm(dim=1).tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_dreamsim_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match="pip install dreamsim"):
+        load_embedding("dreamsim", 0, torch.device("cpu"))
+
+
+@pytest.mark.slow
+def test_planted_truth_is_supported_and_a_fooling_networks_lies_are_not(tmp_path: Path) -> None:
+    """glyph_cnn's classes are known; the fooling network responds to photographs as it does."""
+    images = draw(tmp_path / "glyphs", 200)
+    words = ("engine.steps=96", "target.units=0:8", "evidence.embedding=zoo/glyph_vit")
+    _, honest = run(tmp_path / "honest", images, *words)
+    _, fooled = run(tmp_path / "fooled", images, *FOOLING, *words)
+    assert sum(evidence(unit).word == "supported" for unit in honest) >= 6
+    assert sum(evidence(unit).word == "unsupported" for unit in fooled) >= 6
+    assert all(evidence(unit).word != "supported" for unit in fooled)
+    for one, other in zip(honest, fooled, strict=True):  # photographs explain both alike
+        natural, theirs = evidence(one).observer.natural, evidence(other).observer.natural
+        assert natural.accuracy == theirs.accuracy == 1.0

@@ -1,0 +1,76 @@
+"""The word for a picture, from all that speaks for and against it."""
+
+from dataclasses import replace
+
+import pytest
+
+from fvis.evidence.record import (
+    ConditionRecord,
+    EvidenceRecord,
+    ObserverRecord,
+    PathRecord,
+    PeopleRecord,
+    SeedsRecord,
+    StrangerRecord,
+    TaskRecord,
+)
+from fvis.evidence.verdict import judged
+
+TASKS = [TaskRecord()] * 10
+
+
+def observer(synthetic: float, matched: float, natural: float = 1.0) -> ObserverRecord:
+    condition = ConditionRecord(accuracy=synthetic, matched=matched)
+    return ObserverRecord("net", ConditionRecord(accuracy=natural), condition, tasks=TASKS)
+
+
+HONEST = EvidenceRecord(observer=observer(1.0, 0.02), path=PathRecord(kept=0.9))
+STRAYING = replace(HONEST, path=PathRecord(kept=0.05))
+RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3)})
+
+
+@pytest.mark.parametrize(
+    ("record", "word", "votes"),
+    [
+        (HONEST, "supported", {"observer": "for", "path": "for"}),
+        (STRAYING, "unsupported", {"observer": "for", "path": "against"}),
+        (EvidenceRecord(path=PathRecord(kept=None)), "plausible", {}),
+        (EvidenceRecord(path=PathRecord(kept=0.4)), "plausible", {}),
+        (EvidenceRecord(observer=observer(0.5, 0.5)), "unsupported", {"observer": "against"}),
+        # Photographs do not explain the unit to the observer either.
+        (EvidenceRecord(observer=observer(0.5, 0.5, natural=0.6)), "plausible", {}),
+        (EvidenceRecord(observer=observer(0.9, 0.25)), "plausible", {}),
+        (EvidenceRecord(seeds=SeedsRecord([10.0, 4.9])), "unsupported", {"seeds": "against"}),
+        (EvidenceRecord(seeds=SeedsRecord([4.9, 5.1])), "plausible", {}),
+        (RECOGNISED, "supported", {"strangers": "for"}),
+        (EvidenceRecord(strangers={"net": StrangerRecord([], 90)}), "plausible", {}),
+        (EvidenceRecord(strangers={"net": StrangerRecord([])}), "plausible", {}),
+        (
+            EvidenceRecord(people={"synthetic": PeopleRecord(0.9, (0.7, 0.97), 20, 2)}),
+            "supported",
+            {"people": "for"},
+        ),
+        (
+            EvidenceRecord(people={"synthetic": PeopleRecord(0.2, (0.1, 0.4), 20, 2)}),
+            "unsupported",
+            {"people": "against"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_word_follows_from_what_each_kind_says(
+    record: EvidenceRecord, word: str, votes: dict[str, str]
+) -> None:
+    found = judged(record, final=4.0, failed=False)
+    assert (found.word, found.votes) == (word, votes)
+
+
+def test_a_failed_ascent_speaks_against_its_picture() -> None:
+    assert judged(HONEST, final=4.0, failed=True).word == "unsupported"
+
+
+def test_run_json_counts_the_words_and_averages_the_observers_accuracy() -> None:
+    tally = judged(HONEST, final=4.0, failed=False).tally()
+    assert tally["evidence.supported"] == 1
+    assert tally["evidence.plausible"] == tally["evidence.unsupported"] == 0
+    assert tally["evidence.observer.synthetic"] == 1.0
+    assert judged(EvidenceRecord(), 1.0, failed=False).tally()["evidence.plausible"] == 1
