@@ -39,6 +39,8 @@ usage: fvis COMMAND ...
   fvis report OUTPUT_DIR...       (re)build index.html over runs, sweeps, or folders of them
   fvis concept WITH WITHOUT [OVERRIDE...]  a direction at target.layer that tells two folders of
                                   photographs apart; --name N, --fit probe, --out FILE, --force
+  fvis quiz OUTPUT_DIR...         a page on which people judge the pictures; --tasks N, --seed N;
+                                  fvis quiz --score FILE... RUN adds their answers to the run
 
   fvis --version
   eval "$(fvis run -sc install=bash)"   tab completion
@@ -190,6 +192,14 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
+def quiz(arguments: Sequence[str]) -> int:
+    """`fvis quiz`: a page on which people judge pictures; with --score, their answers are added."""
+    from fvis.quiz import command
+
+    _print_path(command.quiz(arguments))
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "resume": resume,
@@ -197,6 +207,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "models": models,
     "report": report,
     "concept": concept,
+    "quiz": quiz,
 }
 
 

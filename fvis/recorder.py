@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -110,10 +110,6 @@ class Recorder:
     def _at(self, status: str) -> RunRecord:
         """The record as it is now, with this status."""
         units = [name for name in self.record.jobs if name in self._done]
-        tallies: dict[str, list[float]] = {}
-        for name in units:
-            for key, number in self._done[name].tally.items():
-                tallies.setdefault(key, []).append(number)
         seconds = round(self._earlier + time.time() - self._started, 3)
         return dataclasses.replace(
             self.record,
@@ -122,12 +118,18 @@ class Recorder:
             batches=[*self._batches, *self.coming],
             units=units,
             statuses=dict(Counter(self._done[name].status for name in units)),
-            summary={
-                key: MeanRecord(statistics.fmean(numbers), len(numbers))
-                for key, numbers in tallies.items()
-            },
+            summary=summary_of(self._done[name].tally for name in units),
             timings=dataclasses.replace(self.record.timings, seconds=seconds),
         )
+
+
+def summary_of(tallies: Iterable[Mapping[str, float]]) -> dict[str, MeanRecord]:
+    """The mean of each number over all units that have it."""
+    columns: dict[str, list[float]] = {}
+    for tally in tallies:
+        for key, number in tally.items():
+            columns.setdefault(key, []).append(number)
+    return {key: MeanRecord(statistics.fmean(some), len(some)) for key, some in columns.items()}
 
 
 def finished_units(directory: Path, record: RunRecord) -> dict[str, UnitRecord]:

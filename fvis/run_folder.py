@@ -155,6 +155,11 @@ def write_unit(
     return record
 
 
+def rewrite_unit(folder: Path, record: UnitRecord) -> None:
+    """Write the metadata.json of a unit whose files stay as they are."""
+    artifacts.write_json(folder / UNIT_FILE, to_json(record))
+
+
 def write_run(directory: Path, record: RunRecord) -> None:
     """Write run.json, whole or not at all."""
     artifacts.write_json(directory / RUN_FILE, to_json(record))

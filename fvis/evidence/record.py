@@ -148,4 +148,7 @@ class EvidenceRecord:
                 "gap": self.observer.gap,
             }
             numbers |= {f"evidence.observer.{k}": v for k, v in found.items() if v is not None}
+        for condition, record in (self.people or {}).items():
+            if record.accuracy is not None:
+                numbers[f"evidence.people.{condition}"] = record.accuracy
         return numbers

@@ -10,14 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fvis import runner, schema
-from fvis.artifacts import write_png
-from fvis.compose import compose
 from fvis.errors import RequestError
 from fvis.evidence.embedding import load_embedding
-from fvis.record import RunRecord
-from fvis.run_folder import SavedUnit, read_run
+from fvis.run_folder import SavedUnit
 from fvis.zoo import glyphs
+
+from .glyph_runs import ALL, draw, run
 
 FOOLING = (
     "model=factory",
@@ -27,30 +25,10 @@ FOOLING = (
 )
 
 
-def draw(folder: Path, count: int) -> Path:
-    """A folder of glyphs, every class as often as the others."""
-    folder.mkdir()
-    labels = torch.arange(count) % len(glyphs.CLASSES)
-    pictures = glyphs.draw(labels, torch.Generator().manual_seed(5))
-    for number, rgb in enumerate(pictures):
-        write_png(folder / f"{number:03d}.png", rgb)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty-six glyphs."""
     return draw(tmp_path_factory.mktemp("few") / "glyphs", 36)
-
-
-def run(folder: Path, images: Path | None, *words: str) -> tuple[RunRecord, list[SavedUnit]]:
-    """A run on the CPU, its record and its units."""
-    asked = ["engine.device=cpu", "engine.steps=2", *words]
-    if images is not None:
-        asked += [f"grounding.images={images}", f"grounding.cache={images.parent / 'cache'}"]
-    runner.run(schema.parse(compose(asked)), folder)
-    saved = read_run(folder)
-    return saved.record, list(saved.units())
 
 
 def evidence(unit: SavedUnit) -> Any:
@@ -78,16 +56,6 @@ def test_without_photographs_there_is_no_evidence(tmp_path: Path) -> None:
 def test_the_first_layer_has_no_way_to_stray_from(tmp_path: Path, few: Path) -> None:
     _, (unit,) = run(tmp_path / "run", few, "target.layer=layer1", "target.units=3")
     assert unit.record.evidence is None
-
-
-ALL = (
-    "evidence.embedding=zoo/glyph_vit",
-    "evidence.references=2",
-    "evidence.tasks=4",
-    "evidence.seeds=1",
-    "evidence.minimising=1",
-    "evidence.strangers=[zoo/glyph_vit,zoo/glyph_vit]",
-)
 
 
 def test_everything_that_is_asked_for_is_recorded(tmp_path: Path, few: Path) -> None:

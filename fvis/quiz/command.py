@@ -1,0 +1,47 @@
+"""`fvis quiz`: writes a page on which people judge pictures, or counts what they answered."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fvis.errors import RequestError
+from fvis.quiz.answers import read_answers
+from fvis.quiz.page import write_quiz
+from fvis.quiz.score import score
+from fvis.run_folder import RUN_FILE, read_run, runs_below
+
+USAGE = "usage: fvis quiz OUTPUT_DIR... [--tasks N] [--seed N], or fvis quiz --score FILE... RUN"
+TASKS = 3  # trials of a unit with each kind of picture
+PAGE = "quiz.html"
+
+
+def quiz(arguments: Sequence[str]) -> Path:
+    """Carry out the command; returns the page that it has written.
+
+    Raises `RequestError` for words that it does not know, and for folders without runs.
+    """
+    words = list(arguments)
+    if "--score" in words:
+        words.remove("--score")
+        if len(words) < 2 or any(word.startswith("-") for word in words):
+            raise RequestError(USAGE)
+        *files, run = map(Path, words)
+        return score(run, [answer for file in files for answer in read_answers(file)])
+    tasks, seed = (_number(words, *option) for option in (("--tasks", TASKS, 1), ("--seed", 0, 0)))
+    if not words or any(word.startswith("-") for word in words):
+        raise RequestError(USAGE)
+    runs = {run.resolve(): run for word in words for run in runs_below(Path(word))}
+    if not runs:
+        raise RequestError(f"{words[0]} holds no run: there is no {RUN_FILE} in it or below it")
+    return write_quiz([read_run(run) for run in runs.values()], Path(words[0]) / PAGE, tasks, seed)
+
+
+def _number(words: list[str], option: str, default: int, least: int) -> int:
+    """The number after an option, which is taken out of the words."""
+    if option not in words:
+        return default
+    place = words.index(option)
+    _, *given = words[place : place + 2]
+    del words[place : place + 2]
+    if not given or not given[0].isdecimal() or int(given[0]) < least:
+        raise RequestError(f"{option} takes a whole number from {least}")
+    return int(given[0])

@@ -1,0 +1,116 @@
+"""The trials of a quiz: the machine observer's tasks, for people (Borowski et al. 2021).
+
+In each trial a grid of pictures shows what excites a unit least, another one what excites it most,
+and one of two photographs is to be chosen as the one that excites the unit more.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fvis.errors import RequestError
+from fvis.evidence.record import TaskRecord
+from fvis.randomness import random_generator
+from fvis.run_folder import SavedRun, SavedUnit
+
+NATURAL, SYNTHETIC, CATCH = "natural", "synthetic", "catch"
+CATCH_EVERY = 10  # trials: so often the answer lies in the grid itself
+
+Pictures = tuple[str | Path, ...]  # names of photographs, paths of files
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        run: the hash of the run's config.
+        unit: the name of the unit's directory.
+        condition: natural, synthetic or catch.
+        task: the number of the task among the unit's, from 0.
+        minimising, maximising: the pictures of the grids: names of photographs, or for synthetic
+            ones the paths of files.
+        queries: the names of the two photographs to choose from, in the order in which they are
+            shown.
+    """
+
+    run: str
+    unit: str
+    condition: str
+    task: int
+    minimising: Pictures
+    maximising: Pictures
+    queries: tuple[str, str]
+
+
+def right_answer(task: TaskRecord, condition: str) -> str:
+    """The name of the photograph that is to be chosen."""
+    return task.strong_references[0] if condition == CATCH else task.strong
+
+
+def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
+    """Trials of all units of the runs that have tasks, in an order drawn from `seed`.
+
+    Each unit has up to `tasks` trials with photographs and as many with optimal pictures. After
+    every ten trials comes one whose answer is a picture of the grid, to catch people who do not
+    look. Raises `RequestError` where no unit has tasks.
+    """
+    units = [(run, unit) for run in runs for unit in run.units()]
+    asked = [trial for run, unit in units for trial in _of_unit(run, unit, tasks, seed)]
+    if not asked:
+        raise RequestError(
+            "no unit has tasks for people: run with grounding.images and evidence.embedding"
+        )
+    ordinary = [trial for trial in asked if trial.condition != CATCH]
+    catching = [trial for trial in asked if trial.condition == CATCH]
+    order = torch.randperm(len(ordinary), generator=random_generator("quiz", seed)).tolist()
+    mixed: list[Trial] = []
+    catch = itertools.cycle(catching)
+    for number, place in enumerate(order, 1):
+        mixed.append(ordinary[place])
+        if number % CATCH_EVERY == CATCH_EVERY // 2:
+            mixed.append(next(catch))
+    return list(dict.fromkeys(mixed))
+
+
+def _of_unit(run: SavedRun, unit: SavedUnit, tasks: int, seed: int) -> Iterator[Trial]:
+    evidence = unit.record.evidence
+    if evidence is None or evidence.observer is None or run.record.config_sha256 is None:
+        return
+    for number, task in enumerate(evidence.observer.tasks[:tasks]):
+        sides: dict[str, tuple[Pictures, Pictures]] = {
+            NATURAL: (tuple(task.weak_references), tuple(task.strong_references)),
+            SYNTHETIC: (_files(unit, "minimising-*.png"), _maximising(unit)),
+        }
+        sides[CATCH] = sides[NATURAL]
+        for condition, (minimising, maximising) in sides.items():
+            pair = [right_answer(task, condition), task.weak]
+            if condition == CATCH:
+                pair[1] = task.weak_references[0]
+            key = ("quiz", seed, unit.folder.name, condition, number)
+            turned = bool(torch.randint(2, (1,), generator=random_generator(*key)))
+            queries = (pair[1], pair[0]) if turned else (pair[0], pair[1])
+            yield Trial(
+                run.record.config_sha256,
+                unit.folder.name,
+                condition,
+                number,
+                minimising,
+                maximising,
+                queries,
+            )
+
+
+def _maximising(unit: SavedUnit) -> Pictures:
+    names = unit.record.files or []
+    own = "motif.png" if "motif.png" in names else "image.png"
+    return (unit.file(own), *_files(unit, "seed-*.png"))
+
+
+def _files(unit: SavedUnit, pattern: str) -> Pictures:
+    listed = set(unit.record.files or [])
+    found = [file for file in unit.folder.glob(pattern) if file.name in listed]
+    return tuple(sorted(found, key=lambda file: (len(file.name), file.name)))
