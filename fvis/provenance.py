@@ -129,6 +129,7 @@ def factories(config: Config) -> list[str]:
     """The functions that build the config's networks (`model.factory`): code of the user's."""
     named = [config.model]
     if isinstance(config.method, AdversarialConfig):
+        named += parse_models(config.method.models, "method.models")
         named += parse_models(config.method.transfer, "method.transfer")
     named += networks_of(config.evidence)
     found = [model.factory for model in named if model.source == "factory" and model.factory]

@@ -200,6 +200,8 @@ class AdversarialConfig(MethodConfig):
 
     name: str = "adversarial"
     images: Any = None
+    clips: Any = None
+    models: list[Any] = field(default_factory=list)
     target: Any = "random"
     norm: str = setting("linf", one_of=("linf", "l2", "none"))
     epsilon: Any = "8/255"

@@ -60,6 +60,17 @@ def windows(path: Path, preprocessing: Preprocessing) -> Iterator[tuple[int, Ten
         raise UnreadableError(f"{path} has fewer than {length} frames")
 
 
+def middle(path: Path, preprocessing: Preprocessing) -> int:
+    """The number of the first frame of the clip in the middle of a video.
+
+    Raises `UnreadableError` where the video cannot be read, or is shorter than a clip.
+    """
+    length, count = _length(preprocessing), sum(1 for _ in _images(path))
+    if count < length:
+        raise UnreadableError(f"{path} has fewer than {length} frames")
+    return (count - length) // 2
+
+
 def window(path: Path, start: int, preprocessing: Preprocessing) -> Tensor:
     """The clip that starts at a frame of a video: RGB (3, T, H, W) in [0, 1].
 

@@ -176,3 +176,15 @@ def test_frames_are_resized_and_cropped_as_photographs_are(video: Path) -> None:
     artifacts.write_png(video.with_suffix(".png"), large[:, 0])
     still = photographs.load(video.with_suffix(".png"), PLAIN)
     assert (videos.window(video, 0, PLAIN)[:, 2] - still).abs().mean() < 0.03
+
+
+def test_the_middle_has_as_many_frames_before_it_as_after(video: Path, tmp_path: Path) -> None:
+    start = videos.middle(video, PLAIN)
+    assert start == (20 - LENGTH) // 2
+    assert numbers(255 * videos.window(video, start, PLAIN)) == list(range(start, start + LENGTH))
+    exact, short = tmp_path / "exact.mp4", tmp_path / "short.mp4"
+    artifacts.write_mp4(exact, brightening(LENGTH), 8)
+    artifacts.write_mp4(short, brightening(LENGTH - 1), 8)
+    assert videos.middle(exact, PLAIN) == 0
+    with pytest.raises(UnreadableError, match="fewer than 6 frames"):
+        videos.middle(short, PLAIN)

@@ -59,7 +59,7 @@ def _choice(config: Mapping[str, Any], unit: UnitRecord) -> dict[str, str]:
         if unit.source is None:
             return {}
         return {
-            "method.images": _quoted(unit.source),
+            f"method.{'images' if unit.start is None else 'clips'}": _quoted(unit.source),
             "method.target": str(unit.unit if unit.target is None else unit.target),
         }
     target = _get(config, "target")

@@ -20,6 +20,7 @@ CARD = (
     "image.png",
     "clip.gif",
     "adversarial.png",
+    "adversarial.gif",
     "reconstruction.gif",
     "optimal.gif",
 )
@@ -29,6 +30,7 @@ ORDER = (
     *("motif.png", "image.png", "clip.gif", "strip.png", "side_by_side.gif"),
     *("natural.png", "natural.gif"),
     *("clean.png", "adversarial.png", "perturbation.png"),
+    *("clean.gif", "adversarial.gif", "perturbation.gif"),
     *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
 )
 LAST = "summary.png"

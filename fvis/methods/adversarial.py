@@ -1,85 +1,39 @@
-"""`method=adversarial`: photographs changed, hardly visibly, to be taken for another class.
+"""`method=adversarial`: pictures changed, hardly visibly, to be taken for another class.
 
 Targeted attacks by activation maximization with a penalty on total variation, which makes the
-perturbation smooth and structured: Zhu & Cangelosi 2025 (arXiv 2508.07281).
+perturbation smooth and structured: Zhu & Cangelosi 2025 (arXiv 2508.07281). Several networks are
+attacked at once by the mean of their margins, as ensembles are: Liu et al. 2017 (arXiv 1611.02770).
 """
 
+import contextlib
 import dataclasses
-import io
-import itertools
-import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fvis import artifacts, photographs
+from fvis import layout, models, photographs
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods.base import METHODS, Result
 from fvis.models import Model
 from fvis.models.layers import LOGITS
-from fvis.objectives.units import directory_name
 from fvis.optimization import RunStage
 from fvis.paths import expand
-from fvis.perturbation import measures
+from fvis.perturbation import files
+from fvis.perturbation.aims import Aims
+from fvis.perturbation.attacks import Attack, find_attacks
 from fvis.perturbation.ball import radius
 from fvis.perturbation.classifier import Classifier, Verdict, load_classifiers
 from fvis.perturbation.goals import Goal, goal_of, parse_goals
+from fvis.perturbation.classifier import Classifier
+from fvis.perturbation.outcome import Judged, Outcome
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
-from fvis.record import (
-    DEAD,
-    OK,
-    ActivationRecord,
-    AdversarialRecord,
-    MarginRecord,
-    ProbabilityRecord,
-    Top,
-    TransferRecord,
-)
+from fvis.record import DEAD, OK, AdversarialRecord
 from fvis.schema import AdversarialConfig, TargetConfig, parse_models
-
-PREVIEW = 16  # photographs classified at once before the search
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Attack:
-    """One photograph, and the class or unit that it shall be taken for."""
-
-    path: Path
-    image: str
-    target: int
-
-    @property
-    def name(self) -> str:
-        """The name of the output directory, e.g. `cat-00417`."""
-        return directory_name(self.image, self.target)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An attack's pictures (3, H, W), read back from their files, and how networks classify them.
-
-    `before` (of the clean picture) and `after` (of the adversarial one) have a verdict for each
-    transfer network by its name, and the attacked network's under "".
-    """
-
-    clean: Tensor
-    adversarial: Tensor
-    before: Mapping[str, Verdict]
-    after: Mapping[str, Verdict]
-
-    @property
-    def delta(self) -> Tensor:
-        """The perturbation: the adversarial picture minus the clean one."""
-        return self.adversarial - self.clean
 
 
 @METHODS.register("adversarial")
@@ -92,95 +46,72 @@ class Adversarial:
         self._settings = context.config.method
         self._epsilon = radius(self._settings.epsilon, self._settings.norm)
         self._classifier = self._classifier_of(context.model, context.config.target)
-        self._classifier.require_gradient()
+        self._attacked = {context.model.name: self._classifier}
+        self._attacked |= self._others(self._settings.models, "method.models", self._attacked)
+        for classifier in self._attacked.values():
+            _refuse_other_classes(classifier, self._classifier)
+            classifier.require_gradient()
         if self._classifier.layer.path != LOGITS:  # units of a hidden layer have no probability
             self._settings = dataclasses.replace(self._settings, probability=0.0)
-        self._transfer = self._transfer_models()
+        self._transfer = self._others(self._settings.transfer, "method.transfer")
         self.steps = context.config.engine.steps
         self.share = 1.0
-        self.refused: dict[str, str] = {}
-        attacks = self._attacks()
+        seed = context.config.engine.seed
+        attacks, refused = find_attacks(self._settings, self._classifier, seed)
+        self.refused: Mapping[str, str] = refused
         self.groups = [[attack] for attack in attacks]
         self.inputs: Sequence[Path] = self._inputs(attacks)
 
     def solve(self, jobs: Sequence[Attack], run: RunStage) -> list[Result]:
         """One `Result` per attack: the pictures, delta.npz, and what was measured on them."""
-        context = self._context
-        paths = [job.path for job in jobs]
-        clean = photographs.batch(paths, context.model.preprocessing).to(context.device)
-        targets = torch.tensor([job.target for job in jobs], device=context.device)
-        engine = context.config.engine
-        with self._classifier.opened() as values:
-            search = Search(values, clean, targets, self._settings, self._epsilon, engine)
+        context, engine = self._context, self._context.config.engine
+        pictures = [job.source.load(context.model.preprocessing) for job in jobs]
+        clean = torch.stack(pictures).to(context.device)
+        targets = [job.target for job in jobs]
+        networks = self._attacked.values()
+        aims = [network.aims(targets, self._classifier, clean) for network in networks]
+        batches = [Aims.of(some, context.device) for some in aims]
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(network.opened()) for network in networks]
+            search = Search(opened, batches, clean, self._settings, self._epsilon, engine)
             run("search", search)
             found = search.found()
-        files = [[artifacts.png_bytes(rgb) for rgb in side] for side in (clean, found.pictures)]
-        outcomes = self._judge(jobs, *files)
+        fps = context.config.output.fps
+        held = [[files.content(rgb, fps) for rgb in side] for side in (clean, found.pictures)]
+        outcomes = self._judge(jobs, *held)
         traces, firsts = search.trace.rows(), found.first.tolist()
-        columns = (jobs, outcomes, zip(*files, strict=True), traces, firsts)
+        columns = (jobs, outcomes, zip(*held, strict=True), traces, firsts)
         return [self._result(*row) for row in zip(*columns, strict=True)]
 
     def _inputs(self, attacks: Sequence[Attack]) -> list[Path]:
-        """The photographs, and the checkpoints of the transfer networks."""
-        configs = parse_models(self._settings.transfer, "method.transfer")
+        """The attacked files, and the checkpoints of the further networks."""
+        configs = parse_models(self._settings.models, "method.models")
+        configs += parse_models(self._settings.transfer, "method.transfer")
         checkpoints = [expand(c.checkpoint) for c in configs if c.checkpoint]
-        return [*dict.fromkeys(attack.path for attack in attacks), *checkpoints]
+        return [*dict.fromkeys(attack.source.path for attack in attacks), *checkpoints]
 
-    def _attacks(self) -> list[Attack]:
-        """Every readable photograph with every target."""
-        specs = self._settings.images
-        if not specs:
-            raise RequestError("method=adversarial needs method.images: files, folders or globs")
-        paths = photographs.find(specs)
-        goals = parse_goals(self._settings.target, self._classifier.count, self._classifier.classes)
-        readable = self._readable(paths)
-        attacks = []
-        while some := list(itertools.islice(readable, PREVIEW)):
-            files, pictures = zip(*some, strict=True)
-            for (path, name), values in zip(files, self._preview(pictures, goals), strict=True):
-                attacks += [Attack(path, name, t) for t in self._aims(name, goals, values)]
-        reasons = list(self.refused.values())
-        if not attacks:
-            more = f"; {len(reasons) - 1} more cannot be used either" if len(reasons) > 1 else ""
-            raise RequestError((reasons or ["there is nothing to attack"])[0] + more)
-        for reason in reasons:
-            logger.warning("left out: %s", reason)
-        return attacks
-
-    def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[tuple[Path, str], Tensor]]:
-        """Each readable photograph with its file and name; others are noted in `refused`."""
-        for path, name in zip(paths, photographs.names(paths), strict=True):
-            try:
-                yield (path, name), photographs.load(path, self._context.model.preprocessing)
-            except photographs.UnreadableError as error:
-                known = photographs.shown(path)
-                self.refused[known] = str(error).replace(str(path), known)
-
-    def _preview(self, pictures: Sequence[Tensor], goals: Sequence[Goal]) -> Sequence[Tensor]:
-        """The network's values (C,) for each photograph; empty if no goal depends on them."""
-        if all(isinstance(goal, int) for goal in goals):
-            return [torch.empty(0)] * len(pictures)
-        return list(self._classifier.values(torch.stack(list(pictures))).cpu())
-
-    def _aims(self, image: str, goals: Sequence[Goal], values: Tensor) -> list[int]:
-        """The targets of one photograph, without repetition."""
-        model, seed = self._context.model.name, self._context.config.engine.seed
-        aims: list[int] = [goal for goal in goals if isinstance(goal, int)]
-        for goal in goals:
-            if isinstance(goal, str):
-                key = (seed, model, self._classifier.layer.path, image, goal)
-                aim = goal_of(goal, values, aims, *key)
-                aims += [] if aim is None or aim in aims else [aim]
-        return aims
-
-    def _transfer_models(self) -> dict[str, Classifier]:
-        """The transfer networks, which the adversarial examples are also tested on, by name."""
+    def _others(
+        self, specs: Sequence[Any], setting: str, taken: Mapping[str, Classifier] | None = None
+    ) -> dict[str, Classifier]:
+        """The further networks that a setting names, by name; none has a name that is `taken`."""
         context = self._context
-        configs = parse_models(self._settings.transfer, "method.transfer")
+        configs = parse_models(specs, setting)
         if configs and self._classifier.layer.path != LOGITS:
             raise RequestError("method.transfer needs target.layer=logits")
         seed = context.config.engine.seed
         return load_classifiers(configs, seed, context.device, context.autocast)
+            raise RequestError(f"{setting} needs target.layer=logits")
+        names, others = list(taken or ()), dict[str, Classifier]()
+        for config in configs:
+            model = models.load(config, context.config.engine.seed)
+            _refuse_other_inputs(model, context.model, setting)
+            model.module.to(context.device)
+            if taken is not None:  # these run at every step
+                layout.arrange(model, context.config.engine.channels_last, context.device)
+            twins = sum(name.partition("#")[0] == model.name for name in names)
+            names.append(f"{model.name}#{twins + 1}" if twins else model.name)
+            others[names[-1]] = self._classifier_of(model, TargetConfig())
+        return others
 
     def _classifier_of(self, model: Model, target: TargetConfig) -> Classifier:
         return Classifier(model, target, self._context.device, self._context.autocast)
@@ -189,67 +120,69 @@ class Adversarial:
         self, jobs: Sequence[Attack], clean: Sequence[bytes], adversarial: Sequence[bytes]
     ) -> list[Outcome]:
         """Read the files back, and classify them by every network."""
-        sides = [torch.stack([_read(file) for file in files]) for files in (clean, adversarial)]
-        verdicts: list[list[dict[str, Verdict]]] = [[{} for _ in jobs] for _ in sides]
-        for name, classifier in {"": self._classifier, **self._transfer}.items():
-            targets = [classifier.counterpart(job.target, self._classifier) for job in jobs]
-            for rgb, rows in zip(sides, verdicts, strict=True):
-                for row, verdict in zip(rows, classifier.judge(rgb, targets), strict=True):
-                    row[name] = verdict
-        return [Outcome(*row) for row in zip(*sides, *verdicts, strict=True)]
+        clip = self._context.model.preprocessing.frames is not None
+        before, after = (
+            torch.stack([files.read(file, clip) for file in side]) for side in (clean, adversarial)
+        )
+        targets = [job.target for job in jobs]
+        rows: list[tuple[dict[str, Judged], dict[str, Judged]]] = [({}, {}) for _ in jobs]
+        for place, networks in enumerate((self._attacked, self._transfer)):
+            for name, network in networks.items():
+                aims = network.aims(targets, self._classifier, before)
+                told = zip(network.judge(before, aims), network.judge(after, aims), strict=True)
+                for row, (first, second) in zip(rows, told, strict=True):
+                    row[place][name] = Judged(network, first, second)
+        pictures = zip(before, after, strict=True)
+        return [Outcome(*pair, *row) for pair, row in zip(pictures, rows, strict=True)]
 
     def _result(
         self,
         job: Attack,
         outcome: Outcome,
-        files: tuple[bytes, bytes],
+        held: tuple[bytes, bytes],
         trace: list[tuple[int, float]],
         first: int,
     ) -> Result:
-        context, classifier = self._context, self._classifier
-        measured = _measure(outcome)
-        before, after = outcome.before[""], outcome.after[""]
-        label = classifier.label
+        context, classifier, target = self._context, self._classifier, job.target
+        told = {name: judged.record() for name, judged in outcome.attacked.items()}
+        own, measured = told[context.model.name], outcome.measured()
         factor = self._amplification(measured["linf"])
+        judged, label = outcome.attacked[context.model.name], classifier.label
         record = AdversarialRecord(
             model=context.model.name,
             layer=classifier.layer.path,
-            unit=job.target,
+            unit=target,
             position=context.config.target.position,
             method=self._settings.name,
             seed=context.config.engine.seed,
             steps=self.steps,
-            status=OK if after.value is not None and math.isfinite(after.value) else DEAD,
-            activation=ActivationRecord(before.value, after.value, [*trace]),
-            source=photographs.shown(job.path),
-            image=job.image,
-            target=job.target,
-            class_name=label(job.target) if classifier.classes else None,
-            success=after.success,
+            status=OK if all(one.is_finite for one in outcome.attacked.values()) else DEAD,
+            activation=outcome.activation(trace),
+            source=photographs.shown(job.source.path),
+            image=job.source.image,
+            start=job.source.start,
+            target=target,
+            class_name=label(target) if classifier.classes and isinstance(target, int) else None,
+            success=outcome.success,
             steps_to_success=None if first < 0 else first,
-            probability=_probability(before, after) if classifier.layer.path == LOGITS else None,
-            margin=MarginRecord(before.margin, after.margin),
-            clean=_top(classifier, before),
-            adversarial=_top(classifier, after),
+            probability=own.probability,
+            margin=own.margin,
+            clean=own.clean,
+            adversarial=own.adversarial,
+            networks=told if len(told) > 1 else None,
             norm=self._settings.norm,
             epsilon=self._epsilon,
             **measured,
             amplification=factor,
-            transfer={
-                name: TransferRecord(
-                    outcome.after[name].success,
-                    _top(other, outcome.before[name]),
-                    _top(other, outcome.after[name]),
-                )
-                for name, other in self._transfer.items()
-            },
+            transfer={name: one.transfer_record() for name, one in outcome.transfer.items()},
         )
         captions = {
-            "clean": caption(label(before.top[0][0]), before.top[0][1]),
+            "clean": caption(label(judged.before.top[0][0]), judged.before.top[0][1]),
             "perturbation": f"x {factor:.3g}, about grey\nlargest {255 * measured['linf']:.3g}/255",
-            "adversarial": caption(label(after.top[0][0]), after.top[0][1]),
+            "adversarial": caption(label(judged.after.top[0][0]), judged.after.top[0][1]),
         }
-        example = Example(outcome.clean, outcome.adversarial, files, factor, captions)
+        pictures = (outcome.clean, outcome.adversarial)
+        example = Example(*pictures, held, factor, captions, context.config.output.fps)
         return Result(job.name, record, writers(example))
 
     def _amplification(self, linf: float) -> float:
@@ -261,25 +194,20 @@ class Adversarial:
         return max(1.0, 0.5 / reach) if reach else 1.0
 
 
-def _read(file: bytes) -> Tensor:
-    return torch.from_numpy(artifacts.read_png(io.BytesIO(file)))
+def _refuse_other_classes(network: Classifier, first: Classifier) -> None:
+    """Raise `RequestError` unless a network has every class of the first."""
+    alike = network.count == first.count and network.classes == first.classes
+    for index in () if alike else range(first.count):
+        if network.counterpart(index, first) is None:
+            raise RequestError(
+                f"method.models takes networks with the same classes: {network.model.name} has "
+                f"{network.count}, and none is {first.model.name}'s {first.label(index)}"
+            )
 
 
-def _measure(outcome: Outcome) -> dict[str, Any]:
-    delta = outcome.delta[None]
-    numbers = {
-        "linf": measures.linf(delta),
-        "l2": measures.l2(delta),
-        "tv": measures.total_variation(delta),
-        "spectral_centroid": measures.spectral_centroid(delta),
-    }
-    ssim = measures.ssim(outcome.clean, outcome.adversarial)
-    return {**{name: number.item() for name, number in numbers.items()}, "ssim": ssim}
-
-
-def _probability(before: Verdict, after: Verdict) -> ProbabilityRecord:
-    return ProbabilityRecord(before.shown, after.shown)
-
-
-def _top(classifier: Classifier, verdict: Verdict) -> Top:
-    return [(classifier.label(index), chance) for index, chance in verdict.top]
+def _refuse_other_inputs(model: Model, first: Model, setting: str) -> None:
+    """Raise `RequestError` for a network that does not take clips of as many frames, or images."""
+    frames, wanted = model.preprocessing.frames, first.preprocessing.frames
+    if frames != wanted:
+        takes, of_first = ("images" if n is None else f"clips of {n}" for n in (frames, wanted))
+        raise RequestError(f"{setting}: {model.name} takes {takes}; {first.name}, {of_first}")

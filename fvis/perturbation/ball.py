@@ -15,10 +15,15 @@ SHRINKS = 8
 DRAWN_BACK = 0.99
 
 
+def per_row(numbers: Tensor, pictures: Tensor) -> Tensor:
+    """One number per row (B,), shaped (B, 1, ...) to be combined with `pictures` (B, 3, ...)."""
+    return numbers.view(-1, *[1] * (pictures.dim() - 1))
+
+
 def projected(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor:
     """Project `delta` onto the ball of radius `epsilon`, then clip `clean + delta` to [0, 1].
 
-    `clean` (B, 3, H, W) is in [0, 1]; `delta` (B, 3, H, W) and `epsilon` are on the same scale.
+    `clean` (B, 3, ...) is in [0, 1]; `delta` (B, 3, ...) and `epsilon` are on the same scale.
     `norm` is "linf", "l2" or "none". Clipping only shrinks a change, so it stays in the ball.
 
     >>> clean = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1)
@@ -28,7 +33,7 @@ def projected(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor
     if norm == "linf":
         delta = delta.clamp(-epsilon, epsilon)
     if norm == "l2":
-        delta = delta * (epsilon / l2(delta).clamp_min(epsilon)).view(-1, 1, 1, 1)
+        delta = delta * per_row(epsilon / l2(delta).clamp_min(epsilon), delta)
     return (clean + delta).clamp(0, 1) - clean
 
 
@@ -36,7 +41,7 @@ def projected(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor
 def in_8_bits(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor:
     """Round `clean + delta` to whole multiples of 1/255 in [0, 1], within `epsilon` of `clean`.
 
-    `clean` (B, 3, H, W) consists of whole multiples of 1/255 itself. `norm` is "linf", "l2" or
+    `clean` (B, 3, ...) consists of whole multiples of 1/255 itself. `norm` is "linf", "l2" or
     "none". Values are rounded to the nearest level, unless the change would leave the bound.
 
     >>> clean = torch.zeros(1, 3, 1, 1)
@@ -53,12 +58,12 @@ def in_8_bits(clean: Tensor, delta: Tensor, norm: str, epsilon: float) -> Tensor
     if norm == "l2":
         for _ in range(SHRINKS):
             over = (l2(rounded) / LEVELS / epsilon).clamp_min(1)
-            change = change * torch.where(over > 1, DRAWN_BACK / over, over).view(-1, 1, 1, 1)
+            change = change * per_row(torch.where(over > 1, DRAWN_BACK / over, over), change)
             rounded = (levels + change).round().clamp(0, LEVELS) - levels
         outside = l2(rounded) / LEVELS > epsilon
         # Rounding towards zero never enlarges a change, so it cannot push it out of the ball.
         towards_zero = (levels + change.trunc()).clamp(0, LEVELS) - levels
-        rounded = torch.where(outside.view(-1, 1, 1, 1), towards_zero, rounded)
+        rounded = torch.where(per_row(outside, rounded), towards_zero, rounded)
     return (levels + rounded) / LEVELS
 
 

@@ -17,6 +17,9 @@ from fvis.models.layers import LOGITS
 from fvis.objectives import resolve
 from fvis.perturbation.search import margin
 from fvis.schema import ModelConfig, TargetConfig
+from fvis.perturbation.aims import Aim, Aims
+from fvis.perturbation.goals import ANY, Goal
+from fvis.schema import TargetConfig
 
 TOP = 5
 
@@ -30,6 +33,10 @@ class Verdict:
     (for a hidden layer its value again), and `margin` its value minus the greatest other value;
     `rank` is its place among all values, from 1. These four are None where the network has no such
     class.
+    (for a hidden layer its value again), and `margin` its value minus the greatest other value.
+    Where the picture shall be taken for any other class than one, `value` is that one's, `shown`
+    the probability of all others, and `margin` has the opposite sign. These three are None where
+    the network has no such class.
     """
 
     top: list[tuple[int, float]]
@@ -40,7 +47,7 @@ class Verdict:
 
     @property
     def success(self) -> bool | None:
-        """Whether the target has the greatest value; None where the network has no such class."""
+        """Whether the picture is taken for its target; None where the network has no such class."""
         return None if self.margin is None else self.margin > 0
 
 
@@ -54,10 +61,6 @@ class Classifier:
         device: torch.device,
         autocast: torch.dtype | None,
     ) -> None:
-        if model.preprocessing.frames is not None:
-            raise RequestError(
-                f"method=adversarial needs a network of images; {model.name} takes clips"
-            )
         if target.direction is not None or target.joint is not None:
             raise RequestError(
                 "method=adversarial takes method.target, not target.direction or target.joint"
@@ -82,20 +85,50 @@ class Classifier:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """The frozen network as a function from pictures (B, 3, H, W) to values (B, C)."""
+        """The frozen network as a function from pictures (B, 3, ...) to values (B, C).
+
+        Pictures, or the frames of clips, are resized to the network's input size.
+        """
         layers = self._targets.layers
         opened = Network(self.model, layers, self._output, self._autocast, self._functional)
         with opened as network:
-            yield lambda rgb: self._targets.values(network(rgb))[0]
+            yield lambda rgb: self._targets.values(network(self._resized(rgb)))[0]
 
     @torch.no_grad()
     def values(self, rgb: Tensor) -> Tensor:
         """Values (B, C) of pictures (B, 3, H, W), which are resized to the network's input size."""
         with self.opened() as values:
             return values(self.model.resized(rgb))
+        """Values (B, C) of pictures (B, 3, ...), as of the function that `opened` gives."""
+        with self.opened() as values:
+            return values(rgb.to(self._device))
 
-    def judge(self, rgb: Tensor, targets: list[int | None]) -> list[Verdict]:
-        """A verdict per picture (B, 3, H, W), each on its own target."""
+    def _resized(self, rgb: Tensor) -> Tensor:
+        size = (self.model.preprocessing.height, self.model.preprocessing.width)
+        if rgb.shape[-2:] == size:
+            return rgb
+        frames = rgb if rgb.dim() == 4 else rgb.transpose(1, 2).flatten(0, 1)
+        frames = functional.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
+        if rgb.dim() == 4:
+            return frames
+        clips: Tensor = frames.unflatten(0, (len(rgb), -1)).transpose(1, 2)
+        return clips
+
+    def aims(self, targets: Sequence[Goal], other: "Classifier", clean: Tensor) -> list[Aim | None]:
+        """What this network shall take the pictures `clean` (B, 3, ...) for, once changed.
+
+        `targets` are classes of another network, and None stands for one that this network does not
+        have. Where it is `any`, the aim is away from the class that this network sees itself.
+        """
+        seen = self.values(clean).argmax(1).tolist() if ANY in targets else [0] * len(targets)
+        found: list[Aim | None] = []
+        for target, own in zip(targets, seen, strict=True):
+            index = self.counterpart(target, other) if isinstance(target, int) else own
+            found.append(None if index is None else Aim(index, away=target == ANY))
+        return found
+
+    def judge(self, rgb: Tensor, aims: Sequence[Aim | None]) -> list[Verdict]:
+        """A verdict per picture (B, 3, ...), each on its own aim."""
         values = self.values(rgb)
         shown = values.softmax(1) if self.layer.path == LOGITS else values
         top = shown.topk(min(TOP, values.shape[1]))
@@ -115,6 +148,16 @@ class Classifier:
                 *((None,) * 4 if target is None else (value, chance, above, rank)),
             )
             for target, indices, chances, value, chance, above, rank in zip(*columns, strict=True)
+        batch = Aims.of(aims, values.device)
+        chances = torch.where(batch.signs > 0, batch.own(shown), 1 - batch.own(shown))
+        numbers = (batch.own(values), chances, batch.margin(values))
+        columns = (aims, top.indices.tolist(), top.values.tolist(), *(n.tolist() for n in numbers))
+        return [
+            Verdict(
+                list(zip(indices, likely, strict=True)),
+                *((None, None, None) if aim is None else told),
+            )
+            for aim, indices, likely, *told in zip(*columns, strict=True)
         ]
 
     def label(self, index: int) -> int | str:

@@ -11,6 +11,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fvis.artifacts import Writer, to_bytes, write_bytes, write_figure, write_npz, write_png
+from fvis.artifacts import (
+    Writer,
+    to_bytes,
+    whole_file,
+    write_bytes,
+    write_gif,
+    write_npz,
+    write_png,
+)
+from fvis.perturbation.files import SUFFIXES
 
 WIDTH, HEIGHT, DPI = 7.2, 2.85, 200  # inches (the width of a two-column page), dots per inch
 TEXT = 8  # font size in points
@@ -22,11 +32,12 @@ class Example:
     """The data of one example's files.
 
     Attributes:
-        clean: the photograph as the network sees it, (3, H, W) in [0, 1].
-        adversarial: the same with the perturbation, (3, H, W) in [0, 1].
-        files: the contents of the PNG files of `clean` and `adversarial`.
+        clean: the photograph or clip as the network sees it, (3, H, W) or (3, T, H, W) in [0, 1].
+        adversarial: the same with the perturbation.
+        files: the contents of the lossless files of `clean` and `adversarial`.
         amplification: factor by which the perturbation is amplified when it is shown.
         captions: captions of `clean`, `perturbation` and `adversarial` in the strip.
+        fps: frames per second of the GIFs of a clip.
     """
 
     clean: Tensor
@@ -34,27 +45,41 @@ class Example:
     files: tuple[bytes, bytes]
     amplification: float
     captions: Mapping[str, str]
+    fps: int = 8
 
 
 def amplified(delta: Tensor, factor: float) -> Tensor:
-    """Show a change (3, H, W) as a picture in [0, 1]: mid-grey plus `factor` times the change."""
+    """Show a change (3, ...) as a picture in [0, 1]: mid-grey plus `factor` times the change."""
     return (0.5 + factor * delta).clamp(0, 1)
 
 
 def writers(example: Example) -> dict[str, Writer]:
-    """Writers by file name: both pictures, the amplified perturbation, the strip and delta.npz."""
+    """Writers by file name: both pictures, the amplified perturbation, the strip and delta.npz.
+
+    A clip's pictures are GIFs, and animated PNG files hold `clean` and `adversarial` as they were
+    judged; its strip shows the frame in the middle.
+    """
     delta = example.adversarial - example.clean
     perturbation = amplified(delta, example.amplification)
-    strip = {
+    pictures = {
         "clean": example.clean,
         "perturbation": perturbation,
         "adversarial": example.adversarial,
     }
-    clean, adversarial = example.files
-    return {
-        "clean.png": functools.partial(write_bytes, content=clean),
-        "adversarial.png": functools.partial(write_bytes, content=adversarial),
-        "perturbation.png": functools.partial(write_png, rgb=perturbation),
+    clip = delta.dim() == 4
+    middle = delta.shape[1] // 2
+    strip = {name: rgb[:, middle] for name, rgb in pictures.items()} if clip else pictures
+    lossless = zip(("clean", "adversarial"), example.files, strict=True)
+    found: dict[str, Writer] = {
+        f"{name}.{SUFFIXES[delta.dim()]}": functools.partial(write_bytes, content=content)
+        for name, content in lossless
+    }
+    if clip:
+        for name, rgb in pictures.items():
+            found[f"{name}.gif"] = functools.partial(write_gif, rgb=rgb, fps=example.fps)
+    else:
+        found["perturbation.png"] = functools.partial(write_png, rgb=perturbation)
+    return found | {
         "strip.png": functools.partial(write_strip, pictures=strip, captions=example.captions),
         "delta.npz": functools.partial(write_npz, arrays={"delta": delta.numpy()}),
     }

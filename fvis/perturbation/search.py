@@ -1,4 +1,4 @@
-"""The search for the smallest, smoothest change that makes a network choose a given target.
+"""The search for the smallest, smoothest change that makes networks choose a given target.
 
 Projected gradient steps with momentum (Madry et al. 2018; Dong et al. 2018). Steps are low-passed,
 with a cutoff that rises until the first success. A penalty on total variation and size gains weight
@@ -6,8 +6,7 @@ while the picture is taken for its target, and loses weight while it is not.
 """
 
 import copy
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fvis.optimization import Optimization, cosine
-from fvis.perturbation.ball import in_8_bits, projected
+from fvis.perturbation.aims import Aims
+from fvis.perturbation.ball import in_8_bits, per_row, projected
 from fvis.perturbation.measures import LEVELS, total_variation
 from fvis.schema import AdversarialConfig, EngineConfig
 
@@ -34,7 +34,7 @@ Values = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Found:
-    """The best perturbed pictures (B, 3, H, W), in whole 8-bit levels.
+    """The best perturbed pictures (B, 3, ...), in whole 8-bit levels.
 
     `first` (B,) is the number of steps before the first success, -1 where there was none.
     """
@@ -43,48 +43,19 @@ class Found:
     first: Tensor
 
 
-def margin(values: Tensor, targets: Tensor) -> Tensor:
-    """By how much (B,) each row's target value exceeds the greatest of its other values (B, C)."""
-    own = values.gather(1, targets[:, None])
-    others = values.scatter(1, targets[:, None], -torch.inf)
-    return own[:, 0] - others.amax(1)
-
-
-def lead(values: Tensor, targets: Tensor, confidence: float, probability: float) -> Tensor:
-    """By how much (B,) each row's target is ahead of what is asked for, in values (B, C).
-
-    Its margin is to reach `confidence`, and its probability among all values `probability`, here in
-    logits: the lesser of both leads counts. Below zero, one of them is not reached.
-    """
-    ahead = margin(values, targets) - confidence
-    if probability <= 0:
-        return ahead
-    own = values.gather(1, targets[:, None])[:, 0]
-    rest = values.scatter(1, targets[:, None], -torch.inf).logsumexp(1)
-    return torch.minimum(ahead, own - rest - math.log(probability / (1 - probability)))
-
-
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "margin": margin,
-    "logit": lambda values, targets: values.gather(1, targets[:, None])[:, 0],
-    "cross_entropy": lambda values, targets: values.log_softmax(1).gather(1, targets[:, None])[
-        :, 0
-    ],
-}
-
-
 class Search(Optimization):
-    """Perturbs pictures until the network takes each for its target, then makes the change smaller.
+    """Perturbs pictures until networks take each for its target, then makes the change smaller.
 
-    Every step costs one gradient. The network sees each picture as its 8-bit file will hold it.
-    Among the perturbations by which the target leads as `settings.confidence` and `.probability`
-    ask (see `lead`), the one with the least penalty (total variation plus size) is kept; where
-    there is none, the one with the greatest lead.
+    Every step costs one gradient of each network. They see each picture as its 8-bit file will hold
+    it. Their objectives are averaged; a network gives no more gradient once it is sure. Among the
+    perturbations by which the target leads in every network as `settings.confidence` and
+    `.probability` ask (see `Aims.lead`), the one with the least penalty (total variation plus size)
+    is kept; where there is none, the one whose least lead is the greatest.
 
     Args:
-        values: the network as a function from pictures (B, 3, H, W) to values (B, C).
-        clean: pictures (B, 3, H, W) in [0, 1], whole multiples of 1/255.
-        targets: the class or unit (B,) that each picture shall be taken for.
+        networks: functions from pictures (B, 3, H, W) or clips (B, 3, T, H, W) to values (B, C).
+        aims: what each of them shall take the pictures for.
+        clean: pictures or clips in [0, 1], whole multiples of 1/255.
         settings: norm, objective, weights and strides.
         epsilon: the radius of the norm's ball, for RGB in [0, 1]; infinite for no norm.
         engine: how many steps, and how often values are logged.
@@ -92,19 +63,19 @@ class Search(Optimization):
 
     def __init__(
         self,
-        values: Values,
+        networks: Sequence[Values],
+        aims: Sequence[Aims],
         clean: Tensor,
-        targets: Tensor,
         settings: AdversarialConfig,
         epsilon: float,
         engine: EngineConfig,
     ) -> None:
         super().__init__(engine.steps, engine.log_every)
-        self._values, self._clean, self._targets = values, clean, targets
+        self._networks, self._aims, self._clean = networks, aims, clean
         self._settings, self._epsilon = settings, epsilon
         stride = settings.step / LEVELS
         self._widest = stride if settings.norm == "linf" else 1.0
-        strides = torch.full((len(clean), 1, 1, 1), stride, device=clean.device)
+        strides = per_row(torch.full((len(clean),), stride, device=clean.device), clean)
         self._best = _Best(clean)
         self._now = {
             "delta": torch.zeros_like(clean),
@@ -119,20 +90,19 @@ class Search(Optimization):
         """The best pictures so far, including those that the last step made."""
         file = self._file(self._now["delta"])
         best = self._best.copy()
-        best.see(self.done, file, self._lead(self._values(file)), self._penalty(file - self._clean))
+        leads = self._leads([network(file) for network in self._networks])
+        best.see(self.done, file, leads.amin(0), self._penalty(file - self._clean))
         return Found(best.pictures, best.first)
 
     def _advance(self) -> Tensor:
         now, settings = self._now, self._settings
         file = self._file(now["delta"]).requires_grad_(True)
-        values = self._values(file)
-        leads = self._lead(values).detach()
-        objective = OBJECTIVES[settings.objective](values, self._targets)
-        wanted = torch.where(leads < SURE, objective, 0)
-        (uphill,) = torch.autograd.grad(wanted.sum(), file)
+        values = [network(file) for network in self._networks]
+        leads = self._leads(values).detach()
+        (uphill,) = torch.autograd.grad(self._wanted(values, leads).sum(), file)
         with torch.no_grad():
             penalties = self._penalty(file - self._clean)
-            success = self._best.see(self.done, file, leads, penalties)
+            success = self._best.see(self.done, file, leads.amin(0), penalties)
             self._adapt(success)
         change = now["delta"].requires_grad_(True)
         (rough,) = torch.autograd.grad(self._penalty(change).sum(), change)
@@ -142,22 +112,31 @@ class Search(Optimization):
             moved = now["delta"] + lengths * _direction(speed, now["cutoffs"])
             delta = projected(self._clean, moved, settings.norm, self._epsilon)
         now |= {"speed": speed, "delta": delta}
-        return OBJECTIVES["logit"](values, self._targets)
+        own = [aims.own(some) for aims, some in zip(self._aims, values, strict=True)]
+        return torch.stack(own).mean(0)
+
+    def _wanted(self, values: Sequence[Tensor], leads: Tensor) -> Tensor:
+        """The mean (B,) of the networks' objectives; that of a network that is sure counts as 0."""
+        name, pairs = self._settings.objective, zip(self._aims, values, strict=True)
+        objectives = torch.stack([aims.objective(name, some) for aims, some in pairs])
+        return torch.where(leads < SURE, objectives, 0).mean(0)
 
     def _adapt(self, success: Tensor) -> None:
         """Change each row's penalty weight, cutoff frequency and stride, by how it is doing."""
         now = self._now
-        changes = torch.where(success, GROW, YIELD).view(-1, 1, 1, 1)
+        changes = per_row(torch.where(success, GROW, YIELD), self._clean)
         now["weights"] = (changes * now["weights"]).clamp_max(HEAVIEST)
-        tries = (self._best.first < 0).view(-1, 1, 1, 1)
+        tries = per_row(self._best.first < 0, self._clean)
         now["cutoffs"] = torch.where(tries, SHARPEN * now["cutoffs"], now["cutoffs"])
         wider = (WIDEN * now["strides"]).clamp_max(self._widest)
         strides = torch.where(tries, wider, now["strides"] * NARROW)
         now["strides"] = strides.clamp_min(self._settings.step / LEVELS)
 
-    def _lead(self, values: Tensor) -> Tensor:
-        settings = self._settings
-        return lead(values, self._targets, settings.confidence, settings.probability)
+    def _leads(self, values: Sequence[Tensor]) -> Tensor:
+        """By how much each network's rows lead, (K, B)."""
+        asked = (self._settings.confidence, self._settings.probability)
+        pairs = zip(self._aims, values, strict=True)
+        return torch.stack([aims.lead(some, *asked) for aims, some in pairs])
 
     def _file(self, delta: Tensor) -> Tensor:
         return in_8_bits(self._clean, delta, self._settings.norm, self._epsilon)
@@ -194,7 +173,7 @@ class _Best:
         success = leads >= 0
         surer = self.penalties.isinf() & ~success & (leads > self.leads)
         better = surer | (success & (penalties < self.penalties))
-        self.pictures = torch.where(better.view(-1, 1, 1, 1), rgb.detach(), self.pictures)
+        self.pictures = torch.where(per_row(better, rgb), rgb.detach(), self.pictures)
         self.leads = torch.where(better, leads, self.leads)
         self.penalties = torch.where(better & success, penalties, self.penalties)
         self.first = torch.where((self.first < 0) & success, step, self.first)
@@ -216,21 +195,25 @@ class _Best:
 
 
 def _even(gradient: Tensor) -> Tensor:
-    """Each row's gradient (B, 3, H, W), scaled to a mean absolute value of 1."""
+    """Each row's gradient (B, 3, ...), scaled to a mean absolute value of 1."""
     strength = gradient.abs().flatten(1).mean(1).clamp_min(1e-30)
-    return gradient / strength.view(-1, 1, 1, 1)
+    return gradient / per_row(strength, gradient)
 
 
 def _direction(speed: Tensor, cutoffs: Tensor) -> Tensor:
-    """The direction of a step (B, 3, H, W), each pixel within [-1, 1].
+    """The direction of a step (B, 3, ...), each pixel within [-1, 1].
 
-    `speed` is low-passed: the filter halves amplitudes at the row's cutoff (cycles per pixel) and
-    falls as 1/f^2 beyond it. A row whose cutoff exceeds all frequencies moves by the signs of its
-    `speed`, which reach farthest in a small ball.
+    `speed` is low-passed: the filter halves amplitudes at the row's cutoff (cycles per pixel; along
+    time, cycles per frame) and falls as 1/f^2 beyond it. A row whose cutoff exceeds all frequencies
+    moves by the signs of its `speed`, which reach farthest in a small ball.
     """
-    h, w = speed.shape[-2:]
-    rows = torch.fft.fftfreq(h, device=speed.device)[:, None]
-    columns = torch.fft.rfftfreq(w, device=speed.device)[None, :]
-    gain = 1 / (1 + (rows.square() + columns.square()) / cutoffs.square())
-    smooth = _even(torch.fft.irfft2(torch.fft.rfft2(speed) * gain, s=(h, w))) / SOFT
-    return torch.where(cutoffs > NYQUIST, speed.sign(), smooth.clamp(-1, 1))
+    size = speed.shape[2:]
+    axes = tuple(range(2, speed.dim()))
+    squares = torch.zeros((), device=speed.device)
+    for count in size[:-1]:
+        along = torch.fft.fftfreq(count, device=speed.device)
+        squares = squares[..., None] + along.square()
+    squares = squares[..., None] + torch.fft.rfftfreq(size[-1], device=speed.device).square()
+    gain = 1 / (1 + squares / cutoffs.square())
+    smooth = torch.fft.irfftn(torch.fft.rfftn(speed, dim=axes) * gain, s=size, dim=axes)
+    return torch.where(cutoffs > NYQUIST, speed.sign(), (_even(smooth) / SOFT).clamp(-1, 1))

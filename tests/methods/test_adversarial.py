@@ -11,14 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fvis import models, photographs, runner, schema
-from fvis.artifacts import read_png
+from fvis import models, photographs, runner, schema, videos
+from fvis.artifacts import read_png, write_mp4
 from fvis.compose import compose
 from fvis.errors import RequestError
 from fvis.models import Model
+from fvis.perturbation import files
+from tests.motion.reference import clip_of, translating
 
 GLYPHS = ["method=adversarial", "method.images=zoo:glyphs", "engine.steps=24"]
+TWO = ("glyph_cnn", "glyph_vit")
 FREE = [*GLYPHS, "method.norm=none"]  # the embedded networks withstand small balls
+
+
+SMALL_CLIPS = ["model=drift_r3d", "model.input.frames=8"]
+SMALL_CLIPS += ["model.input.height=32", "model.input.width=32"]
 
 
 def config_of(*overrides: str) -> schema.Config:
@@ -186,7 +193,13 @@ def test_bad_files_leave_the_rest_unharmed(tmp_path: Path) -> None:
         (["method.transfer=[zoo/glyph_vitt]"], "nearest: glyph_vit"),
         (["method.transfer=[zoo/glyph_vit]", "target.layer=layer2"], "needs target.layer=logits"),
         (["target.layer=layer9"], "no layer 'layer9'"),
-        (["model=drift_r3d"], "needs a network of images"),
+        (["model=drift_r3d"], "needs method.clips: .* drift_r3d takes clips"),
+        (["method.clips=zoo:glyphs"], "is for networks of clips; glyph_cnn takes images"),
+        (["method.images=null", "method.clips=a.mp4"], "method.images: .* glyph_cnn takes images"),
+        (["method.models=[glyph_vit]"], "method.models has 'glyph_vit'; it takes source/name"),
+        (["method.models=[zoo/glyph_vit]", "target.layer=layer2"], "needs target.layer=logits"),
+        (["method.models=[zoo/drift_r3d]"], "drift_r3d takes clips of 16; glyph_cnn, images"),
+        (["method.models=[zoo/glyph_vit]", f"model.classes={[*'abcdefghijkl']}"], "same classes"),
     ],
 )
 def test_bad_requests_leave_nothing_behind(overrides: list[str], says: str, tmp_path: Path) -> None:
@@ -200,3 +213,95 @@ def test_only_unreadable_files_are_a_bad_request(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"text\.jpg"):
         run(tmp_path / "out", *GLYPHS, f"method.images={tmp_path}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+    """A photograph to be taken for class 3, and for any other class, by two networks."""
+    folder = tmp_path_factory.mktemp("together")
+    image = f"method.images=zoo:glyphs/{photographs.find('zoo:glyphs')[2].name}"
+    settings = ["method.models=[zoo/glyph_vit]", "method.target=[3,any]", "method.probability=0"]
+    return folder, run(folder, *FREE, image, *settings, "engine.steps=30")
+
+
+def test_success_is_that_with_every_network_on_the_file(
+    together: tuple[Path, Mapping[str, Any]],
+) -> None:
+    folder, units = together
+    assert len(units) == 2
+    networks = {name: models.load(config_of(f"model={name}").model) for name in TWO}
+    for name, unit in units.items():
+        assert unit["networks"].keys() == networks.keys()
+        for other, model in networks.items():
+            told = unit["networks"][other]
+            before, after = (
+                taken_for(model, picture(folder, name, f"{side}.png"))
+                for side in ("clean", "adversarial")
+            )
+            reached = after != before if unit["target"] == "any" else after == unit["target"]
+            assert told["success"] == reached == (told["margin"]["adversarial"] > 0)
+            assert told["adversarial"][0][0] == model.classes[after]
+        assert unit["success"] == all(told["success"] for told in unit["networks"].values())
+        assert unit["success"], "without a bound both networks are convinced"
+        first = unit["networks"]["glyph_cnn"]
+        assert {key: unit[key] for key in first if key != "success"} == {
+            key: value for key, value in first.items() if key != "success"
+        }
+    summary = json.loads((folder / "run.json").read_text())["summary"]
+    assert summary["networks.glyph_vit"] == {"mean": 1, "of": 2}
+
+
+def test_any_has_no_class_and_its_class_before_falls(
+    together: tuple[Path, Mapping[str, Any]],
+) -> None:
+    _, units = together
+    anys = {name: unit for name, unit in units.items() if unit["target"] == "any"}
+    assert all(name.endswith("-any") and unit["class"] is None for name, unit in anys.items())
+    for unit in anys.values():
+        assert unit["activation"]["final"] < unit["activation"]["initial"]
+        assert unit["probability"]["clean"] < 0.5 < unit["probability"]["adversarial"]
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+    """A clip of a drifting texture, in a video of twice its length, to be taken for class 2."""
+    folder = tmp_path_factory.mktemp("filmed")
+    clip = clip_of(translating(1.5, 0.0, (16, 32, 32)), 0)
+    write_mp4(folder / "drift.mp4", clip, 8)
+    write_mp4(folder / "short.mp4", clip[:, :7], 8)
+    settings = ["method=adversarial", f"method.clips={folder}", "method.target=2", "method.step=6"]
+    settings += ["method.norm=none", "method.probability=0", "engine.steps=12"]
+    return folder / "out", run(folder / "out", *SMALL_CLIPS, *settings)
+
+
+def test_clips_are_judged_on_files_that_lose_nothing(
+    filmed: tuple[Path, Mapping[str, Any]],
+) -> None:
+    folder, units = filmed
+    (unit,) = units.values()
+    assert (unit["image"], unit["start"], unit["source"]) == ("drift", 4, "drift.mp4")
+    place = folder / "units" / "drift-00002"
+    clean, after = (
+        files.read((place / f"{side}.apng").read_bytes(), clip=True)
+        for side in ("clean", "adversarial")
+    )
+    model = models.load(config_of(*SMALL_CLIPS).model)
+    video = folder.parent / "drift.mp4"
+    torch.testing.assert_close(clean, videos.window(video, 4, model.preprocessing))
+    assert taken_for(model, after) == 2 and taken_for(model, clean) != 2
+    assert unit["success"] is True
+    delta = after - clean
+    np.testing.assert_allclose(np.load(place / "delta.npz")["delta"], delta.numpy(), atol=1e-6)
+    assert unit["linf"] == pytest.approx(delta.abs().max().item())
+    for side in ("clean", "adversarial", "perturbation"):
+        with Image.open(place / f"{side}.gif") as gif:
+            assert (getattr(gif, "n_frames", 1), gif.size) == (8, (32, 32))
+
+
+def test_a_video_that_is_too_short_leaves_the_rest_unharmed(
+    filmed: tuple[Path, Mapping[str, Any]],
+) -> None:
+    folder, _ = filmed
+    refused = json.loads((folder / "run.json").read_text())["refused"]
+    assert [*map(Path, refused)] == [Path("short.mp4")]
+    assert "fewer than 8 frames" in refused["short.mp4"]

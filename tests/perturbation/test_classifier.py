@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 
+import pytest
 import torch
 from torch import nn
 
+from fvis.perturbation.aims import Aim
 from fvis.perturbation.classifier import Classifier
 from fvis.schema import TargetConfig
 from tests.test_capture import model_of
@@ -32,3 +34,25 @@ def test_a_name_that_stands_twice_is_taken_at_its_own_index() -> None:
 def test_without_names_as_many_classes_are_numbered_alike() -> None:
     assert classifier(3).counterpart(2, classifier(3, ["a", "b", "c"])) == 2
     assert classifier(4).counterpart(2, classifier(3, ["a", "b", "c"])) is None
+
+
+def test_any_is_away_from_what_each_network_sees_itself() -> None:
+    one, other = classifier(3, ["cat", "dog", "cow"]), classifier(3, ["cow", "cat", "dog"])
+    pictures = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    aims = other.aims(["any", 0, "any", 2], one, pictures)
+    seen = other.values(pictures).argmax(1).tolist()
+    assert aims == [Aim(seen[0], away=True), Aim(1), Aim(seen[2], away=True), Aim(0)]
+    told = other.judge(pictures, aims)
+    assert told[0].success is False, "nothing is changed yet"
+    chance = other.values(pictures).softmax(1)[0, seen[0]].item()
+    assert told[0].shown == pytest.approx(1 - chance)
+    assert told[0].top[0] == (seen[0], pytest.approx(chance))
+
+
+def test_frames_of_clips_are_resized_like_pictures() -> None:
+    network = classifier(3)
+    clip = torch.rand(2, 3, 4, 48, 40, generator=torch.Generator().manual_seed(0))
+    resized = network._resized(clip)
+    assert resized.shape == (2, 3, 4, 32, 32)
+    for t in range(4):
+        torch.testing.assert_close(resized[:, :, t], network._resized(clip[:, :, t]))

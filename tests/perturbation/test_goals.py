@@ -12,7 +12,7 @@ CLASSES = ("tench, Tinca tinca", "crane", "crane, bird", "Persian cat")
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [(3, [3]), ("3", [3]), ("tinca tinca", [0]), ("Persian Cat", [3]), ("crane, bird", [2]),
-     ("random", ["random"]), ([1, "least_likely", 1], [1, "least_likely"])],
+     ("random", ["random"]), ("any", ["any"]), ([1, "least_likely", 1], [1, "least_likely"])],
 )  # fmt: skip
 def test_goals_are_read(spec: object, expected: list[object]) -> None:
     assert parse_goals(spec, 4, CLASSES) == expected
@@ -43,3 +43,8 @@ def test_random_goals_are_neither_taken_nor_already_reached() -> None:
 
 def test_the_least_likely_is_the_smallest() -> None:
     assert goal_of("least_likely", torch.tensor([0.0, 9.0, -1.0]), [], 0) == 2
+
+
+def test_any_stands_for_itself() -> None:
+    assert goal_of("any", torch.tensor([0.0, 9.0]), [], 0) == "any"
+    assert goal_of("random", torch.tensor([0.0, 9.0]), ["any"], 0) == 0

@@ -53,3 +53,17 @@ def test_similarity_is_one_for_the_same_and_falls_with_noise() -> None:
 def test_small_pictures_have_a_similarity_as_far_as_they_can() -> None:
     assert measures.ssim(torch.zeros(3, 4, 5), torch.zeros(3, 4, 5)) == pytest.approx(1)
     assert math.isnan(measures.ssim(torch.zeros(3, 1, 1), torch.zeros(3, 1, 1)))
+
+
+def test_clips_are_measured_along_time_too_and_frame_by_frame() -> None:
+    flicker = torch.zeros(1, 3, 6, 8, 8)
+    flicker[:, :, ::2] = 2 / 255
+    assert measures.total_variation(flicker).item() == pytest.approx(2)
+    wave = torch.sin(2 * math.pi * 4 * torch.arange(32) / 32).expand(1, 3, 5, 32, 32)
+    assert measures.spectral_centroid(wave).item() == pytest.approx(4 / 32, abs=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.rand(3, 2, 16, 16, generator=generator)
+    changed = clip.clone()
+    changed[:, 1] += 0.1 * torch.randn(3, 16, 16, generator=generator)
+    frames = [measures.ssim(clip[:, t], changed[:, t]) for t in range(2)]
+    assert measures.ssim(clip, changed) == pytest.approx((1 + frames[1]) / 2)

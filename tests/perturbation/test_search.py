@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fvis.perturbation import measures
+from fvis.perturbation.aims import Aim, Aims
 from fvis.perturbation.ball import in_8_bits
-from fvis.perturbation.search import Found, Search, margin
+from fvis.perturbation.search import Found, Search
 from fvis.schema import AdversarialConfig, EngineConfig
 
 SIDE = 24
@@ -38,11 +39,20 @@ def photographs(count: int = 4) -> Tensor:
     return (smooth * 255).round() / 255
 
 
+def towards(targets: Tensor, away: bool = False) -> Aims:
+    return Aims.of([Aim(index, away) for index in targets.tolist()], targets.device)
+
+
+def margin(values: Tensor, targets: Tensor) -> Tensor:
+    return towards(targets).margin(values)
+
+
 def search_of(
     clean: Tensor, targets: Tensor, steps: int = 30, epsilon: float = EPSILON, **settings: object
 ) -> Search:
     config = AdversarialConfig(**settings)
-    return Search(Net(), clean, targets, config, epsilon, EngineConfig(steps=steps))
+    engine = EngineConfig(steps=steps)
+    return Search([Net()], [towards(targets)], clean, config, epsilon, engine)
 
 
 def attack(clean: Tensor, targets: Tensor, **settings: Any) -> Found:
@@ -185,7 +195,9 @@ def test_momentum_carries_steps_on_where_there_is_no_gradient() -> None:
         return torch.stack([0 * pull, pull - 1], 1)
 
     config = AdversarialConfig(norm="none", cutoff=None, tv=0.0, size=0.0)
-    search = Search(values, clean, torch.tensor([1]), config, 1.0, EngineConfig(steps=3))
+    search = Search(
+        [values], [towards(torch.tensor([1]))], clean, config, 1.0, EngineConfig(steps=3)
+    )
     moved = []
     for _ in range(3):
         search.step()
@@ -210,7 +222,7 @@ def test_the_first_step_is_step_levels_long_and_the_last_a_tenth(step: float) ->
     clean, targets = grey()
     config = AdversarialConfig(step=step, cutoff=None, tv=0.0, size=0.0)
     values = functools.partial(ramp, bias=-1e6)  # never reached
-    search = Search(values, clean, targets, config, 1.0, EngineConfig(steps=12))
+    search = Search([values], [towards(targets)], clean, config, 1.0, EngineConfig(steps=12))
     seen = [torch.zeros_like(clean)]
     search.run(lambda _: seen.append(search._now["delta"].clone()))
     lengths = torch.stack(seen).diff(dim=0) * 255
@@ -226,7 +238,7 @@ def test_what_is_surely_its_target_gets_no_further_push() -> None:
         bias = margin_at_first - clean.sum().item()
         values = functools.partial(ramp, bias=bias)
         trace = Search(
-            values, clean, targets, config, 1.0, EngineConfig(steps=4, log_every=1)
+            [values], [towards(targets)], clean, config, 1.0, EngineConfig(steps=4, log_every=1)
         ).run()
         assert trace.scores[0].item() == pytest.approx(margin_at_first, abs=1e-3)
         assert (trace.scores[-1].item() > margin_at_first + 0.1) == pushed
@@ -236,7 +248,80 @@ def test_of_all_successes_the_one_with_the_least_penalty_is_kept() -> None:
     clean, targets = grey()
     config = AdversarialConfig(cutoff=None, tv=0.0, size=1.0)
     values = functools.partial(ramp, gain=0.01, bias=0.5 - 0.01 * clean.sum().item())
-    search = Search(values, clean, targets, config, 1.0, EngineConfig(steps=5))
+    search = Search([values], [towards(targets)], clean, config, 1.0, EngineConfig(steps=5))
     search.run()
     assert (search._now["delta"] > 0).all(), "it went on, to greater margins"
     torch.testing.assert_close(search.found().pictures, clean)
+
+
+class Other(Net):
+    """The same network with its classes in another order and its values on another scale."""
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return 0.3 * super().forward(rgb.flip(3)).roll(2, 1)
+
+
+def test_several_networks_are_convinced_at_once() -> None:
+    clean = photographs()
+    targets = others(clean)
+    aims = [towards(targets), towards((targets + 2) % 7)]
+    config = AdversarialConfig(norm="none", probability=0.0)
+    search = Search([Net(), Other()], aims, clean, config, 1.0, EngineConfig(steps=60))
+    search.run()
+    found = search.found()
+    assert (found.first > 0).all()
+    for network, aim in zip((Net(), Other()), aims, strict=True):
+        assert (aim.margin(network(found.pictures)) >= 0.1).all()
+    alone = attack(clean, targets, norm="none", epsilon=1.0, probability=0.0, steps=60)
+    fooled = aims[1].margin(Other()(alone.pictures)) > 0
+    assert not fooled.all(), "attacking one network alone does not convince the other"
+
+
+def test_one_network_twice_is_attacked_as_once() -> None:
+    clean = photographs(2)
+    aims = towards(others(clean))
+    config, engine = AdversarialConfig(), EngineConfig(steps=20)
+    search = Search([Net(), Net()], [aims, aims], clean, config, EPSILON, engine)
+    search.run()
+    assert torch.equal(search.found().pictures, attack(clean, others(clean), steps=20).pictures)
+
+
+def test_any_other_class_will_do_away_from_the_first() -> None:
+    clean = photographs()
+    seen = Net()(clean).argmax(1)
+    config = AdversarialConfig()
+    search = Search(
+        [Net()], [towards(seen, away=True)], clean, config, EPSILON, EngineConfig(steps=30)
+    )
+    search.run()
+    found = search.found()
+    after = Net()(found.pictures)
+    assert (after.argmax(1) != seen).all()
+    assert (after.softmax(1).gather(1, seen[:, None]) <= 0.5001).all()
+    towards_one = attack(clean, Net()(clean).argmin(1), steps=30)
+    assert (found.first <= towards_one.first.where(towards_one.first >= 0, 99)).all()
+
+
+class Flicker(nn.Module):
+    """Two values of clips: nothing, and how well their frames' brightness follows a pattern."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        pattern = torch.tensor([1.0, -1.0, 1.0, 1.0, 1.0, -1.0])
+        value = 40 * (clips.mean((1, 3, 4)) - 0.5) @ pattern - 0.5
+        return torch.stack([0 * value, value], 1)
+
+
+def test_clips_are_smooth_along_time_too() -> None:
+    clean = (photographs(2)[:, :, None].expand(-1, -1, 6, -1, -1) * 255).round() / 255
+    targets = torch.tensor([1, 1])
+    changes = []
+    for settings in ({}, {"tv": 0.0, "cutoff": None}):
+        config = AdversarialConfig(norm="none", probability=0.0, **settings)
+        search = Search([Flicker()], [towards(targets)], clean, config, 1.0, EngineConfig(steps=40))
+        search.run()
+        found = search.found()
+        assert (Flicker()(found.pictures).argmax(1) == targets).all()
+        delta = found.pictures - clean
+        assert delta.shape == clean.shape
+        changes.append(delta.diff(dim=2).abs().mean())
+    assert changes[0] < changes[1]

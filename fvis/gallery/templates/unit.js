@@ -6,6 +6,7 @@ const MEANINGS = {
   "motion.gif": "motion: hue is direction, brightness speed",
   "side_by_side.gif": "free clip, moving texture, motion", "summary.png": "summary, for print",
   "clean.png": "before", "adversarial.png": "after", "perturbation.png": "what was added, amplified",
+  "clean.gif": "before", "adversarial.gif": "after", "perturbation.gif": "what was added, amplified",
   "strip.png": "before, what was added, after", "natural.png": "natural pictures that excite it most",
   "natural.gif": "its clip, and natural clips that excite it most",
 };
