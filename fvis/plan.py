@@ -99,6 +99,7 @@ def _refuse_several(context: Context, selected: Sequence[Selected]) -> None:
         "target.direction": target.direction is not None,
         "target.dictionary": target.dictionary is not None,
         "target.joint": target.joint is not None,
+        "target.grid": target.grid is not None,
         "method=adversarial": isinstance(context.config.method, AdversarialConfig),
     }
     for setting, is_asked in asked.items():

@@ -53,12 +53,19 @@ class TargetConfig:
     direction: str | None = None
     dictionary: str | None = None
     read: str = setting("pre", one_of=("pre", "post", "decoder"))
-    joint: list[Any] | None = None
+    joint: Any = None
+    grid: list[Any] | None = None
+    grid_steps: int = setting(5, at_least=2, at_most=101)
     repeats: int = setting(1, at_least=1, at_most=1000)
     diversity: float = setting(0.5, at_least=0, at_most=1e6)
     output: Any = None
     channel_dim: int | None = None
     prefix_tokens: int | None = setting(None, at_least=0)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether it asks for weighted sums of units."""
+        return self.joint is not None or self.grid is not None
 
 
 @dataclass
@@ -455,7 +462,7 @@ def _validate_target(target: TargetConfig) -> None:
     if target.output is not None and not isinstance(target.output, int | str):
         raise RequestError(f"target.output is {target.output!r}; it takes an index or a key")
     grammar.parse_position(target.position)
-    if target.direction is None and target.joint is None:
+    if target.direction is None and not target.is_joint:
         grammar.unit_words(target.units)
 
 

@@ -63,7 +63,7 @@ def _choice(config: Mapping[str, Any], unit: UnitRecord) -> dict[str, str]:
             "method.target": str(unit.unit if unit.target is None else unit.target),
         }
     target = _get(config, "target")
-    one_of_its_kind = _get(target, "direction") is not None or _get(target, "joint") is not None
+    one_of_its_kind = any(_get(target, key) for key in ("direction", "joint", "grid"))
     if one_of_its_kind or not isinstance(unit.unit, int):
         return {}
     units = {"target.units": str(unit.unit)}

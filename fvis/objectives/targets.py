@@ -13,6 +13,7 @@ from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, survey, with_channel_dim, with_prefix
 from fvis.objectives.dictionaries import Dictionary, read_dictionary
 from fvis.objectives.directions import read_directions
+from fvis.objectives.joint import joint_targets, weights_of
 from fvis.objectives.positions import PositionReader, position_reader
 from fvis.objectives.units import directory_name, parse_units
 from fvis.paths import expand
@@ -161,7 +162,8 @@ def layers_read(config: TargetConfig) -> list[str]:
 
     Raises `RequestError` for a joint target that is not well-formed.
     """
-    return list(dict.fromkeys(path for path, *_ in _joint_terms(config))) or [config.layer]
+    paths = [term.layer for terms in joint_targets(config).values() for term in terms]
+    return list(dict.fromkeys(paths)) or [config.layer]
 
 
 def resolve(
@@ -173,7 +175,7 @@ def resolve(
     unknown layer, for a unit or position that the layer does not have, and for a layer whose
     channel axis cannot be inferred.
     """
-    terms, paths = _joint_terms(config), layers_read(config)
+    joint, paths = joint_targets(config), layers_read(config)
     found = survey(model, config.output, paths) if layers is None else layers
     video = model.preprocessing.frames is not None
     read = [_readable(found, path, config, video) for path in paths]
@@ -187,6 +189,8 @@ def resolve(
     concepts: dict[int | str, ConceptRecord | None] = {}
     if config.joint is not None:
         named = [("joint", _joint_weights(terms, read))]
+    if joint:
+        named = [(name, weights_of(terms, read)) for name, terms in joint.items()]
     elif config.direction is not None:
         directions = read_directions(config.direction, read[0], model)
         named = [(each.name, (each.vector,)) for each in directions]
@@ -216,51 +220,9 @@ def dictionary_of(config: TargetConfig, model: Model) -> Dictionary | None:
 def _dictionary(config: TargetConfig, layer: Layer) -> Dictionary | None:
     if config.dictionary is None:
         return None
-    if config.joint is not None or config.direction is not None:
+    if joint_targets(config) or config.direction is not None:
         raise RequestError("target.dictionary takes target.units, no target.joint or direction")
     return read_dictionary(expand(config.dictionary), config.read, layer)
-
-
-def _joint_terms(config: TargetConfig) -> list[tuple[str, int, float]]:
-    """The (layer, unit, weight) terms of a joint target."""
-    if config.joint is None:
-        return []
-    if config.direction is not None:
-        raise RequestError("target.joint and target.direction exclude each other")
-    terms = []
-    for term in config.joint:
-        extra = set(term) - {"layer", "unit", "weight"} if isinstance(term, dict) else {"?"}
-        if extra or not isinstance(term.get("unit"), int):
-            raise RequestError(
-                f"target.joint has {term}; each term takes {{layer: L, unit: 3, weight: 1.0}}"
-            )
-        path = str(term.get("layer", config.layer))
-        terms.append((path, term["unit"], _weight(term.get("weight", 1.0))))
-    if not terms:
-        raise RequestError("target.joint is empty")
-    if not any(weight for *_, weight in terms):
-        raise RequestError("target.joint has no weight other than zero")
-    return terms
-
-
-def _weight(given: object) -> float:
-    number = given if isinstance(given, int | float) and not isinstance(given, bool) else math.nan
-    if not math.isfinite(number):
-        raise RequestError(f"target.joint has weight {given!r}; it takes a finite number")
-    return float(number)
-
-
-def _joint_weights(
-    terms: list[tuple[str, int, float]], layers: Sequence[Layer]
-) -> tuple[Tensor, ...]:
-    """Per layer, the weights (C,) that the terms give its units."""
-    weights = {layer.path: torch.zeros(layer.units or 0) for layer in layers}
-    for path, unit, weight in terms:
-        count = len(weights[path])
-        if not 0 <= unit < count:
-            raise RequestError(f"target.joint has unit {unit}; {path} has units 0 to {count - 1}")
-        weights[path][unit] += weight
-    return tuple(weights[layer.path] for layer in layers)
 
 
 def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:

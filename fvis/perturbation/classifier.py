@@ -61,7 +61,7 @@ class Classifier:
         device: torch.device,
         autocast: torch.dtype | None,
     ) -> None:
-        if target.direction is not None or target.joint is not None:
+        if target.direction is not None or target.is_joint:
             raise RequestError(
                 "method=adversarial takes method.target, not target.direction or target.joint"
             )

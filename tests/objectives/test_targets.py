@@ -146,6 +146,13 @@ def test_repeats_share_a_group_and_differ_in_name() -> None:
         (TargetConfig(joint=[{"unit": 1, "weight": float("inf")}]), "finite number"),
         (TargetConfig(joint=[{"unit": 1, "weight": "much"}]), "finite number"),
         (TargetConfig(joint=[{"unit": 1, "weight": 0}]), "no weight other than zero"),
+        (TargetConfig(joint={}), "empty"),
+        (TargetConfig(joint={"a": 3}), "takes a list of terms"),
+        (TargetConfig(joint={"a/": [{"unit": 1}], "a?": [{"unit": 2}]}), "both give the directory"),
+        (TargetConfig(joint=[{"unit": 1}], grid=[1, 2]), "exclude each other"),
+        (TargetConfig(grid=[1]), "two units"),
+        (TargetConfig(grid=[1, 1]), "two units"),
+        (TargetConfig(grid=[1, 9]), "units 0 to 3"),
         (TargetConfig(direction="absent.npy"), "no file"),
         (TargetConfig(channel_dim=7), "axes 1 to 1"),
         (TargetConfig(output="abc"), "layer logits returns a single tensor"),
@@ -285,3 +292,24 @@ def test_how_many_tokens_are_no_patches_may_be_said_in_the_config() -> None:
         targets = resolve(config, model_of(Tokens().eval()), 0)
         objective = targets.objective(targets.targets, torch.device("cpu"))
         torch.testing.assert_close(objective.scores([output]), kept[..., 2].mean(1))
+
+
+def test_joint_targets_by_name_are_pictures_of_their_own() -> None:
+    joint = {"sum": [{"unit": 0}, {"unit": 1}], "less": [{"unit": 0}, {"unit": 1, "weight": -1}]}
+    targets = resolve(TargetConfig(layer="logits", joint=joint), net(), 0).targets
+    assert [target.name for target in targets] == ["logits-sum", "logits-less"]
+    assert [target.weights[0].tolist() for target in targets if target.weights] == [
+        [1, 1, 0, 0],
+        [1, -1, 0, 0],
+    ]
+
+
+def test_a_grid_has_every_pair_of_weights_but_zero_and_zero() -> None:
+    config = TargetConfig(layer="logits", grid=[3, 1], grid_steps=5)
+    targets = resolve(config, net(), 0).targets
+    weights = {target.weights[0][[3, 1]].numpy().tobytes() for target in targets if target.weights}
+    assert len(targets) == len(weights) == 24
+    assert targets[0].name == "logits-3x-1_1x-1"
+    assert targets[-1].name == "logits-3x1_1x1"
+    assert {"logits-3x0_1x0.5", "logits-3x-0.5_1x0"} <= {target.name for target in targets}
+    assert all((target.weights[0][[0, 2]] == 0).all() for target in targets if target.weights)
