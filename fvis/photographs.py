@@ -13,11 +13,11 @@ from torch import Tensor
 
 from fvis import paths
 from fvis.artifacts import safe_name
-from fvis.errors import unknown
-from fvis.models.base import Preprocessing
+from fvis.errors import RequestError, unknown
+from fvis.models.base import Model, Preprocessing
+from fvis.schema import OWN_PICTURES
 
 EXAMPLES = Path(__file__).parent / "zoo" / "pictures"
-PREFIX = "zoo:"  # precedes the name of a set of pictures that comes with the package
 # What Pillow may open: no format that hands a file to another program, as PostScript does.
 # (Phones' MPO files are opened as JPEG.)
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -41,13 +41,13 @@ def find(specs: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _files(spec: str) -> list[Path]:
-    if not spec.startswith(PREFIX):
+    if not spec.startswith(OWN_PICTURES):
         return paths.files_at(spec, SUFFIXES)
-    folder = EXAMPLES / spec.removeprefix(PREFIX)
+    folder = EXAMPLES / spec.removeprefix(OWN_PICTURES)
     if folder.is_file() and folder.parent.parent == EXAMPLES:
         return [folder]
     if not folder.is_dir() or folder.parent != EXAMPLES:
-        known = [PREFIX + place.name for place in EXAMPLES.iterdir()]
+        known = [OWN_PICTURES + place.name for place in EXAMPLES.iterdir()]
         raise unknown("set of pictures", spec, known)
     return paths.with_suffix(folder.iterdir(), SUFFIXES)
 
@@ -62,7 +62,7 @@ def shown(path: Path) -> str:
     ('zoo:glyphs/disc.png', '../cat.png', 'b.png')
     """
     if path.is_relative_to(EXAMPLES):
-        return PREFIX + path.relative_to(EXAMPLES).as_posix()
+        return OWN_PICTURES + path.relative_to(EXAMPLES).as_posix()
     if not path.is_absolute():
         return str(path)
     base = Path.cwd()
@@ -92,6 +92,23 @@ def load(path: Path, preprocessing: Preprocessing) -> Tensor:
     """
     image = resize_and_crop(read(path), preprocessing)
     return pixels(image).float() / 255
+
+
+def load_asked(spec: str, model: Model, setting: str) -> Tensor:
+    """The one photograph that a setting names, as `load` gives it.
+
+    Raises `RequestError` if it cannot be read, if `spec` stands for several, or if the network
+    takes clips.
+    """
+    if model.preprocessing.frames is not None:
+        raise RequestError(f"{setting} needs a network of images; {model.name} takes clips")
+    files = find(spec)
+    if len(files) > 1:
+        raise RequestError(f"{setting} is {spec!r}: it takes one photograph, not {len(files)}")
+    try:
+        return load(files[0], model.preprocessing)
+    except UnreadableError as error:
+        raise RequestError(f"{setting}: {error}") from None
 
 
 def read(path: Path) -> Image.Image:

@@ -21,6 +21,7 @@ from fvis.objectives.directions import direction_file
 from fvis.paths import expand
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
 from fvis.schema import AdversarialConfig, Config, networks_of, parse_models
+from fvis.schema import AdversarialConfig, Config, parse_models, start_of
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def _describe_device(device: torch.device) -> str:
 
 def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
     """The SHA-256 of each file that the config names and of the method's own, by path."""
-    named = [*map(source_of, factories(config))]
+    named = [*map(source_of, factories(config)), start_of(config)]
     if config.target.direction is not None:
         named.append(str(direction_file(config.target.direction)[0]))
     if config.target.dictionary is not None:

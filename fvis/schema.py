@@ -9,12 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from fvis import grammar
 from fvis.errors import RequestError, unknown
+from fvis.paths import expand
 from fvis.registry import load_entry_points, module_names
 from fvis.settings import own_environment, section, setting, setting_names
 
 MOST_STEPS = 10_000_000
 EMBEDDINGS = ("auto", "dreamsim")  # that are named by themselves
 EVIDENCE_ASKED = ("embedding", "seeds", "minimising", "strangers")  # what is not gathered unasked
+OWN_PICTURES = "zoo:"  # precedes the name of a set of pictures that comes with the package
 
 
 @dataclass
@@ -76,7 +78,14 @@ class ParametrizationConfig:
 
 
 @dataclass
-class PixelConfig(ParametrizationConfig):
+class PictureConfig(ParametrizationConfig):
+    """What fvis's own parametrizations share: the photograph that an image may start as."""
+
+    start: str | None = None
+
+
+@dataclass
+class PixelConfig(PictureConfig):
     """`parametrizations/pixel.py`."""
 
     name: str = "pixel"
@@ -84,7 +93,7 @@ class PixelConfig(ParametrizationConfig):
 
 
 @dataclass
-class FourierConfig(ParametrizationConfig):
+class FourierConfig(PictureConfig):
     """`parametrizations/fourier.py`."""
 
     name: str = "fourier"
@@ -96,7 +105,7 @@ class FourierConfig(ParametrizationConfig):
 
 
 @dataclass
-class PhaseConfig(ParametrizationConfig):
+class PhaseConfig(PictureConfig):
     """`parametrizations/phase.py`."""
 
     name: str = "phase"
@@ -105,7 +114,7 @@ class PhaseConfig(ParametrizationConfig):
 
 
 @dataclass
-class PyramidConfig(ParametrizationConfig):
+class PyramidConfig(PictureConfig):
     """`parametrizations/pyramid.py`."""
 
     name: str = "pyramid"
@@ -350,7 +359,14 @@ def parse(composed: DictConfig) -> Config:
     _validate_source(config.model.source)
     _validate_grounding(config)
     _validate_evidence(config)
+    _validate_start(config)
     return config
+
+
+def start_of(config: Config) -> str | None:
+    """The photograph that pictures start as (`parametrization.start`); None for none."""
+    settings = config.parametrization
+    return settings.start if isinstance(settings, PictureConfig) else None
 
 
 def _parsed(composed: DictConfig) -> Config:
@@ -447,6 +463,16 @@ def _validate_evidence(config: Config) -> None:
             "from other seeds to compare (evidence.seeds)"
         )
     networks_of(evidence)  # which names what is no network
+def _validate_start(config: Config) -> None:
+    start = start_of(config)
+    if start is None:
+        return
+    if not start.startswith(OWN_PICTURES) and not expand(start).is_file():
+        raise RequestError(f"parametrization.start: no file {start!r}")
+    if config.engine.canvas not in ("auto", "full"):
+        raise RequestError("parametrization.start is a whole picture: it takes engine.canvas=full")
+    if isinstance(config.method, TextureMotionConfig):
+        raise RequestError("parametrization.start takes methods of images, not texture_motion")
 
 
 def _validate_target(target: TargetConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from fvis import regularizers, rescue
+from fvis import photographs, regularizers, rescue
 from fvis.ascent import Ascent, Penalty
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network, changes_in_place, pairs_to_fold
@@ -28,7 +28,7 @@ from fvis.record import (
     DictionaryRecord,
     UnitRecord,
 )  # fmt: skip
-from fvis.schema import EngineConfig, SynthesisConfig
+from fvis.schema import EngineConfig, SynthesisConfig, start_of
 from fvis.transforms import Transforms
 
 Points = list[tuple[int, float]]
@@ -66,6 +66,23 @@ class Optimum:
     motif: Tensor | None = None
 
 
+def start(
+    context: Context,
+    generators: Sequence[Generator],
+    shape: tuple[int, ...],
+    photographs: Tensor | None = None,
+) -> Parametrization:
+    """The config's parametrization of pictures of `shape`, which may start as photographs.
+
+    Row b is drawn by generator b, or starts as row b of `photographs` (B, 3, H, W).
+    """
+    settings = context.config.parametrization
+    build = PARAMETRIZATIONS[settings.name]
+    if photographs is None:  # a parametrization of another package need not take them
+        return build(settings, generators, shape, context.device)
+    return build(settings, generators, shape, context.device, photographs)
+
+
 class Synthesizer:
     """Maximises the scores of a run's targets, in batches."""
 
@@ -80,6 +97,12 @@ class Synthesizer:
         folds = config.engine.fold == "auto" and not self._functional
         self._pairs = (
             pairs_to_fold(context.model, self.targets.layers, config.target.output) if folds else []
+        )
+        photograph = start_of(config)
+        self._photograph = (
+            None
+            if photograph is None
+            else photographs.load_asked(photograph, context.model, "parametrization.start")
         )
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
@@ -151,7 +174,8 @@ class Synthesizer:
     @functools.cached_property
     def canvas(self) -> Canvas:
         """What the ascents synthesise of the network's input."""
-        return find_canvas(self.targets, self.network(), self._context.config.engine.canvas)
+        wanted = self._context.config.engine.canvas if self._photograph is None else "full"
+        return find_canvas(self.targets, self.network(), wanted)
 
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""
@@ -200,10 +224,10 @@ class Synthesizer:
         )
 
     def _start(self, jobs: Sequence[Target]) -> Parametrization:
-        settings = self._context.config.parametrization
         generators = self.random_generators(jobs, "start")
-        build = PARAMETRIZATIONS[settings.name]
-        return build(settings, generators, self.canvas.shape, self._context.device)
+        rgb = self._photograph
+        many = None if rgb is None else rgb.expand(len(jobs), -1, -1, -1)
+        return start(self._context, generators, self.canvas.shape, many)
 
     def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Penalty]:
         """The config's regularizers, and what drives the repeats of a unit apart."""

@@ -9,6 +9,8 @@ from torch import Generator, Tensor
 
 from fvis.registry import Registry
 
+INSIDE = 0.25 / 255  # black and white themselves have no finite logit
+
 
 @dataclass(frozen=True)
 class UpdateRule:
@@ -49,14 +51,29 @@ class Build(Protocol):
         generators: Sequence[Generator],
         shape: tuple[int, ...],
         device: torch.device,
+        start: Tensor | None = None,
     ) -> Parametrization:
-        """Build pictures of `shape`, (3, H, W) or (3, T, H, W); row b is drawn by generator b."""
+        """Build pictures of `shape`, (3, H, W) or (3, T, H, W); row b is drawn by generator b.
+
+        With `start`, images (B, 3, H, W) in [0, 1], nothing is drawn: to 8 bits, the pictures start
+        as these.
+        """
         ...
 
 
 PARAMETRIZATIONS: Registry[Build] = Registry(
     "parametrization", "fvis.parametrizations", entry_points="fvis.parametrizations"
 )
+
+
+def unbounded(rgb: Tensor) -> Tensor:
+    """The numbers whose sigmoid is `rgb` in [0, 1]; black and white are a quarter level inside.
+
+    >>> ends = torch.tensor([0.0, 1.0])
+    >>> (255 * torch.sigmoid(unbounded(ends))).round().tolist()
+    [0.0, 255.0]
+    """
+    return rgb.clamp(INSIDE, 1 - INSIDE).logit()
 
 
 def leaf(start: Tensor, device: torch.device) -> Tensor:

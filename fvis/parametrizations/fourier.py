@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
+from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf, unbounded
 from fvis.parametrizations.colour import correlate
 from fvis.randomness import normal
 from fvis.schema import FourierConfig
@@ -23,26 +23,29 @@ def build(
     generators: Sequence[Generator],
     shape: tuple[int, ...],
     device: torch.device,
+    start: Tensor | None = None,
 ) -> Parametrization:
     """Build pictures sigmoid(C irfft(GAIN * scale * z)) with free complex spectra z.
 
     `scale` is `spectrum_scale`, times the response of a Gaussian blur of standard deviation
     `config.blur` px, which holds back the finest frequencies. C maps decorrelated colour to RGB;
     without `config.decorrelate` it is left out. The parameters are z as real pairs: of shape
-    (B, 3, H, W // 2 + 1, 2), or (B, 3, T, H, W // 2 + 1, 2) for clips.
+    (B, 3, H, W // 2 + 1, 2), or (B, 3, T, H, W // 2 + 1, 2) for clips. With `start` they are those
+    of the difference from logit(start), and start at zero.
     """
     decay = 1.0 if config.decay is None else config.decay
     scale = spectrum_scale(shape[1:], decay, config.temporal_decay)
     scale = scale * gaussian_response(shape[-2], shape[-1], config.blur or 0.0)
-    start = config.init_std * normal(generators, 3, *scale.shape, 2)
+    noise = config.init_std * normal(generators, 3, *scale.shape, 2)
+    base = 0.0 if start is None else unbounded(start).to(device)
     scale = (GAIN * scale).to(device)
-    spectrum = leaf(start, device)
+    spectrum = leaf(noise if start is None else torch.zeros_like(noise), device)
     axes = tuple(range(-len(shape) + 1, 0))
 
     def render() -> Tensor:
         scaled = torch.view_as_complex(spectrum) * scale
         signal = torch.fft.irfftn(scaled, s=shape[1:], dim=axes, norm="ortho")
-        return torch.sigmoid(correlate(signal) if config.decorrelate else signal)
+        return torch.sigmoid(base + (correlate(signal) if config.decorrelate else signal))
 
     return Parametrization((spectrum,), render)
 

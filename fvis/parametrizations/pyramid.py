@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf
+from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf, unbounded
 from fvis.parametrizations.colour import correlate
 from fvis.randomness import normal
 from fvis.schema import PyramidConfig
@@ -18,15 +18,17 @@ def build(
     generators: Sequence[Generator],
     shape: tuple[int, ...],
     device: torch.device,
+    start: Tensor | None = None,
 ) -> Parametrization:
     """Build pictures sigmoid(C sum_l upsample(grid_l)) with free grids, one per pyramid level.
 
     Grids are (B, 3, h, w), or (B, 3, t, h, w) for clips, of the sizes of `level_sizes`, and are
     upsampled linearly. C maps decorrelated colour to RGB; without `config.decorrelate` it is left
-    out.
+    out. With `start` the grids are those of the difference from logit(start), and start at zero.
     """
+    std, base = (config.init_std, 0.0) if start is None else (0.0, unbounded(start).to(device))
     grids = tuple(
-        leaf(config.init_std * normal(generators, 3, *size), device)
+        leaf(std * normal(generators, 3, *size), device)
         for size in level_sizes(shape[1:], config.coarsest)
     )
     mode = "bilinear" if len(shape) == 3 else "trilinear"
@@ -34,7 +36,7 @@ def build(
     def render() -> Tensor:
         levels = [functional.interpolate(g, size=shape[1:], mode=mode) for g in grids]
         signal = torch.stack(levels).sum(0)
-        return torch.sigmoid(correlate(signal) if config.decorrelate else signal)
+        return torch.sigmoid(base + (correlate(signal) if config.decorrelate else signal))
 
     return Parametrization(grids, render)
 

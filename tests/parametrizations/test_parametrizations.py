@@ -45,6 +45,38 @@ def test_a_row_depends_on_its_own_stream_alone(name: str, shape: tuple[int, ...]
     assert not torch.allclose(together[0], together[1])
 
 
+@pytest.mark.parametrize("size", [(32, 32), (33, 47)])
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_a_picture_starts_as_a_photograph_to_the_bit_and_can_leave_it(
+    name: str, size: tuple[int, int]
+) -> None:
+    levels = torch.randint(0, 256, (2, 3, *size), generator=random_generator("levels"))
+    levels[0, :, :2], levels[0, :, 2:4] = 0, 255
+    levels[1] = levels[1].float().mean((1, 2), keepdim=True).round()  # of a single colour
+    config = dataclasses.replace(CONFIGS[name](), start="photo.jpg")
+    if name == "fourier":
+        config.blur = 1.0  # a filter that cannot be undone in single precision
+    generators = [random_generator(row) for row in (1, 2)]
+    picture = PARAMETRIZATIONS[name](config, generators, (3, *size), CPU, levels / 255)
+    assert torch.equal((picture.render() * 255).round(), levels.float())
+    (picture.render()[0] * torch.rand(3, *size)).sum().backward()
+    for numbers in picture.parameters:
+        assert numbers.grad is not None
+        assert numbers.grad[0].abs().sum() > 0
+        assert numbers.grad[1].abs().sum() == 0
+
+
+def test_the_amplitudes_of_a_photograph_may_only_shrink() -> None:
+    photograph = torch.rand(1, 3, 16, 16)
+    picture = PARAMETRIZATIONS["phase"](CONFIGS["phase"](), [], (3, 16, 16), CPU, photograph)
+    before = torch.fft.rfft2(picture.render().logit()).abs()
+    with torch.no_grad():
+        picture.parameters[1].add_(torch.randn(picture.parameters[1].shape) * 20)
+    after = torch.fft.rfft2(picture.render().logit()).abs()
+    assert (after <= 1.01 * before.sum(1, keepdim=True) + 1e-2).all()
+    assert after.sum() < before.sum()
+
+
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_gradients_do_not_cross_rows(name: str) -> None:
     picture = build(name, (3, 16, 16), [1, 2])
