@@ -32,14 +32,14 @@ def concept(arguments: Sequence[str]) -> int:
         raise RequestError(f"two folders of photographs are needed; {USAGE.strip()}")
     overrides = [word for word in asked.words if word not in folders]
     config = schema.parse(composed(overrides, asked.config_dir))
-    from fvis import runner  # after the settings are checked: it takes a second
     from fvis.artifacts import safe_name
     from fvis.concepts import add_concept, fit_concept
+    from fvis.context import prepare  # after the settings are checked: it takes a second
 
     name = safe_name(asked.name or Path(folders[0]).resolve().name)
     path = asked.out or Path(safe_name(f"{name}-{config.target.layer}") + ".safetensors")
     with own_streams():
-        found = fit_concept(runner.prepare(config), (folders[0], folders[1]), asked.fit)
+        found = fit_concept(prepare(config), (folders[0], folders[1]), asked.fit)
     record = found[0]
     told = (
         f"{name} at {record.layer}: held-out accuracy {record.accuracy:.2f} "

@@ -20,8 +20,7 @@ from fvis.objectives.dictionaries import weights_of
 from fvis.objectives.directions import direction_file
 from fvis.paths import expand
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
-from fvis.schema import AdversarialConfig, Config, networks_of, parse_models
-from fvis.schema import AdversarialConfig, Config, parse_models, start_of
+from fvis.schema import AdversarialConfig, Config, networks_of, parse_models, start_of
 
 logger = logging.getLogger(__name__)
 

@@ -463,6 +463,8 @@ def _validate_evidence(config: Config) -> None:
             "from other seeds to compare (evidence.seeds)"
         )
     networks_of(evidence)  # which names what is no network
+
+
 def _validate_start(config: Config) -> None:
     start = start_of(config)
     if start is None:

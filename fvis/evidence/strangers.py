@@ -7,6 +7,7 @@ from fvis.evidence.others import stacked
 from fvis.evidence.record import StrangerRecord
 from fvis.models.layers import LOGITS
 from fvis.objectives import Target
+from fvis.perturbation.aims import Aim
 from fvis.perturbation.classifier import Classifier, load_classifiers
 from fvis.record import Top
 from fvis.schema import TargetConfig, parse_models
@@ -31,15 +32,16 @@ class Strangers:
         found: list[dict[str, StrangerRecord]] = [{} for _ in jobs]
         pictures = stacked(optima)
         for name, stranger in self._strangers.items():
-            classes = [self._class_of(job, stranger) for job in jobs]
-            verdicts = stranger.judge(pictures, classes)
+            aims = [self._aim(job, stranger) for job in jobs]
+            verdicts = stranger.judge(pictures, aims)
             for row, verdict in zip(found, verdicts, strict=True):
                 top: Top = [(stranger.label(index), chance) for index, chance in verdict.top]
                 row[name] = StrangerRecord(top, verdict.rank)
         return found
 
-    def _class_of(self, job: Target, stranger: Classifier) -> int | None:
-        """The stranger's index of the job's class; None where either has no such class."""
+    def _aim(self, job: Target, stranger: Classifier) -> Aim | None:
+        """The job's class, by the stranger's index; None where either has no such class."""
         if self._own is None or not isinstance(job.unit, int):
             return None
-        return stranger.counterpart(job.unit, self._own)
+        index = stranger.counterpart(job.unit, self._own)
+        return None if index is None else Aim(index)

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from fvis import artifacts, photographs
-from fvis import layout, models, photographs
+from fvis import layout, photographs
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods.base import METHODS, Result
@@ -26,9 +25,7 @@ from fvis.perturbation import files
 from fvis.perturbation.aims import Aims
 from fvis.perturbation.attacks import Attack, find_attacks
 from fvis.perturbation.ball import radius
-from fvis.perturbation.classifier import Classifier, Verdict, load_classifiers
-from fvis.perturbation.goals import Goal, goal_of, parse_goals
-from fvis.perturbation.classifier import Classifier
+from fvis.perturbation.classifier import Classifier, load_classifiers
 from fvis.perturbation.outcome import Judged, Outcome
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
@@ -97,20 +94,15 @@ class Adversarial:
         context = self._context
         configs = parse_models(specs, setting)
         if configs and self._classifier.layer.path != LOGITS:
-            raise RequestError("method.transfer needs target.layer=logits")
-        seed = context.config.engine.seed
-        return load_classifiers(configs, seed, context.device, context.autocast)
             raise RequestError(f"{setting} needs target.layer=logits")
-        names, others = list(taken or ()), dict[str, Classifier]()
-        for config in configs:
-            model = models.load(config, context.config.engine.seed)
-            _refuse_other_inputs(model, context.model, setting)
-            model.module.to(context.device)
+        engine = context.config.engine
+        others = load_classifiers(
+            configs, engine.seed, context.device, context.autocast, taken=taken or ()
+        )
+        for other in others.values():
+            _refuse_other_inputs(other.model, context.model, setting)
             if taken is not None:  # these run at every step
-                layout.arrange(model, context.config.engine.channels_last, context.device)
-            twins = sum(name.partition("#")[0] == model.name for name in names)
-            names.append(f"{model.name}#{twins + 1}" if twins else model.name)
-            others[names[-1]] = self._classifier_of(model, TargetConfig())
+                layout.arrange(other.model, engine.channels_last, context.device)
         return others
 
     def _classifier_of(self, model: Model, target: TargetConfig) -> Classifier:

@@ -82,12 +82,17 @@ class Model:
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     def resized(self, rgb: Tensor) -> Tensor:
-        """Pictures RGB (B, 3, H, W) on the network's device, resized to its input size."""
+        """Pictures or clips (B, 3, ...) on the network's device, resized to its input's H and W."""
         size = (self.preprocessing.height, self.preprocessing.width)
         rgb = rgb.to(self.device)
         if rgb.shape[-2:] == size:
             return rgb
-        return functional.interpolate(rgb, size, mode="bicubic", antialias=True).clamp(0, 1)
+        frames = rgb if rgb.dim() == 4 else rgb.transpose(1, 2).flatten(0, 1)
+        frames = functional.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
+        if rgb.dim() == 4:
+            return frames
+        clips: Tensor = frames.unflatten(0, (len(rgb), -1)).transpose(1, 2)
+        return clips
 
     def class_name(self, output: int) -> str | None:
         """The name of an output; None if it has none."""

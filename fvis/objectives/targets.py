@@ -1,7 +1,6 @@
 """Targets: units, directions and weighted sums of units, resolved against a model's layers."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -187,8 +186,6 @@ def resolve(
     readers = tuple(position_reader(layer, config.position, model, dictionary) for layer in read)
     named: list[tuple[int | str, tuple[Tensor, ...] | None]]
     concepts: dict[int | str, ConceptRecord | None] = {}
-    if config.joint is not None:
-        named = [("joint", _joint_weights(terms, read))]
     if joint:
         named = [(name, weights_of(terms, read)) for name, terms in joint.items()]
     elif config.direction is not None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +15,9 @@ from fvis.models.base import Model
 from fvis.models.classes import synonyms
 from fvis.models.layers import LOGITS
 from fvis.objectives import resolve
-from fvis.perturbation.search import margin
-from fvis.schema import ModelConfig, TargetConfig
 from fvis.perturbation.aims import Aim, Aims
 from fvis.perturbation.goals import ANY, Goal
-from fvis.schema import TargetConfig
+from fvis.schema import ModelConfig, TargetConfig
 
 TOP = 5
 
@@ -30,13 +28,10 @@ class Verdict:
 
     `top` has (class index, probability) pairs, the most likely class first; for a hidden layer it
     has (unit, value) pairs. `value` is the target's logit or activation, `shown` its probability
-    (for a hidden layer its value again), and `margin` its value minus the greatest other value;
-    `rank` is its place among all values, from 1. These four are None where the network has no such
-    class.
     (for a hidden layer its value again), and `margin` its value minus the greatest other value.
     Where the picture shall be taken for any other class than one, `value` is that one's, `shown`
-    the probability of all others, and `margin` has the opposite sign. These three are None where
-    the network has no such class.
+    the probability of all others, and `margin` has the opposite sign. `rank` is the place of the
+    class among all values, from 1. These four are None where the network has no such class.
     """
 
     top: list[tuple[int, float]]
@@ -92,27 +87,13 @@ class Classifier:
         layers = self._targets.layers
         opened = Network(self.model, layers, self._output, self._autocast, self._functional)
         with opened as network:
-            yield lambda rgb: self._targets.values(network(self._resized(rgb)))[0]
+            yield lambda rgb: self._targets.values(network(self.model.resized(rgb)))[0]
 
     @torch.no_grad()
     def values(self, rgb: Tensor) -> Tensor:
-        """Values (B, C) of pictures (B, 3, H, W), which are resized to the network's input size."""
-        with self.opened() as values:
-            return values(self.model.resized(rgb))
         """Values (B, C) of pictures (B, 3, ...), as of the function that `opened` gives."""
         with self.opened() as values:
-            return values(rgb.to(self._device))
-
-    def _resized(self, rgb: Tensor) -> Tensor:
-        size = (self.model.preprocessing.height, self.model.preprocessing.width)
-        if rgb.shape[-2:] == size:
-            return rgb
-        frames = rgb if rgb.dim() == 4 else rgb.transpose(1, 2).flatten(0, 1)
-        frames = functional.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
-        if rgb.dim() == 4:
-            return frames
-        clips: Tensor = frames.unflatten(0, (len(rgb), -1)).transpose(1, 2)
-        return clips
+            return values(rgb)
 
     def aims(self, targets: Sequence[Goal], other: "Classifier", clean: Tensor) -> list[Aim | None]:
         """What this network shall take the pictures `clean` (B, 3, ...) for, once changed.
@@ -132,30 +113,16 @@ class Classifier:
         values = self.values(rgb)
         shown = values.softmax(1) if self.layer.path == LOGITS else values
         top = shown.topk(min(TOP, values.shape[1]))
-        own = torch.tensor([target or 0 for target in targets], device=values.device)
-        columns = (
-            targets,
-            top.indices.tolist(),
-            top.values.tolist(),
-            values.gather(1, own[:, None])[:, 0].tolist(),
-            shown.gather(1, own[:, None])[:, 0].tolist(),
-            margin(values, own).tolist(),
-            (1 + (values > values.gather(1, own[:, None])).sum(1)).tolist(),
-        )
-        return [
-            Verdict(
-                list(zip(indices, chances, strict=True)),
-                *((None,) * 4 if target is None else (value, chance, above, rank)),
-            )
-            for target, indices, chances, value, chance, above, rank in zip(*columns, strict=True)
         batch = Aims.of(aims, values.device)
         chances = torch.where(batch.signs > 0, batch.own(shown), 1 - batch.own(shown))
-        numbers = (batch.own(values), chances, batch.margin(values))
+        own = batch.own(values)
+        ranks = 1 + (values > own[:, None]).sum(1)
+        numbers = (own, chances, batch.margin(values), ranks)
         columns = (aims, top.indices.tolist(), top.values.tolist(), *(n.tolist() for n in numbers))
         return [
             Verdict(
                 list(zip(indices, likely, strict=True)),
-                *((None, None, None) if aim is None else told),
+                *((None,) * 4 if aim is None else told),
             )
             for aim, indices, likely, *told in zip(*columns, strict=True)
         ]
@@ -178,14 +145,21 @@ class Classifier:
 
 
 def load_classifiers(
-    configs: Sequence[ModelConfig], seed: int, device: torch.device, autocast: torch.dtype | None
+    configs: Sequence[ModelConfig],
+    seed: int,
+    device: torch.device,
+    autocast: torch.dtype | None,
+    taken: Collection[str] = (),
 ) -> dict[str, Classifier]:
-    """Networks as classifiers by their outputs, by name; `#2` is added to the second of a name."""
-    found: dict[str, Classifier] = {}
+    """Networks as classifiers by their outputs, by name; none has a name that is `taken`.
+
+    The second network of a name is called `NAME#2`.
+    """
+    names, found = list(taken), dict[str, Classifier]()
     for config in configs:
         model = models.load(config, seed)
         model.module.to(device)
-        twins = sum(name.partition("#")[0] == model.name for name in found)
-        name = f"{model.name}#{twins + 1}" if twins else model.name
-        found[name] = Classifier(model, TargetConfig(), device, autocast)
+        twins = sum(name.partition("#")[0] == model.name for name in names)
+        names.append(f"{model.name}#{twins + 1}" if twins else model.name)
+        found[names[-1]] = Classifier(model, TargetConfig(), device, autocast)
     return found

@@ -10,12 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fvis.artifacts import Writer, to_bytes, write_bytes, write_figure, write_npz, write_png
 from fvis.artifacts import (
     Writer,
     to_bytes,
-    whole_file,
     write_bytes,
+    write_figure,
     write_gif,
     write_npz,
     write_png,
