@@ -50,9 +50,9 @@ def test_any_is_away_from_what_each_network_sees_itself() -> None:
 
 
 def test_frames_of_clips_are_resized_like_pictures() -> None:
-    network = classifier(3)
+    model = classifier(3).model
     clip = torch.rand(2, 3, 4, 48, 40, generator=torch.Generator().manual_seed(0))
-    resized = network._resized(clip)
+    resized = model.resized(clip)
     assert resized.shape == (2, 3, 4, 32, 32)
     for t in range(4):
-        torch.testing.assert_close(resized[:, :, t], network._resized(clip[:, :, t]))
+        torch.testing.assert_close(resized[:, :, t], model.resized(clip[:, :, t]))
