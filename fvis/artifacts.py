@@ -290,6 +290,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         place.write_bytes(content)
 
 
+def content(name: str, write: Writer) -> bytes:
+    """What `write` writes to a file called `name`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        write(path)
+        return path.read_bytes()
+
+
 def safe_name(text: str) -> str:
     """`text` as part of a file name: all but letters, digits, `.`, `_` and `-` become `_`.
 

@@ -56,7 +56,7 @@ def in_batches(
     """
     place, given = 0, list(sizes)
     while place < len(groups):
-        count = _fitting(groups, place, given.pop(0) if given else size)
+        count = fitting(groups, place, given.pop(0) if given else size)
         batch = [job for group in groups[place : place + count] for job in group]
         try:
             results = [solve(batch)]
@@ -84,7 +84,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
 
 
-def _fitting(groups: Sequence[Sequence[J]], place: int, size: int) -> int:
+def fitting(groups: Sequence[Sequence[J]], place: int, size: int) -> int:
     """How many groups from `place` on fit into a batch of `size` jobs, but at least one."""
     total = count = 0
     for group in itertools.islice(groups, place, None):

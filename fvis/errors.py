@@ -89,6 +89,17 @@ class FailedRunError(RuntimeError):
     """A run went to its end, and not one of its units could be shown."""
 
 
+class LostBatchesError(RuntimeError):
+    """Workers were lost again and again with the same units, which have no pictures."""
+
+    def __init__(self, units: Sequence[str], directory: Path) -> None:
+        more = f" and {len(units) - 3} more" if len(units) > 3 else ""
+        named = ", ".join(units[:3]) + more
+        super().__init__(
+            f"workers were lost with {named}; `fvis resume {directory}` tries them again"
+        )
+
+
 @contextlib.contextmanager
 def exits_are_errors(what: str) -> Iterator[None]:
     """A context in which code that is not ours cannot end the process by sys.exit and the like.

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from fvis import runner, schema
+from fvis.artifacts import content
 from fvis.compose import compose_sections
 from fvis.context import prepare
 from fvis.errors import RequestError
@@ -56,10 +57,7 @@ class Visualization:
         """The content of a file such as `image.png`; raises `KeyError` if there is no such file."""
         if name not in self._result.files:
             raise KeyError(f"{self.name} has no {name!r}; it has {', '.join(self.files)}")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            self._result.files[name](path)
-            return path.read_bytes()
+        return content(name, self._result.files[name])
 
     @property
     def shown(self) -> str:

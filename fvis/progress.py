@@ -27,17 +27,25 @@ class Progress:
 
     def on_step(self, optimization: Optimization) -> None:
         """Advance by one step of every picture; scores are read only when they were logged."""
-        self.skip(1)
-        if optimization.logged:
-            mean = optimization.trace.scores[-1].mean().item()
-            self._bar.set_postfix_str(f"{optimization.quantity} {mean:.4g}", False)
+        self.advance(self.batch, score(optimization) if optimization.logged else "")
 
     def skip(self, steps: int) -> None:
         """Advance by steps of every picture, without looking at them."""
-        count = steps * self.batch
+        self.advance(steps * self.batch)
+
+    def advance(self, count: int, shown: str = "") -> None:
+        """Advance by a number of steps, of all pictures together, and show a text with them."""
+        if shown:
+            self._bar.set_postfix_str(shown, False)
         if self._bar.n + count > self._bar.total:  # steps of a second attempt come on top
             self._bar.total = self._bar.n + count
         self._bar.update(count)
+
+
+def score(optimization: Optimization) -> str:
+    """The batch's mean score, as it was last logged, and what it measures."""
+    mean = optimization.trace.scores[-1].mean().item()
+    return f"{optimization.quantity} {mean:.4g}"
 
 
 class _LogFile(logging.FileHandler):

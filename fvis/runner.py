@@ -158,7 +158,7 @@ def _config_of(record: RunRecord) -> Config:
 
 def _execution(config: Config) -> Execution:
     """Where the batches will be solved; raises `RequestError` where that is not installed."""
-    return EXECUTIONS[config.execution.name](config.execution)
+    return EXECUTIONS[config.execution.name](config)
 
 
 def _carry_out(work: Work, execution: Execution, texts: Mapping[str, str]) -> None:

@@ -304,7 +304,18 @@ PARAMETRIZATIONS: dict[str, type[ParametrizationConfig]] = {
 METHODS: dict[str, type[MethodConfig]] = {
     c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig, AdversarialConfig)
 }
-EXECUTIONS: dict[str, type[ExecutionConfig]] = {c.name: c for c in (HereConfig,)}
+
+
+@dataclass
+class RayConfig(ExecutionConfig):
+    """`execution/ray.py`."""
+
+    name: str = "ray"
+    workers: int | None = setting(None, at_least=1, at_most=10_000)
+    address: str | None = None
+
+
+EXECUTIONS: dict[str, type[ExecutionConfig]] = {c.name: c for c in (HereConfig, RayConfig)}
 
 
 @dataclass

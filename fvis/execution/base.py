@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fvis import workspace
 from fvis.context import Context
@@ -14,6 +14,7 @@ from fvis.record import UnitRecord
 from fvis.recorder import Recorder
 from fvis.registry import Registry
 from fvis.run_folder import UNITS, write_unit
+from fvis.schema import Config
 
 PAGE_EVERY = 20  # seconds between two pages of a run that is at work
 
@@ -68,4 +69,4 @@ class Execution(AbstractContextManager["Execution"], Protocol):
         ...
 
 
-EXECUTIONS: Registry[Callable[[Any], Execution]] = Registry("execution", "fvis.execution")
+EXECUTIONS: Registry[Callable[[Config], Execution]] = Registry("execution", "fvis.execution")

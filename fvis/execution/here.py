@@ -12,7 +12,7 @@ from fvis.execution.base import EXECUTIONS, Work
 from fvis.methods import Method, Result
 from fvis.progress import Progress
 from fvis.record import UnitRecord
-from fvis.schema import HereConfig
+from fvis.schema import Config, HereConfig
 from fvis.workspace import BATCH_FILE
 
 
@@ -20,8 +20,9 @@ from fvis.workspace import BATCH_FILE
 class Here:
     """Solves one batch after another; the pictures of one are written while the next is solved."""
 
-    def __init__(self, settings: HereConfig) -> None:
-        self._threads = settings.writers
+    def __init__(self, config: Config) -> None:
+        assert isinstance(config.execution, HereConfig)
+        self._threads = config.execution.writers
 
     def __enter__(self) -> Self:
         return self

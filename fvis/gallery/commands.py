@@ -16,6 +16,7 @@ from fvis.record import AdversarialRecord, UnitRecord
 
 # A path that needs no quotes in Hydra's override grammar.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+LEFT_OUT = re.compile(r"hydra\.|execution[.=]")  # where a run's files are, and where it is solved
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def read_origin(run: Path) -> Origin | None:
     overrides = _load(run / ".hydra" / "overrides.yaml")
     if not isinstance(overrides, list):
         return None
-    words = [str(word) for word in overrides if not str(word).startswith("hydra.")]
+    words = [word for word in map(str, overrides) if not LEFT_OUT.match(word)]
     settings = _load(run / ".hydra" / "hydra.yaml")
     runtime = _get(settings, "hydra", "runtime")
     folder = _get(runtime, "cwd")

@@ -1,11 +1,13 @@
 """What a method is: jobs to do, solved in batches, each leaving a record and pictures."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from fvis import artifacts
 from fvis.artifacts import Writer
 from fvis.context import Context
 from fvis.optimization import RunStage
@@ -34,6 +36,15 @@ class Result:
     def with_fields(self, **fields: Any) -> "Result":
         """The same result, with these fields of its record replaced."""
         return dataclasses.replace(self, record=dataclasses.replace(self.record, **fields))
+
+    def encoded(self) -> "Result":
+        """The same result with the files' contents as bytes, which another process can write."""
+        contents = {name: artifacts.content(name, write) for name, write in self.files.items()}
+        files: dict[str, Writer] = {
+            name: functools.partial(artifacts.write_bytes, content=content)
+            for name, content in contents.items()
+        }
+        return dataclasses.replace(self, files=files)
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -129,3 +129,10 @@ def test_the_command_makes_the_same_picture(
     (made,) = (tmp_path / "again" / "units").glob(f"*/{picture}")
     first = tmp_path / "first run" / "units" / unit["name"] / picture
     assert made.read_bytes() == first.read_bytes()
+
+
+def test_a_command_asks_for_no_execution(tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    words = ["execution=ray", "execution.workers=2", "engine.steps=4", "hydra.run.dir=out"]
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("".join(f"- {word}\n" for word in words))
+    assert read_origin(tmp_path) == Origin(("engine.steps=4",))
