@@ -102,6 +102,8 @@ class Visualization:
         yield f"activation {self.metadata['activation']['final']:.4g}"
         if self.metadata["status"] != "ok":
             yield self.metadata["status"]
+        if self.metadata.get("evidence"):
+            yield self.metadata["evidence"]["word"]
 
 
 class Visualizations(Sequence[Visualization]):

@@ -177,6 +177,12 @@ def test_pictures_show_themselves() -> None:
     assert [base64.b64decode(source) for source in sources] == [u._repr_png_() for u in units]
 
 
+def test_a_caption_says_how_far_to_believe_the_picture(tmp_path: Path) -> None:
+    photographs = {"images": "zoo:glyphs", "cache": str(tmp_path)}
+    (unit,) = fvis.visualize("zoo/glyph_cnn", units=[3], engine=FEW, grounding=photographs)
+    assert f", {unit.metadata['evidence']['word']}</figcaption>" in unit._repr_html_()
+
+
 def test_clips_show_themselves_moving() -> None:
     (clip,) = fvis.visualize("zoo/drift_r3d", units=[0], engine={"steps": 2})
     assert clip._repr_png_() is None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fvis.evidence.record import PLAUSIBLE, SUPPORTED, UNSUPPORTED
 from fvis.record import RunRecord
 
 COLUMNS = 64  # units of a layer that the atlas shows
@@ -13,7 +14,9 @@ COLUMNS = 64  # units of a layer that the atlas shows
 ENTRY = (
     *("id", "name", "label", "run", "model", "layer", "status"),
     *("activation", "motion", "success", "steps"),
+    *("evidence", "believed", "observer"),
 )
+BELIEVED = {SUPPORTED: 2, PLAUSIBLE: 1, UNSUPPORTED: 0}  # in what order words are sorted
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Row:
         """Count a unit, and show it if there is room."""
         self.count += 1
         if len(self.units) < COLUMNS:
-            kept = ("id", "name", "label", "picture", "moves", "outcome")
+            kept = ("id", "name", "label", "picture", "moves", "outcome", "evidence")
             self.units.append({key: unit[key] for key in kept})
 
 
@@ -41,7 +44,7 @@ class Contents:
         self.entries: list[tuple[Any, ...]] = []
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._values: dict[str, Counter[str]] = {
-            key: Counter() for key in ("run", "model", "layer", "status")
+            key: Counter() for key in ("run", "model", "layer", "status", "evidence")
         }
 
     def add(self, units: Sequence[Mapping[str, Any]]) -> None:
@@ -54,11 +57,13 @@ class Contents:
                 "motion": metadata.get("motion_index"),
                 "success": metadata.get("success"),
                 "steps": metadata.get("steps_to_success"),
-                **{key: unit[key] for key in ("id", "name", "label", "run")},
+                "believed": BELIEVED.get(unit["evidence"]),
+                "observer": unit["observer"],
+                **{key: unit[key] for key in ("id", "name", "label", "run", "evidence")},
                 **{key: str(metadata.get(key) or "") for key in ("model", "layer")},
             }
             self.entries.append(tuple(entry[key] for key in ENTRY))
-            for key in ("run", "model", "layer"):
+            for key in ("run", "model", "layer", "evidence"):
                 if entry[key]:
                     self._values[key][entry[key]] += 1
             self._values["status"].update(unit["outcome"])
@@ -95,8 +100,12 @@ class Contents:
         numbers = [("activation", "activation")]
         if self._has("motion"):
             numbers.append(("motion", "motion index"))
+        if self._has("observer"):
+            numbers.append(("observer", "observer's score"))
         for key, name in numbers:
             sorts += [(f"-{key}", f"{name}, highest first"), (key, f"{name}, lowest first")]
+        if self._has("believed"):
+            sorts += [("-believed", "supported first"), ("believed", "unsupported first")]
         if self._has("success"):
             sorts += [("-success", "successes first"), ("success", "failures first")]
         return sorts

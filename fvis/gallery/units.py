@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from fvis.evidence.record import AGAINST, FOR
 from fvis.gallery.commands import Origin, command, read_origin
 from fvis.gallery.paths import relative, without_folders
 from fvis.record import DEAD, AdversarialRecord, RunRecord, TextureMotionRecord, UnitRecord
@@ -60,6 +61,8 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
     shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
     compared = shown == "adversarial.png" and "clean.png" in pictures
     content = to_json(record)
+    if record.evidence is not None and record.evidence.observer is not None:
+        del content["evidence"]["observer"]["tasks"]  # lists of photographs' names
     typed = relative(command(origin, run.config, record), origin.folder) if origin else None
     return {
         "name": shown_text(unit.folder.name),
@@ -69,6 +72,9 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "moves": bool(shown and shown.lower().endswith(".gif")),
         "label": _label(record),
         "motion": _motion(record),
+        "evidence": record.evidence and record.evidence.word,
+        "votes": _votes(record),
+        "observer": _observer_score(record),
         "alt": _alt(record, unit.folder.name, shown or ""),
         "pictures": [_file(f) for f in pictures],
         "files": [_file(f) for f in files if f not in pictures] + [_file(UNIT_FILE)],
@@ -80,6 +86,30 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "final": record.activation.final,
         "metadata": {k: v for k, v in content.items() if k in unit.keys and k not in LEFT_OUT},
     }
+
+
+def _votes(record: UnitRecord) -> str | None:
+    """Which kinds of evidence speak for and against a picture, and what people make of it."""
+    if record.evidence is None:
+        return None
+    votes = record.evidence.votes.items()
+    words = [
+        f"{vote}: {', '.join(kind for kind, one in votes if one == vote)}"
+        for vote in (FOR, AGAINST)
+        if any(one == vote for _, one in votes)
+    ]
+    people = (record.evidence.people or {}).get("synthetic")
+    if people is not None and None not in (people.accuracy, *people.interval):
+        lowest, highest = (100 * (end or 0) for end in people.interval)
+        share = 100 * (people.accuracy or 0)
+        words.append(f"people {share:.0f} % ({lowest:.0f} to {highest:.0f} %)")
+    return "; ".join(words) or None
+
+
+def _observer_score(record: UnitRecord) -> float | None:
+    """The machine observer's score with the unit's pictures."""
+    observer = record.evidence.observer if record.evidence else None
+    return observer.synthetic.score if observer else None
 
 
 def _alt(record: UnitRecord, name: str, shown: str) -> str:

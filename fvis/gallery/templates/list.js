@@ -78,8 +78,8 @@ function entryAsked() {
 
 /** The text of an entry that the search looks in. */
 function textOf(entry) {
-  const { name, label, run, model, layer, status } = entry;
-  entry.searched ??= [name, label, run, model, layer, status].join(" ").toLowerCase();
+  const { name, label, run, model, layer, status, evidence } = entry;
+  entry.searched ??= [name, label, run, model, layer, status, evidence].join(" ").toLowerCase();
   return entry.searched;
 }
 

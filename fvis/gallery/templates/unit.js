@@ -10,6 +10,9 @@ const MEANINGS = {
   "strip.png": "before, what was added, after", "natural.png": "natural pictures that excite it most",
   "natural.gif": "its clip, and natural clips that excite it most",
 };
+const NUMBERED = {  // by what precedes the number
+  seed: "optimal image from another seed", minimising: "what excites the unit least",
+};
 const MEASURES = {
   seconds: "s", speed: "px/frame", velocity: "px/frame", normal_velocity: "px/frame",
   direction_deg: "°", spectral_centroid: "cycles/px",
@@ -81,7 +84,8 @@ function numbers(metadata) {
       const { trace, ...ends } = isMapping(value) ? value : { final: value };
       const said = leaves(ends).map(([name, number]) => [name, number ?? "not finite"]);
       tables.unshift(table("activation", said, false));
-    } else if (isMapping(value)) {
+    } else if (key === "evidence") continue;  // has a section of its own
+    else if (isMapping(value)) {
       if (leaves(value).length) tables.push(table(key, leaves(value), BARS.includes(key)));
     } else if (pairs) tables.push(table(key, value, BARS.includes(key)));
     else if (value !== null && value !== "") plain.push([key, value]);
@@ -89,10 +93,22 @@ function numbers(metadata) {
   return [table("", plain, false), ...tables];
 }
 
+/** How far to believe the picture: the word, what speaks for it and against it, and the numbers. */
+function evidenceSection(unit) {
+  const { evidence } = unit.metadata;
+  if (!unit.evidence || !isMapping(evidence)) return null;
+  const { word, votes, ...kinds } = evidence;
+  const strangers = Object.entries(kinds.strangers ?? {}).map(([name, { top }]) => table(`${name} sees`, top ?? [], true));
+  const tables = Object.entries(kinds).filter(([, kind]) => isMapping(kind))
+    .map(([name, kind]) => table(name, leaves(kind), false));
+  const said = element("p", {}, element("span", { class: `badge ${unit.evidence}` }, unit.evidence), unit.votes ? ` ${unit.votes}` : "");
+  return element("section", { class: "evidence" }, element("h2", {}, "Evidence"), said, ...tables, ...strangers);
+}
+
 /** A large picture; a wide one takes a whole row. */
 function figure(unit, file, first) {
   const moves = /\.gif$/i.test(file.name);
-  const meaning = MEANINGS[file.name];
+  const meaning = MEANINGS[file.name] ?? NUMBERED[file.name.match(/^(\w+)-\d+\.png$/)?.[1]];
   const link = `${unit.folder}/${file.link}`;
   const about = `${meaning ?? file.name} of ${unit.name}`;
   const image = element("img", { alt: about, decoding: "async" });
@@ -178,6 +194,7 @@ function fillUnit(page, unit, around) {
       element("div", {},
         element("section", { class: "figures", "aria-label": "Pictures" }, ...figures)),
       element("div", {},
+        ...[evidenceSection(unit)].filter(Boolean),
         curve && element("section", {}, element("h2", {}, "Activation curve"), curve),
         element("section", {}, element("h2", {}, "Numbers"), ...numbers(unit.metadata)),
         commandSection(unit),
