@@ -16,7 +16,8 @@ from fvis.batching import is_out_of_memory
 from fvis.errors import RequestError, described, exits_are_errors
 from fvis.folding import Pair, foldable, folded
 from fvis.models.base import Model
-from fvis.models.layers import LOGITS, Layer, pick
+from fvis.models.channel_axes import pick
+from fvis.models.layers import LOGITS, Layer
 
 IN_PLACE = "modified by an inplace operation"
 
@@ -107,7 +108,8 @@ class Network:
                     f"layer {layer.path} ran {calls} times in this forward pass, and "
                     f"{layer.calls} times before: it cannot be read"
                 )
-        return [output.float() for output in outputs if output is not None]
+        read = zip(self.layers, outputs, strict=True)
+        return [layer.unfolded(out, len(rgb)).float() for layer, out in read if out is not None]
 
     def _outputs(self, values: Tensor) -> list[Tensor | None]:
         """What the layers return for the network's input; None for one that was not reached."""

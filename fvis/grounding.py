@@ -131,6 +131,8 @@ def _grid(targets: TargetSet, model: Model) -> tuple[int, int]:
     if targets.readers[0].position == "cls":
         return 1, 1
     sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
+    if layer.groups is not None:
+        return 1, 1
     if "N" in layer.axes:
         sizes = token_grid(layer, sizes[0] - layer.prefix, model)
     return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, 1)

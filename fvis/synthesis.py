@@ -29,6 +29,8 @@ from fvis.record import (
     UnitRecord,
 )  # fmt: skip
 from fvis.schema import EngineConfig, SynthesisConfig, start_of
+from fvis.responsiveness import check_responsive
+from fvis.schema import EngineConfig, SynthesisConfig
 from fvis.transforms import Transforms
 
 Points = list[tuple[int, float]]
@@ -104,6 +106,7 @@ class Synthesizer:
             if photograph is None
             else photographs.load_asked(photograph, context.model, "parametrization.start")
         )
+        check_responsive(self.network())
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
     def optima(self, jobs: Sequence[Target], run: RunStage) -> list[Optimum]:

@@ -121,7 +121,12 @@ def _index_in(layer: Layer, position: str, index: Index | None, model: Model) ->
         return None
     if not sizes:
         raise RequestError(f"layer {layer.path} has no positions: target.position must be mean")
-    if "N" not in layer.axes:
+    if layer.groups is not None and index is None:
+        raise RequestError(
+            f"layer {layer.path} has {layer.groups} groups (windows, frames) whose places are "
+            "unknown: target.position takes mean, or an index with the group first"
+        )
+    if "N" not in layer.axes or layer.groups is not None:
         index = tuple(n // 2 for n in sizes) if index is None else index
         return _checked(layer, index, sizes)
     tokens = sizes[0] - layer.prefix

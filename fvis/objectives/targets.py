@@ -19,6 +19,8 @@ from fvis.paths import expand
 from fvis.record import ConceptRecord
 from fvis.schema import TargetConfig
 
+MOST_NAMES = 12  # of a layer's outputs in a message
+
 
 @dataclass(frozen=True)
 class Target:
@@ -228,9 +230,15 @@ def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video
         raise unknown("layer", path, found)
     layer = found[path]
     if not layer.shape:
-        names = ", ".join(map(str, layer.outputs)) or "nothing"
+        names = ", ".join(map(str, layer.outputs[:MOST_NAMES])) or "nothing"
         raise RequestError(
-            f"layer {path} returns no single tensor (it returns {names}): give target.output"
+            f"layer {path} returns no single tensor (it returns {names}): give target.output, or "
+            "another of the layers that `fvis layers` lists"
+        )
+    if layer.constant:
+        raise RequestError(
+            f"layer {path} does not depend on the picture: the network computes it from its own "
+            "parameters, as a table of positions is"
         )
     if layer.shape[0] != 1:
         raise RequestError(

@@ -205,11 +205,95 @@ def test_attention_maps_are_refused_until_the_channel_axis_is_given() -> None:
     assert (layer.units, layer.channel_dim) == (16, 3)
 
 
-def test_windows_whose_first_axis_is_not_the_batch_are_refused() -> None:
+@pytest.mark.parametrize("path", ["layers.0.blocks.0.attn.proj", "layers.0.blocks.0.attn"])
+def test_windows_in_the_batch_are_read_picture_by_picture(path: str) -> None:
+    layer, model = layers_of("swin_tiny")[path], opened("swin_tiny")
+    assert (layer.shape, layer.axes, layer.units) == ((1, 16, 16, 96), "BGNC", 96)
+    targets = resolve(TargetConfig(layer=path, units=[3]), model, 0)
+    x = torch.rand(3, 3, 64, 64)
+    with Network(model, targets.layers) as network, torch.no_grad():
+        together = targets.values(network(x))[0]
+        alone = torch.cat([targets.values(network(x[row : row + 1]))[0] for row in range(3)])
+    torch.testing.assert_close(together, alone)
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+
+
+def test_a_windows_place_is_an_index() -> None:
     path = "layers.0.blocks.0.attn.proj"
-    assert layers_of("swin_tiny")[path].shape[0] == 16
-    assert "not the batch" in refusal("swin_tiny", layer=path)
-    assert "not the batch" in refusal("swin_tiny", layer=path, channel_dim=2)
+    assert "16 groups" in refusal("swin_tiny", layer=path, position="center")
+    assert "positions [16, 16]" in refusal("swin_tiny", layer=path, position=[16, 0])
+    targets = resolve(TargetConfig(layer=path, units=[3], position=[15, 2]), opened("swin_tiny"), 0)
+    assert targets.values([torch.rand(2, 16, 16, 96)])[0].shape == (2, 96)
+
+
+class Interleaved(nn.Module):
+    """Folds columns into the batch so that those of different pictures alternate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = x.mean(1).permute(2, 0, 1).flatten(0, 1)  # W * B columns (H,)
+        return self.mix(columns).view(8, -1, 4).mean(0)
+
+
+def test_rows_that_are_not_grouped_by_picture_are_refused() -> None:
+    model = model_of(Interleaved(), 8, 8)
+    assert survey(model)["mix"].units is None
+    with pytest.raises(RequestError, match="not the batch"):
+        resolve(TargetConfig(layer="mix", units=[0]), model, 0)
+
+
+class Table(nn.Module):
+    """Adds a table of positions, which a network inside computes, to what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.rand(1, 8, 2))
+        self.table = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + self.table(self.places).mean(1)
+
+
+def test_a_table_of_positions_has_no_units() -> None:
+    model = model_of(Table(), 8, 8)
+    found = survey(model)
+    assert [found[path].units for path in ("table.0", "table.1", "table")] == [None] * 3
+    with pytest.raises(RequestError, match="does not depend on the picture"):
+        resolve(TargetConfig(layer="table.1", units=[0]), model, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts_of"),
+    [
+        ("mixer_s32_224", {"mlp_tokens.fc1": 512, "mlp_tokens": 512, "mlp_channels.fc1": 2048}),
+        ("resmlp_12_224", {"linear_tokens": 384, "mlp_channels.fc2": 384}),
+    ],
+)
+def test_what_mixes_tokens_keeps_its_channels(name: str, facts_of: dict[str, int]) -> None:
+    model = model_of(timm.create_model(name), 224, 224)
+    found = survey(model)
+    assert {path: found[f"blocks.0.{path}"].units for path in facts_of} == facts_of
+
+
+class Detector(nn.Module):
+    """Returns detections, a dict for each picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
+        return [{"boxes": torch.rand(5, 4), "scores": row.mean((1, 2))} for row in self.conv(x)]
+
+
+def test_the_outputs_of_a_detector_are_named() -> None:
+    model = model_of(Detector(), 16, 16)
+    assert survey(model)["logits"].outputs == ("0.boxes", "0.scores")
+    with pytest.raises(RequestError, match=r"0\.boxes, 0\.scores\): give target\.output, or an"):
+        resolve(TargetConfig(layer="logits", units=[0]), model, 0)
 
 
 def test_the_batch_axis_is_no_channel_axis() -> None:

@@ -428,3 +428,9 @@ def test_unreachable_hugging_face_weights_are_one_line_too(fvis: Call, tmp_path:
     assert "models--timm--test_vit.r160_in1k" in ran.stderr
     assert ran.stdout == ""
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_detector_gets_pictures_as_they_are() -> None:
+    """It normalizes them itself."""
+    size = load(config("torchvision", "ssdlite320_mobilenet_v3_large")).preprocessing
+    assert (size.mean, size.std) == ((0.0,) * 3, (1.0,) * 3)

@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 from torchvision import models
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms._presets import VideoClassification
+from torchvision.transforms._presets import ObjectDetection, VideoClassification
 
 from fvis.errors import RequestError, unknown
 from fvis.models import hub
@@ -26,6 +26,10 @@ from fvis.models.sources.base import (
 )
 from fvis.schema import ModelConfig
 
+NO_MEAN, NO_STD = (
+    (0.0, 0.0, 0.0),
+    (1.0, 1.0, 1.0),
+)  # of detectors, which normalize pictures themselves
 CLIP_LENGTH = 16  # frames; torchvision evaluated its Kinetics networks on clips of this length
 
 
@@ -78,8 +82,9 @@ def _preprocessing(name: str, weights: Any) -> Preprocessing:
     if weights is None:
         return Preprocessing(224, 224, None, IMAGENET_MEAN, IMAGENET_STD)
     transform = weights.transforms()
-    mean = tuple(getattr(transform, "mean", IMAGENET_MEAN))
-    std = tuple(getattr(transform, "std", IMAGENET_STD))
+    normalizes_itself = isinstance(transform, ObjectDetection)
+    mean = NO_MEAN if normalizes_itself else tuple(getattr(transform, "mean", IMAGENET_MEAN))
+    std = NO_STD if normalizes_itself else tuple(getattr(transform, "std", IMAGENET_STD))
     resized = _sides(getattr(transform, "resize_size", None))
     height, width = _sides(getattr(transform, "crop_size", None)) or resized or (224, 224)
     crop = min(1.0, height / resized[0]) if resized else 1.0

@@ -1,0 +1,78 @@
+"""Whether pictures move the units of a layer at all: before a network is trained, they may not.
+
+A layer whose weights are zero, as the last of a block often are at first, answers every picture
+alike. Where batch norm has not yet seen its statistics, the picture fades from layer to layer,
+until the units' biases are all that is left.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fvis.capture import Network
+from fvis.errors import RequestError
+from fvis.models.layers import LOGITS, Layer
+from fvis.objectives.positions import maps
+from fvis.randomness import random_generator
+
+FADED = 1e-4  # of the spread among units; an ascent that moves a unit by 1e-2 of it stands still
+COARSE = 4  # blobs of colour along each axis of a picture
+
+
+def check_responsive(network: Network) -> None:
+    """Raise `RequestError` for a layer of a network whose units pictures do not move.
+
+    The pictures are mid-grey, noise, and blobs of colour. A layer that gives exactly the same for
+    all of them is refused if weights before it are zero; it may only be silent otherwise.
+    """
+    with network, torch.no_grad():
+        answers = [network(rgb) for rgb in _pictures(network)]
+    for number, layer in enumerate(network.layers):
+        values = [_finite(maps(layer, answer[number])) for answer in answers]
+        moved = max((one - values[0]).abs().max().item() for one in values)
+        spread = max(_means(one).std(1, correction=0).max().item() for one in values)
+        zero = _zero_weight(network.model.module, layer) if moved == 0 else None
+        if zero is not None:
+            raise RequestError(
+                f"every picture gives the units of {layer.path} the same values: {zero} is all "
+                "zero, as in a network that has not been trained"
+            )
+        if 0 < moved <= FADED * spread:
+            raise RequestError(
+                f"pictures move the units of {layer.path} by {moved / spread:.0e} of the spread "
+                "among them: the picture fades on the way, as in a network that has not been "
+                "trained (batch norm without statistics)"
+            )
+
+
+def _pictures(network: Network) -> list[Tensor]:
+    """Three inputs (1, ...) that have little in common."""
+    shape, generator = network.model.preprocessing.shape, random_generator("responsiveness")
+    noise = torch.rand(1, *shape, generator=generator)
+    coarse = torch.rand(1, 3, *(min(COARSE, side) for side in shape[1:]), generator=generator)
+    blobs = functional.interpolate(coarse, shape[1:], mode="nearest")
+    return [rgb.to(network.model.device) for rgb in (torch.full_like(noise, 0.5), noise, blobs)]
+
+
+def _means(values: Tensor) -> Tensor:
+    """The values (B, C) of units, averaged over positions where there are any."""
+    return values if values.dim() == 2 else values.flatten(2).mean(2)
+
+
+def _finite(values: Tensor) -> Tensor:
+    return values.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _zero_weight(network: nn.Module, layer: Layer) -> str | None:
+    """The last weight that is zero as a whole, up to the layer in the order of definition."""
+    found = None
+    reached = layer.path == LOGITS
+    for path, module in network.named_modules():
+        is_within = f"{path}.".startswith(f"{layer.path}.")
+        if reached and not is_within and layer.path != LOGITS:
+            break
+        reached = reached or is_within
+        for name, weight in module.named_parameters(path, recurse=False):
+            if name.endswith(("weight", "gamma")) and not weight.any():
+                found = name
+    return found

@@ -1,0 +1,70 @@
+"""A layer that no picture moves is refused, and the weights that are to blame are named."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from fvis.capture import Network
+from fvis.errors import RequestError
+from fvis.models.layers import survey
+from fvis.responsiveness import check_responsive
+from tests.test_capture import model_of
+
+
+def check(module: nn.Module, path: str) -> None:
+    model = model_of(module.eval())
+    check_responsive(Network(model, [survey(model)[path]]))
+
+
+def headed(scale: float) -> nn.Sequential:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    module[3].weight.data.mul_(scale)
+    return module
+
+
+def test_a_head_of_zeros_is_named() -> None:
+    with pytest.raises(RequestError, match=r"3\.weight is all zero") as caught:
+        check(headed(0.0), "logits")
+    assert "\n" not in str(caught.value)
+    check(headed(0.0), "2")
+
+
+def test_the_zeros_that_are_named_stand_before_the_layer() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Identity(), nn.Conv2d(4, 4, 1))
+    nn.init.zeros_(module[1].weight)
+    nn.init.zeros_(module[3].weight)
+    check(module, "0")
+    for path in ("1", "2"):
+        with pytest.raises(RequestError, match=r"1\.weight is all zero"):
+            check(module, path)
+
+
+def test_a_picture_that_fades_is_told() -> None:
+    with pytest.raises(RequestError, match="fades"):
+        check(headed(1e-7), "logits")
+    check(headed(1e-2), "logits")
+    check(headed(1.0), "logits")
+
+
+def test_a_layer_that_is_only_silent_is_left_to_the_ascent() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    nn.init.constant_(module[0].bias, -100.0)
+    check(module, "1")
+
+
+def test_a_mask_of_classes_is_no_answer() -> None:
+    class Masked(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + torch.tensor([0.0, 0.0, 0.0, 0.0, -torch.inf])
+
+    check(Masked(*headed(1.0)), "logits")
+
+
+def test_the_middle_of_an_untrained_network_with_batch_norm_fades() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(RequestError, match="fades"):
+        check(timm.create_model("repvgg_a0"), "stages.2.13")
