@@ -11,7 +11,7 @@ space := $() $()
 FULL := glyph_cnn_classes glyph_cnn_hidden glyph_vit_classes glyph_vit_hidden glyph_cnn_adversarial \
 	drift_r3d_motion planted_motion_energy planted_motion_rings
 
-.PHONY: demo demo-full test hostile lint bench figures zoo lock clean
+.PHONY: demo demo-full test docs hostile lint bench figures zoo lock clean
 
 # Exit status 2 of the first run: the weights' package is not installed, as its line has said.
 demo: $(INSTALLED)  ## an ImageNet network and the embedded ones, visualised: no hub, under three minutes of CPU
@@ -31,6 +31,9 @@ demo-full: $(INSTALLED)  ## all classes of the embedded networks and more of the
 
 test: $(INSTALLED)  ## the whole test suite, in JOBS processes; FAST=1: without what is slow
 	$(BIN)/python -m pytest -n $(JOBS) $(if $(FAST),-m "not slow")
+
+docs: $(INSTALLED)  ## the documentation site, into outputs/site; strict and offline
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 hostile: $(INSTALLED)  ## 5000 cases of hostile input against the command line, an hour and more
 	$(BIN)/python -m tests.hostile --cases 5000 $(HOSTILE)
