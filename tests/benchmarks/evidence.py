@@ -1,0 +1,199 @@
+"""What evidence says of the pictures of runs, whether cheap kinds predict the observer, and costs.
+
+    python -m tests.benchmarks.evidence RUN... [--cost]
+
+Reads the records of runs that were made with grounding.images and evidence.embedding. With
+`--cost`, the evidence for the pictures of the first run is gathered again, with an empty cache, and
+its CPU seconds are compared with those of the ascents.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from scipy.stats import spearmanr
+
+from fvis import runner, schema
+from fvis.artifacts import read_png
+from fvis.evidence.gather import Evidence
+from fvis.grounding import natural_responses
+from fvis.objectives import Target
+from fvis.optimization import Optimization
+from fvis.record import UnitRecord
+from fvis.run_folder import SavedUnit, read_run
+from fvis.synthesis import Optimum, Synthesizer
+from fvis.workspace import working_directory
+
+TIMED_STEPS = 8  # of the ascents whose CPU seconds are measured; all steps cost the same
+
+
+def _path(record: UnitRecord) -> float | None:
+    return record.evidence.path.kept if record.evidence and record.evidence.path else None
+
+
+def _natural(record: UnitRecord) -> float | None:
+    observer = record.evidence and record.evidence.observer
+    return observer.natural.accuracy if observer else None
+
+
+# What is cheap to know of a picture, and how it is read of a record.
+CHEAP: dict[str, Callable[[UnitRecord], float | None]] = {
+    "path kept": _path,
+    "photographs' accuracy": _natural,
+    "below": lambda record: record.grounding and record.grounding.below,
+    "times the strongest photograph": lambda r: r.grounding and r.grounding.times_strongest,
+    "the same, best position": lambda r: r.grounding and r.grounding.best_position.times_strongest,
+    "activation's rise": lambda r: (r.activation.final or 0) - (r.activation.initial or 0),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A unit of a run, and how the observer does with its picture."""
+
+    group: str
+    record: UnitRecord
+    accuracy: float
+    score: float
+
+
+def rows(runs: list[Path]) -> Iterator[Row]:
+    """The units of runs that an observer has judged."""
+    for run in runs:
+        for unit in read_run(run).units():
+            evidence = unit.record.evidence
+            if evidence is not None and evidence.observer is not None:
+                synthetic = evidence.observer.synthetic
+                group = f"{unit.record.model} {unit.record.layer}"
+                yield Row(group, unit.record, synthetic.accuracy or 0.0, synthetic.score or 0.0)
+
+
+def observer_table(found: list[Row]) -> str:
+    """The observer's accuracy with photographs, with pictures and shuffled, by layer; the words."""
+    lines = [
+        "| network and layer | units | natural | synthetic | gap | shuffled | words |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for group in dict.fromkeys(row.group for row in found):
+        own = [row.record.evidence for row in found if row.group == group]
+        seen = [one.observer for one in own if one is not None and one.observer is not None]
+        means = [
+            statistics.fmean(values)
+            for values in (
+                [one.natural.accuracy or 0.0 for one in seen],
+                [one.synthetic.accuracy or 0.0 for one in seen],
+                [one.gap or 0.0 for one in seen],
+                [one.synthetic.shuffled or 0.0 for one in seen],
+            )
+        ]
+        counts = Counter(one.word for one in own if one is not None)
+        words = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+        numbers = " | ".join(f"{mean:.3f}" for mean in means)
+        lines.append(f"| {group} | {len(seen)} | {numbers} | {words} |")
+    return "\n".join(lines)
+
+
+def correlation_table(found: list[Row]) -> str:
+    """Spearman's rank correlation of the observer with each cheap kind of evidence."""
+    lines = ["| cheap evidence | units | with accuracy | p | with score | p |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, read in CHEAP.items():
+        known = [(read(row.record), row.accuracy, row.score) for row in found]
+        columns = list(zip(*(one for one in known if one[0] is not None), strict=True))
+        if not columns or len({*columns[0]}) < 2:
+            continue
+        results = [spearmanr(columns[0], column) for column in columns[1:]]
+        numbers = " | ".join(f"{r.statistic:.2f} | {r.pvalue:.2g}" for r in results)
+        lines.append(f"| {name} | {len(columns[0])} | {numbers} |")
+    return "\n".join(lines)
+
+
+def cost_table(run: Path) -> str:
+    """CPU seconds of the first layer's evidence, kind by kind, beside those of its ascents."""
+    saved = read_run(run)
+    units = list(saved.units())
+    layer = units[0].record.layer
+    units = [unit for unit in units if unit.record.layer == layer]
+    config = schema.parse(OmegaConf.create(saved.record.config))
+    target = dataclasses.replace(config.target, layer=layer, units=[u.record.unit for u in units])
+    with tempfile.TemporaryDirectory() as cache, working_directory(saved.record.directory):
+        grounding = dataclasses.replace(config.grounding, cache=cache)
+        config = dataclasses.replace(config, target=target, grounding=grounding)
+        return "\n".join(_cost_lines(config, units))
+
+
+def _cost_lines(config: schema.Config, units: list[SavedUnit]) -> Iterator[str]:
+    context = runner.prepare(config)
+    assert isinstance(config.method, schema.SynthesisConfig)
+    synthesizer = Synthesizer(context, config.method)
+    jobs = list(synthesizer.targets.targets)
+    optima = [_optimum(unit) for unit in units]
+    seconds = _ascents(synthesizer, jobs) * config.engine.steps / TIMED_STEPS
+    yield "| what | CPU s | share of the ascents |\n| --- | ---: | ---: |"
+    yield _line(f"ascents of {len(jobs)} pictures, {config.engine.steps} steps", seconds, seconds)
+    started = time.process_time()
+    asked = (config.grounding, context.model, synthesizer.targets, synthesizer.network())
+    natural = natural_responses(*asked)
+    yield _line("photographs' activations, once", time.process_time() - started, seconds)
+    plain = schema.EvidenceConfig(path=False)
+    kinds = {
+        "path": schema.EvidenceConfig(),
+        "observer": dataclasses.replace(plain, embedding=config.evidence.embedding),
+        "strangers": dataclasses.replace(plain, strangers=[config.evidence.embedding]),
+    }
+    for kind, settings in kinds.items():
+        own = dataclasses.replace(context, config=dataclasses.replace(config, evidence=settings))
+        for when in ("the first time", "with photographs cached"):
+            started = time.process_time()
+            Evidence(own, synthesizer, natural).gather(jobs, optima, lambda *_: None)
+            yield _line(f"{kind}, {when}", time.process_time() - started, seconds)
+    yield _line("one more picture of each, by seed or minimising", seconds, seconds)
+
+
+def _line(what: str, seconds: float, ascents: float) -> str:
+    return f"| {what} | {seconds:.1f} | {100 * seconds / ascents:.1f} % |"
+
+
+def _optimum(unit: SavedUnit) -> Optimum:
+    picture = torch.as_tensor(read_png(unit.file("image.png")))
+    return Optimum(picture, 0.0, unit.record.activation.final or 0.0, [], str(unit.record.status))
+
+
+def _ascents(synthesizer: Synthesizer, jobs: list[Target]) -> float:
+    """CPU seconds of the first `TIMED_STEPS` steps of all jobs, in batches of four."""
+    seconds = 0.0
+
+    def run(stage: str, optimization: Optimization) -> None:
+        nonlocal seconds
+        started = time.process_time()
+        for _ in range(TIMED_STEPS):
+            optimization.step()
+        seconds += time.process_time() - started
+
+    some = jobs[:4]
+    synthesizer.attempt(some, synthesizer._start(some), "optimal", run)
+    return seconds * len(jobs) / len(some)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--cost", action="store_true")
+    words = parser.parse_args()
+    found = list(rows(words.runs))
+    print(observer_table(found), correlation_table(found), sep="\n\n")
+    if words.cost:
+        print("", cost_table(words.runs[0]), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
