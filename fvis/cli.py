@@ -33,6 +33,7 @@ usage: fvis COMMAND ...
 
   fvis run [OVERRIDE...]          one run; -m for a sweep; --force; --help lists every setting
   fvis resume OUTPUT_DIR          finish an interrupted run or sweep; --force
+  fvis interactions [OVERRIDE...]  how units of a layer combine; overrides as of run
   fvis layers [PATTERN] [OVERRIDE...]  the model's layers: path, type, output shape, units;
                                   --depth N, --all
   fvis models [PATTERN]           what model.name accepts, by source
@@ -46,6 +47,9 @@ usage: fvis COMMAND ...
   eval "$(fvis run -sc install=bash)"   tab completion
 """
 FORCE = "--force"
+
+# What a job does: it gets its config and --force, and returns the path of what it made.
+Work = Callable[[schema.Config, compose.LaunchedJob, bool], Path]
 
 
 def main() -> NoReturn:
@@ -117,14 +121,43 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
-    """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
+def interactions(arguments: Sequence[str]) -> int:
+    """`fvis interactions`: how units of a layer combine; what is finished is used again."""
+    words = compose.options_first([word for word in arguments if word != FORCE])
+    compose.check_arguments(words)
+    force, base = FORCE in arguments, Path.cwd()
+    compose.launch(words, lambda job: _run_job(job, force, base, _study, _print_path))
+    return 0
+
+
+def _study(config: schema.Config, job: compose.LaunchedJob, force: bool) -> Path:
+    from fvis.interactions import files, study
+
+    found = study.carry_out(config, job.directory, job.texts, force=force)
+    return files.write(found, job.directory)
+
+
+def _make(config: schema.Config, job: compose.LaunchedJob, force: bool) -> Path:
+    from fvis import runner  # after the settings are checked: it takes a second
+
+    return runner.run(config, job.directory, job.texts, force=force)
+
+
+def _run_job(
+    job: compose.LaunchedJob,
+    force: bool,
+    base: Path,
+    work: Work | None = None,
+    show: Callable[[Path, Path], None] | None = None,
+) -> None:
+    """Carry out what Hydra launches; a job of a sweep that fails lets the others go on.
+
+    By default that is a run. `show` tells of what `work` returns.
+    """
     try:
         config = schema.parse(job.config)
-        from fvis import runner  # after the settings are checked: it takes a second
-
         with interruptions_first(), own_streams():
-            shown = runner.run(config, job.directory, job.texts, force=force)
+            shown = (work or _make)(config, job, force)
     except KeyboardInterrupt as interruption:
         if job.sweep is not None:
             raise InterruptedRunError(job.sweep) from interruption
@@ -132,7 +165,7 @@ def _run_job(job: compose.LaunchedJob, force: bool, base: Path) -> None:
     except Exception as error:
         _show(error)
         raise JobError(exit_status(error)) from None
-    _print_run(shown, base)
+    (show or _print_run)(shown, base)
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -202,6 +235,7 @@ def quiz(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
+    "interactions": interactions,
     "resume": resume,
     "layers": layers,
     "models": models,
@@ -219,7 +253,7 @@ def _complete(arguments: Sequence[str]) -> int:
     if not space:
         sys.stdout.write(" ".join(name for name in COMMANDS if name.startswith(command)) + "\n")
         return 0
-    if command not in ("run", "layers", "concept"):
+    if command not in ("run", "layers", "concept", "interactions"):
         return 0
     os.environ["COMP_LINE"] = f"{program} {overrides}"
     return run(["-sc", *arguments])

@@ -8,7 +8,7 @@ import functools
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -63,6 +63,12 @@ def write_page(runs: Sequence[SavedRun], path: Path) -> Path:
             sorts=contents.sorts(),
             data=iter(lambda: data.read(1 << 16), ""),
         ).dump(str(place), "utf-8", "backslashreplace")
+    return path
+
+
+def write_interactions(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write the page of how units combine, `interactions.html`, from what it is to show."""
+    artifacts.write_text(path, _templates().get_template("interactions.html").render(content))
     return path
 
 

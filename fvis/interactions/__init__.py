@@ -1,0 +1,1 @@
+"""How units combine: what `fvis interactions` measures, shows and writes."""
