@@ -28,9 +28,8 @@ from fvis.record import (
     DictionaryRecord,
     UnitRecord,
 )  # fmt: skip
-from fvis.schema import EngineConfig, SynthesisConfig, start_of
 from fvis.responsiveness import check_responsive
-from fvis.schema import EngineConfig, SynthesisConfig
+from fvis.schema import EngineConfig, SynthesisConfig, start_of
 from fvis.transforms import Transforms
 
 Points = list[tuple[int, float]]

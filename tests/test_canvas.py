@@ -13,7 +13,7 @@ from fvis.artifacts import read_png
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network
 from fvis.compose import compose
-from fvis.context import Context
+from fvis.context import Context, prepare
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
 from fvis.objectives import resolve
@@ -122,7 +122,7 @@ def test_a_periodic_canvas_fills_the_input_without_a_seam() -> None:
 
 
 def context(*settings: str) -> Context:
-    return runner.prepare(schema.parse(compose([*QUICK, *settings])))
+    return prepare(schema.parse(compose([*QUICK, *settings])))
 
 
 @pytest.mark.parametrize("position", ["center", "[2,13]"])
@@ -132,7 +132,7 @@ def test_the_final_score_is_the_whole_networks_for_the_saved_picture(
     settings = ("target.layer=layer2", "target.units=[3,40]", f"target.position={position}")
     config = schema.parse(compose([*QUICK, *settings]))
     runner.run(config, tmp_path)
-    model = runner.prepare(config).model
+    model = prepare(config).model
     targets = resolve(config.target, model, 0)
     for unit in (3, 40):
         folder = tmp_path / "units" / f"layer2-{unit:05}"

@@ -18,7 +18,7 @@ from fvis.architecture_defaults import with_architecture_defaults
 from fvis.artifacts import read_png
 from fvis.batching import in_batches
 from fvis.capture import Network
-from fvis.context import Context
+from fvis.context import Context, prepare
 from fvis.errors import RequestError
 from fvis.interactions.measures import Interaction, Natural, interactions, pair_weights
 from fvis.objectives import TargetSet, resolve
@@ -80,7 +80,7 @@ def carry_out(
     layer of a network of images. A unit that responds to all photographs alike is left out.
     """
     _refuse(config)
-    context = runner.prepare(config)
+    context = prepare(config)
     targets = resolve(config.target, context.model, config.engine.seed)
     layer = targets.layers[0].path
     network = Network(context.model, targets.layers, config.target.output, context.autocast)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from fvis import runner, schema
+from fvis import schema
 from fvis.artifacts import write_json
 from fvis.batch_state import BatchState
 from fvis.compose import compose
-from fvis.context import find_device
+from fvis.context import find_device, prepare
 from fvis.methods import METHODS
 from fvis.optimization import Optimization
 from fvis.progress import Progress
@@ -60,7 +60,7 @@ def measure(batch: int, device: torch.device) -> Cost:
         "method.rescue=false",
         "engine.canvas=full",
     ]
-    context = runner.prepare(schema.parse(compose(overrides)))
+    context = prepare(schema.parse(compose(overrides)))
     method = METHODS[context.config.method.name](context)
     jobs = [job for group in method.groups for job in group]
     steps, saves, sizes = [], [], []

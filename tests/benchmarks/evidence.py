@@ -21,8 +21,9 @@ import torch
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 
-from fvis import runner, schema
+from fvis import schema
 from fvis.artifacts import read_png
+from fvis.context import prepare
 from fvis.evidence.gather import Evidence
 from fvis.grounding import natural_responses
 from fvis.objectives import Target
@@ -131,7 +132,7 @@ def cost_table(run: Path) -> str:
 
 
 def _cost_lines(config: schema.Config, units: list[SavedUnit]) -> Iterator[str]:
-    context = runner.prepare(config)
+    context = prepare(config)
     assert isinstance(config.method, schema.SynthesisConfig)
     synthesizer = Synthesizer(context, config.method)
     jobs = list(synthesizer.targets.targets)

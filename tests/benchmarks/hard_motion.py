@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from fvis import runner, schema
+from fvis import schema
 from fvis.compose import compose
+from fvis.context import prepare
 from fvis.methods.texture_motion import TextureMotion
 from fvis.optimization import run_stage
 from fvis.record import MotionRecord, TextureMotionRecord
@@ -78,7 +79,7 @@ def answers(seed: int, units: Sequence[int], overrides: Sequence[str]) -> Iterat
         "model=hard_motion", f"target.units=[{listed}]", "method=texture_motion",
         f"engine.seed={seed}", *overrides,
     ]  # fmt: skip
-    context = runner.prepare(schema.parse(compose(settings)))
+    context = prepare(schema.parse(compose(settings)))
     method, module = TextureMotion(context), context.model.module
     assert isinstance(module, HardMotion)
     jobs = [job for group in method.groups for job in group]

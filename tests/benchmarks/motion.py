@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
-from fvis import runner, schema
+from fvis import schema
 from fvis.artifacts import write_json
 from fvis.compose import compose
+from fvis.context import prepare
 from fvis.methods.base import Context
 from fvis.methods.texture_motion import TextureMotion
 from fvis.motion import decomposition
@@ -113,7 +114,7 @@ def measure(case: Case, device: torch.device, seconds: float) -> Iterator[Compar
 
     Stage 2 has none where the batch is one row.
     """
-    context = runner.prepare(settings(case, device))
+    context = prepare(settings(case, device))
     yield free_clip(case, context, seconds)
     if case.batch > 1:
         yield tracking(case, context, seconds)

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fvis import runner, schema
+from fvis import schema
 from fvis.compose import compose
+from fvis.context import prepare
 from fvis.optimization import Optimization
 from fvis.schema import SynthesisConfig
 from fvis.synthesis import Synthesizer
@@ -74,7 +75,7 @@ def _synthesizer(
         *(f"target.layer={layer}", f"target.units=0:{batch}", f"target.position={position}"),
         *(f"engine.steps={STEPS}", "method.rescue=false", *ways),
     ]
-    context = runner.prepare(schema.parse(compose(overrides)))
+    context = prepare(schema.parse(compose(overrides)))
     assert isinstance(context.config.method, SynthesisConfig)
     return Synthesizer(context, context.config.method)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from fvis import compose, models, runner, schema
+from fvis.context import prepare
 from fvis.errors import RequestError
 from fvis.models import Model
 from fvis.models.layers import LOGITS, Layer, survey
@@ -63,7 +64,7 @@ def _climbed(config: Config, model: Model, layer: Layer) -> Outcome:
         for steps in (STEPS, PATIENCE):
             engine = dataclasses.replace(config.engine, steps=steps, log_every=1)
             asked = dataclasses.replace(config, target=target, engine=engine)
-            context = runner.prepare(asked, model)
+            context = prepare(asked, model)
             (result,) = runner.solve(plan(context), context.config, torch.device("cpu"))
             status = str(result.metadata["status"])
             if status != DEAD:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from fvis import runner, schema
+from fvis import schema
 from fvis.canvas import find_canvas
 from fvis.capture import Network, pairs_to_fold
 from fvis.compose import compose
-from fvis.context import Context
+from fvis.context import Context, prepare
 from fvis.methods import METHODS
 from fvis.objectives import resolve
 from fvis.optimization import Callback, Optimization, RunStage
@@ -29,7 +29,7 @@ def measure(case: Case, device: torch.device, seconds: float) -> list[Measuremen
     Every step of fvis is followed by one of the bare limit, so both see the same machine. The
     second network that this takes is not counted as memory.
     """
-    context = runner.prepare(settings(case, device))
+    context = prepare(settings(case, device))
     config = context.config
     method = METHODS[config.method.name](context)
     jobs = [job for group in method.groups for job in group]

@@ -17,6 +17,7 @@ import torch
 
 from fvis import runner, schema
 from fvis.compose import compose
+from fvis.context import prepare
 from fvis.methods import METHODS
 from tests.hostile.case import BASE, CANARY, REPORT, RESUME, Draft, damaged
 from tests.hostile.kinds.checkpoints import Touch, saved
@@ -101,7 +102,7 @@ def _stages() -> tuple[str, ...]:
     """The names of the stages of an activation maximization, as the program itself saves them."""
     names: list[str] = []
     config = schema.parse(compose([*BASE, "target.units=[0]"]))
-    method = METHODS[config.method.name](runner.prepare(config))
+    method = METHODS[config.method.name](prepare(config))
 
     def run_stage(name: str, optimization: Any) -> None:
         names.append(name)
