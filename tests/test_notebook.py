@@ -23,6 +23,7 @@ from torch import nn
 import fvis
 from fvis.errors import RequestError
 
+from .evidence.glyph_runs import draw
 from .methods.test_adversarial import run
 
 FEW = {"steps": 8}
@@ -178,7 +179,7 @@ def test_pictures_show_themselves() -> None:
 
 
 def test_a_caption_says_how_far_to_believe_the_picture(tmp_path: Path) -> None:
-    photographs = {"images": "zoo:glyphs", "cache": str(tmp_path)}
+    photographs = {"images": draw(tmp_path / "glyphs", 24), "cache": str(tmp_path)}
     (unit,) = fvis.visualize("zoo/glyph_cnn", units=[3], engine=FEW, grounding=photographs)
     assert f", {unit.metadata['evidence']['word']}</figcaption>" in unit._repr_html_()
 

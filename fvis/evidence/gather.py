@@ -26,7 +26,7 @@ from fvis.schema import EVIDENCE_ASKED, EvidenceConfig, networks_of
 from fvis.synthesis import Optimum, Synthesizer
 
 STRONGEST = 9  # photographs whose way through the network is the unit's
-FEWEST = 4  # photographs from which a way can be told
+FEWEST = 2 * STRONGEST  # photographs from which a way can be told
 
 Gathered = tuple[EvidenceRecord | None, dict[str, Writer]]
 
@@ -94,10 +94,9 @@ class Evidence:
             return [None] * len(jobs)
         columns = self._path.means(torch.stack([optimum.picture for optimum in optima]))
         order = self._natural.scores.argsort(dim=0, descending=True, stable=True)
-        count = min(STRONGEST, len(order) // 2)
         return [
             measure_path(
-                self._course, [column[row] for column in columns], order[:count, int(job.unit)]
+                self._course, [column[row] for column in columns], order[:STRONGEST, int(job.unit)]
             )
             for row, job in enumerate(jobs)
         ]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fvis import cli
 from fvis.errors import RequestError
 from fvis.evidence.embedding import load_embedding
 from fvis.run_folder import SavedUnit
@@ -44,6 +45,9 @@ def test_photographs_alone_give_the_path_and_nothing_costly(tmp_path: Path, few:
     assert unit.record.files == ["image.png", "natural.png"]
     counts = {word: record.summary[f"evidence.{word}"].mean for word in ("supported", "plausible")}
     assert sum(counts.values()) + record.summary["evidence.unsupported"].mean == 1
+    told = {word: round(mean) for word, mean in counts.items()}
+    words = f"; evidence: {told['supported']} supported, {told['plausible']} plausible, "
+    assert cli._words_of(record).startswith(words)
 
 
 def test_without_photographs_there_is_no_evidence(tmp_path: Path) -> None:
@@ -51,6 +55,7 @@ def test_without_photographs_there_is_no_evidence(tmp_path: Path) -> None:
     assert unit.record.evidence is None
     assert "evidence" not in (unit.folder / "metadata.json").read_text()
     assert not record.summary
+    assert cli._words_of(record) == ""
 
 
 def test_the_first_layer_has_no_way_to_stray_from(tmp_path: Path, few: Path) -> None:
