@@ -83,17 +83,63 @@ class Ascent(AdamOptimization):
             optimizer.zero_grad()
         rgb = self._picture.render()
         leaf = rgb.detach().requires_grad_(True)
-        by_view = self._score(self._views(leaf, self.done))
-        scores = by_view.view(len(leaf), self._views.views).mean(1)
-        (uphill,) = torch.autograd.grad(scores.sum(), leaf)
-        size = lengths(uphill)
-        uphill = torch.where(size.isfinite(), uphill / size.clamp_min(TINY), 0)
+        scores, uphill = self._uphill(leaf)
         downhill = [_scaled_gradient(penalty, leaf) for penalty in self._penalties]
         # The same gradient as rgb.backward(...), for which torch would import symbolic algebra.
         (rgb * sum(downhill, start=-uphill)).sum().backward()
         for optimizer, final in self._schedules:
             optimizer.step(self._lr * cosine(self.done, self.steps, final))
         return scores
+
+    def _uphill(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (B,) of pictures, and the direction (B, 3, ...) in which they rise."""
+        scores = self._mean(self._score(self._views(leaf, self.done)))
+        (uphill,) = torch.autograd.grad(scores.sum(), leaf)
+        return scores, unit_length(uphill)
+
+    def _mean(self, by_view: Tensor) -> Tensor:
+        """The mean (B,) over each picture's views of numbers (B * views,)."""
+        return by_view.view(-1, self._views.views).mean(1)
+
+
+class TetheredAscent(Ascent):
+    """An ascent that is held near photographs, by what the same views of both are to the network.
+
+    At each step the gradient of the distance, scaled to length `weight`, is taken from that of the
+    score, scaled to length 1.
+
+    Args:
+        distance: the distances (B * views,) of the views that were last scored.
+        weight: of the distance.
+
+    Source: Hamblin et al. 2024 (arXiv 2402.10039).
+    """
+
+    def __init__(
+        self,
+        picture: Parametrization,
+        score: Callable[[Tensor], Tensor],
+        views: Views,
+        penalties: Sequence[Penalty],
+        engine: EngineConfig,
+        distance: Callable[[], Tensor],
+        weight: float,
+    ) -> None:
+        super().__init__(picture, score, views, penalties, engine)
+        self._distance, self._weight = distance, weight
+
+    def _uphill(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self._mean(self._score(self._views(leaf, self.done)))
+        away = self._mean(self._distance())
+        (uphill,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
+        (outwards,) = torch.autograd.grad(away.sum(), leaf)
+        return scores, unit_length(uphill) - self._weight * unit_length(outwards)
+
+
+def unit_length(gradient: Tensor) -> Tensor:
+    """A gradient (B, ...) with each row scaled to length 1; 0 where it is not finite."""
+    size = lengths(gradient)
+    return torch.where(size.isfinite(), gradient / size.clamp_min(TINY), 0)
 
 
 def _optimizer(

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from fvis.errors import RequestError
-from fvis.schema import Config, SynthesisConfig
+from fvis.schema import AccentuationConfig, AscentConfig, Config, InversionConfig
 
 MEMINFO, CGROUPS, OWN_CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), "/proc/self/cgroup"
 FLOAT = 4  # bytes
@@ -36,11 +36,14 @@ def least_bytes(config: Config, shape: tuple[int, ...]) -> int:
     are drawn beforehand.
     """
     picture = FLOAT * math.prod(shape)
-    if not isinstance(config.method, SynthesisConfig):
+    if not isinstance(config.method, AscentConfig):
         return 3 * picture
     views, rows = config.transforms.views, config.target.repeats
     draws = config.engine.steps * views if config.transforms.noise > 0 else 0
-    return rows * (picture * (1 + 2 * views) + FLOAT * NUMBERS_PER_DRAW * draws)
+    pictures = 1 + 2 * views
+    if isinstance(config.method, AccentuationConfig | InversionConfig):
+        pictures += 1 + views  # the photograph, and the same views of it
+    return rows * (picture * pictures + FLOAT * NUMBERS_PER_DRAW * draws)
 
 
 def available(device: torch.device) -> int | None:

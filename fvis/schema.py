@@ -157,10 +157,16 @@ class MethodConfig:
 
 
 @dataclass
-class SynthesisConfig(MethodConfig):
-    """Settings of all methods that synthesise optimal pictures (`synthesis.py`)."""
+class AscentConfig(MethodConfig):
+    """Settings of all methods whose pictures climb a score (`ascent.py`)."""
 
     regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)
+
+
+@dataclass
+class SynthesisConfig(AscentConfig):
+    """Settings of all methods that synthesise optimal pictures (`synthesis.py`)."""
+
     rescue: bool = True
 
 
@@ -229,6 +235,31 @@ class AdversarialConfig(MethodConfig):
     cutoff: float | None = setting(0.1, above=0)
     step: float = setting(1.5, above=0)
     transfer: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class AccentuationConfig(AscentConfig):
+    """`methods/accentuation.py`."""
+
+    name: str = "accentuation"
+    strongest: int = setting(3, at_least=1, at_most=100)
+    layer: str | None = None
+    weight: float = setting(0.5, at_least=0, at_most=1e6)
+    norm: str = setting("none", one_of=("linf", "l2", "none"))
+    epsilon: Any = "32/255"
+
+
+@dataclass
+class InversionConfig(AscentConfig):
+    """`methods/inversion.py`."""
+
+    name: str = "inversion"
+    images: Any = None
+    objective: str = setting("distance", one_of=("distance", "caricature"))
+    power: float = setting(2.0, at_least=0, at_most=100)
+    regularizers: RegularizersConfig = field(
+        default_factory=lambda: RegularizersConfig(total_variation=0.2)
+    )
 
 
 @dataclass
@@ -302,7 +333,14 @@ PARAMETRIZATIONS: dict[str, type[ParametrizationConfig]] = {
     c.name: c for c in (PixelConfig, FourierConfig, PhaseConfig, PyramidConfig)
 }
 METHODS: dict[str, type[MethodConfig]] = {
-    c.name: c for c in (ActivationMaximizationConfig, TextureMotionConfig, AdversarialConfig)
+    c.name: c
+    for c in (
+        ActivationMaximizationConfig,
+        TextureMotionConfig,
+        AdversarialConfig,
+        AccentuationConfig,
+        InversionConfig,
+    )
 }
 
 
@@ -371,6 +409,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_grounding(config)
     _validate_evidence(config)
     _validate_start(config)
+    _validate_photographs(config)
     return config
 
 
@@ -453,8 +492,12 @@ def _validate_engine(engine: EngineConfig) -> None:
 
 
 def _validate_grounding(config: Config) -> None:
-    for name in ("images", "clips"):
-        if getattr(config.grounding, name) and config.method.name == AdversarialConfig.name:
+    without: dict[str, tuple[type, ...]] = {
+        "images": (AdversarialConfig, InversionConfig),
+        "clips": (AdversarialConfig, InversionConfig, AccentuationConfig),
+    }
+    for name, methods in without.items():
+        if getattr(config.grounding, name) and isinstance(config.method, methods):
             raise RequestError(
                 f"grounding.{name} needs a method whose pictures it compares with natural ones: "
                 "activation_maximization or texture_motion"
@@ -474,6 +517,28 @@ def _validate_evidence(config: Config) -> None:
             "from other seeds to compare (evidence.seeds)"
         )
     networks_of(evidence)  # which names what is no network
+def _validate_photographs(config: Config) -> None:
+    """Refuse what the methods that work on photographs lack or cannot do."""
+    method, target = config.method, config.target
+    if not isinstance(method, AccentuationConfig | InversionConfig):
+        return
+    if target.repeats > 1:
+        raise RequestError(f"method={method.name} makes one picture: target.repeats must be 1")
+    if isinstance(method, AccentuationConfig):
+        if start_of(config) is None and not config.grounding.images:
+            raise RequestError(
+                "method=accentuation needs a photograph, parametrization.start, or photographs to "
+                "take each unit's strongest of: grounding.images"
+            )
+        return
+    if not method.images:
+        raise RequestError("method=inversion needs method.images: files, folders or globs")
+    asked = (target.direction, target.joint, target.dictionary)
+    if any(given is not None for given in asked) or target.position != "mean":
+        raise RequestError(
+            "method=inversion shows a whole layer: it takes target.layer, and no direction, joint, "
+            "dictionary or position"
+        )
 
 
 def _validate_start(config: Config) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,8 +15,8 @@ from fvis.ascent import Ascent, Penalty
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network, changes_in_place, pairs_to_fold
 from fvis.context import Context
-from fvis.models.layers import LOGITS
-from fvis.objectives import Target, resolve
+from fvis.models.layers import LOGITS, Layer
+from fvis.objectives import Target, TargetSet, resolve
 from fvis.optimization import RunStage
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.randomness import random_generator
@@ -30,6 +30,7 @@ from fvis.record import (
 )  # fmt: skip
 from fvis.responsiveness import check_responsive
 from fvis.schema import EngineConfig, SynthesisConfig, start_of
+from fvis.schema import AscentConfig, EngineConfig, SynthesisConfig, start_of
 from fvis.transforms import Transforms
 
 Points = list[tuple[int, float]]
@@ -84,6 +85,51 @@ def start(
     return build(settings, generators, shape, context.device, photographs)
 
 
+def opener(context: Context, layers: Sequence[Layer]) -> Callable[[], Network]:
+    """Makes the context in which the model is frozen and read at `layers`, again and again."""
+    config, model = context.config, context.model
+    output = config.target.output
+    functional = changes_in_place(model, layers, output)
+    folds = config.engine.fold == "auto" and not functional
+    pairs = pairs_to_fold(model, layers, output) if folds else []
+    return functools.partial(Network, model, layers, output, context.autocast, functional, pairs)
+
+
+def penalties_of(settings: AscentConfig) -> list[Penalty]:
+    """The config's regularizers."""
+    weights = dataclasses.asdict(settings.regularizers)
+    return [
+        Penalty(weight, getattr(regularizers, name)) for name, weight in weights.items() if weight
+    ]
+
+
+def unit_record(
+    kind: type[R], context: Context, targets: TargetSet, job: Target, optimum: Optimum, **more: Any
+) -> R:
+    """The record of a target and its ascent, with what the method adds."""
+    config, model = context.config, context.model
+    dictionary = targets.readers[0].dictionary
+    named = isinstance(job.unit, int) and job.layer == LOGITS and dictionary is None
+    return kind(
+        model=model.name,
+        layer=job.layer,
+        unit=job.unit,
+        repeat=job.repeat,
+        position=config.target.position,
+        method=config.method.name,
+        seed=config.engine.seed,
+        steps=config.engine.steps,
+        status=optimum.status,
+        activation=ActivationRecord(optimum.initial, optimum.final, [*optimum.trace]),
+        class_name=model.class_name(int(job.unit)) if named else None,
+        dictionary=None
+        if dictionary is None
+        else DictionaryRecord(dictionary.file, dictionary.sha256, dictionary.read),
+        concept=job.concept,
+        **more,
+    )
+
+
 class Synthesizer:
     """Maximises the scores of a run's targets, in batches."""
 
@@ -92,13 +138,7 @@ class Synthesizer:
         self._settings = settings
         config = context.config
         self.targets = resolve(config.target, context.model, config.engine.seed, context.layers)
-        self._functional = changes_in_place(
-            context.model, self.targets.layers, config.target.output
-        )
-        folds = config.engine.fold == "auto" and not self._functional
-        self._pairs = (
-            pairs_to_fold(context.model, self.targets.layers, config.target.output) if folds else []
-        )
+        self._open = opener(context, self.targets.layers)
         photograph = start_of(config)
         self._photograph = (
             None
@@ -181,11 +221,7 @@ class Synthesizer:
 
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""
-        context, output = self._context, self._context.config.target.output
-        layers = self.targets.layers
-        return Network(
-            context.model, layers, output, context.autocast, self._functional, self._pairs
-        )
+        return self._open()
 
     def _nearest_activation(self, network: Network) -> rescue.NearestActivation | None:
         """The activation function nearest to the layer, found once."""
@@ -202,28 +238,8 @@ class Synthesizer:
 
     def record(self, kind: type[R], job: Target, optimum: Optimum, **more: Any) -> R:
         """The record of a target and its ascent, with what the method adds."""
-        config, model = self._context.config, self._context.model
-        dictionary = self.targets.readers[0].dictionary
-        named = isinstance(job.unit, int) and job.layer == LOGITS and dictionary is None
-        return kind(
-            model=model.name,
-            layer=job.layer,
-            unit=job.unit,
-            repeat=job.repeat,
-            position=config.target.position,
-            method=config.method.name,
-            seed=config.engine.seed,
-            steps=config.engine.steps,
-            status=optimum.status,
-            activation=ActivationRecord(optimum.initial, optimum.final, [*optimum.trace]),
-            canvas=self.canvas.record,
-            class_name=model.class_name(int(job.unit)) if named else None,
-            dictionary=None
-            if dictionary is None
-            else DictionaryRecord(dictionary.file, dictionary.sha256, dictionary.read),
-            concept=job.concept,
-            **more,
-        )
+        more["canvas"] = self.canvas.record
+        return unit_record(kind, self._context, self.targets, job, optimum, **more)
 
     def _start(self, jobs: Sequence[Target]) -> Parametrization:
         generators = self.random_generators(jobs, "start")
@@ -234,12 +250,7 @@ class Synthesizer:
     def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Penalty]:
         """The config's regularizers, and what drives the repeats of a unit apart."""
         config = self._context.config
-        weights = dataclasses.asdict(self._settings.regularizers)
-        penalties = [
-            Penalty(weight, getattr(regularizers, name))
-            for name, weight in weights.items()
-            if weight
-        ]
+        penalties = penalties_of(self._settings)
         groups = torch.tensor([job.group for job in jobs], device=self._context.device)
         if config.target.repeats > 1 and config.target.diversity:
             layer = self.targets.layers[0]

@@ -119,6 +119,23 @@ class Transforms:
         return signs * window.movedim((1, 2), (-2, -1))
 
 
+class PairedViews:
+    """The same random views of pictures, and of the photographs (B, 3, H, W) beside them.
+
+    `beside` has the photographs' views (B * views, 3, H, W) at the last step.
+    """
+
+    def __init__(self, transforms: Transforms, photographs: Tensor) -> None:
+        self.views = transforms.views
+        self._transforms, self._photographs = transforms, photographs
+        self.beside = photographs
+
+    def __call__(self, rgb: Tensor, step: int) -> Tensor:
+        """Views (B * views, 3, H, W) of pictures (B, 3, H, W)."""
+        self.beside = self._transforms(self._photographs, step)
+        return self._transforms(rgb, step)
+
+
 def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
     """Pictures or clips (N, 3, ...) as their affine maps show them; see `affine_maps`.
 

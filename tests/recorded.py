@@ -25,6 +25,12 @@ SETTINGS = {
         "engine.steps=2",
         "method.transfer=[zoo/glyph_vit]",
     ),
+    "accentuation": (
+        "parametrization.start=zoo:glyphs/03-striped-disc.png",
+        "target.units=3",
+        "engine.steps=2",
+    ),
+    "inversion": ("method.images=zoo:glyphs", "target.layer=layer2", "engine.steps=2"),
 }
 _FOLDER = tempfile.TemporaryDirectory(prefix="fvis-recorded-")
 

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no types
 
 from fvis import yaml_files
-from fvis.record import AdversarialRecord, UnitRecord
+from fvis.record import AccentuationRecord, AdversarialRecord, InversionRecord, UnitRecord
 
 # A path that needs no quotes in Hydra's override grammar.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
@@ -63,6 +63,17 @@ def _choice(config: Mapping[str, Any], unit: UnitRecord) -> dict[str, str]:
             f"method.{'images' if unit.start is None else 'clips'}": _quoted(unit.source),
             "method.target": str(unit.unit if unit.target is None else unit.target),
         }
+    if isinstance(unit, InversionRecord):
+        known = {"target.layer": unit.layer, "method.images": unit.source}
+        return {key: _quoted(text) for key, text in known.items() if text is not None}
+    chosen = _units_choice(config, unit)
+    if isinstance(unit, AccentuationRecord) and unit.source is not None:
+        chosen["parametrization.start"] = _quoted(unit.source)
+    return chosen
+
+
+def _units_choice(config: Mapping[str, Any], unit: UnitRecord) -> dict[str, str]:
+    """The settings that select a unit of a layer; none for directions and joint targets."""
     target = _get(config, "target")
     one_of_its_kind = any(_get(target, key) for key in ("direction", "joint", "grid"))
     if one_of_its_kind or not isinstance(unit.unit, int):

@@ -10,7 +10,15 @@ from urllib.parse import quote
 from fvis.evidence.record import AGAINST, FOR
 from fvis.gallery.commands import Origin, command, read_origin
 from fvis.gallery.paths import relative, without_folders
-from fvis.record import DEAD, AdversarialRecord, RunRecord, TextureMotionRecord, UnitRecord
+from fvis.record import (
+    DEAD,
+    AccentuationRecord,
+    AdversarialRecord,
+    InversionRecord,
+    RunRecord,
+    TextureMotionRecord,
+    UnitRecord,
+)
 from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit
 from fvis.typed_json import to_json
 
@@ -29,11 +37,13 @@ CARD = (
 # comes last.
 ORDER = (
     *("motif.png", "image.png", "clip.gif", "strip.png", "side_by_side.gif"),
-    *("natural.png", "natural.gif"),
+    *("photograph.png", "natural.png", "natural.gif"),
     *("clean.png", "adversarial.png", "perturbation.png"),
     *("clean.gif", "adversarial.gif", "perturbation.gif"),
     *("optimal.gif", "reconstruction.gif", "texture.png", "motion.gif"),
 )
+# What a card shows under the pointer instead of a picture: what that was made of.
+BEFORE = {"adversarial.png": "clean.png", "image.png": "photograph.png"}
 LAST = "summary.png"
 # Metadata that the page shows elsewhere, or that would tell its reader nothing.
 LEFT_OUT = ("files", "schema", "config_sha256")
@@ -59,7 +69,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
     pictures = sorted((f for f in files if f.lower().endswith(PICTURES)), key=_place)
     folder = _link(unit.folder, base)
     shown = next((f for f in CARD if f in pictures), pictures[0] if pictures else None)
-    compared = shown == "adversarial.png" and "clean.png" in pictures
+    before = BEFORE.get(shown or "")
     content = to_json(record)
     if record.evidence is not None and record.evidence.observer is not None:
         del content["evidence"]["observer"]["tasks"]  # lists of photographs' names
@@ -68,7 +78,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "name": shown_text(unit.folder.name),
         "folder": folder,
         "picture": shown and f"{folder}/{_quote(shown)}",
-        "alternate": f"{folder}/clean.png" if compared else None,
+        "alternate": f"{folder}/{before}" if before in pictures else None,
         "moves": bool(shown and shown.lower().endswith(".gif")),
         "label": _label(record),
         "motion": _motion(record),
@@ -82,6 +92,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "typed_in": origin and origin.folder,
         "shortened": typed is not None and without_folders(typed) != typed,
         "outcome": _outcome(record),
+        "quantity": "likeness" if isinstance(record, InversionRecord) else "activation",
         "initial": record.activation.initial,
         "final": record.activation.final,
         "metadata": {k: v for k, v in content.items() if k in unit.keys and k not in LEFT_OUT},
@@ -122,6 +133,10 @@ def _alt(record: UnitRecord, name: str, shown: str) -> str:
         goal = meant if meant is not None else record.target
         goal = "another class" if goal is None else goal
         return f"{record.image or name}, changed to be taken for {goal}"
+    if isinstance(record, InversionRecord):
+        return f"What {record.layer} makes of {record.image}"
+    if isinstance(record, AccentuationRecord):
+        return f"{record.image}, changed to excite {unit}"
     does = "failed to excite" if record.status == DEAD else "excites"
     return f"{kind} that {does} {unit}" + (f", {meant}" if meant is not None else "")
 
@@ -132,6 +147,8 @@ def _label(record: UnitRecord) -> str | None:
         (before, _), (after, share) = record.clean[0], record.adversarial[0]
         known = record.probability is not None and share is not None
         return f"{before} → {after}" + (f" {100 * (share or 0):.0f} %" if known else "")
+    if isinstance(record, InversionRecord):
+        return None if record.cosine is None else f"cosine {record.cosine:.2f}"
     return None if record.class_name is None else str(record.class_name)
 
 

@@ -8,6 +8,8 @@ const MEANINGS = {
   "clean.png": "before", "adversarial.png": "after", "perturbation.png": "what was added, amplified",
   "clean.gif": "before", "adversarial.gif": "after", "perturbation.gif": "what was added, amplified",
   "strip.png": "before, what was added, after", "natural.png": "natural pictures that excite it most",
+  "photograph.png": "photograph", "clean.png": "before", "adversarial.png": "after", "perturbation.png": "what was added, amplified",
+  "strip.png": "before, what was changed, after", "natural.png": "natural pictures that excite it most",
   "natural.gif": "its clip, and natural clips that excite it most",
 };
 const NUMBERED = {  // by what precedes the number
