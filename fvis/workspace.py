@@ -147,5 +147,10 @@ def leave(directory: Path, recorder: Recorder, texts: Iterable[str]) -> None:
 
 
 def show(directory: Path, record: RunRecord) -> None:
-    """Write the page of the run, as the record describes it."""
-    write_page([SavedRun(directory, record)], directory / INDEX)
+    """Write the page of the run, as the record describes it, and a grid's sheet once it is done."""
+    run = SavedRun(directory, record)
+    write_page([run], directory / INDEX)
+    if record.status == DONE and record.setting("target", "grid") is not None:
+        from fvis.figures.grid import write_grid  # with matplotlib, which takes long to import
+
+        write_grid(run)

@@ -131,7 +131,7 @@ def _alt(record: UnitRecord, name: str, shown: str) -> str:
     meant = record.class_name
     if isinstance(record, AdversarialRecord):
         goal = meant if meant is not None else record.target
-        goal = "another class" if goal is None else goal
+        goal = "another class" if goal in (None, "any") else goal
         return f"{record.image or name}, changed to be taken for {goal}"
     if isinstance(record, InversionRecord):
         return f"What {record.layer} makes of {record.image}"

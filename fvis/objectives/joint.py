@@ -58,17 +58,31 @@ def _grid(pair: Sequence[Any], config: TargetConfig) -> dict[str, list[Term]]:
     units = [unit for unit in pair if type(unit) is int]
     if len(pair) != 2 or len(set(units)) != 2:
         raise RequestError(f"target.grid is {list(pair)}; it takes two units, such as [3, 7]")
-    steps = torch.linspace(-1, 1, config.grid_steps).tolist()
     found = {}
-    for weights in itertools.product(steps, steps):
-        rounded = [round(weight, 6) + 0.0 for weight in weights]
-        terms = [
-            Term(config.layer, unit, weight) for unit, weight in zip(units, rounded, strict=True)
-        ]
-        name = "_".join(f"{term.unit}x{term.weight:.3g}" for term in terms)
-        if any(rounded):
-            found[name] = terms
+    for weights in itertools.product(grid_weights(config.grid_steps), repeat=2):
+        if any(weights):
+            name = grid_name((units[0], units[1]), weights)
+            pairs = zip(units, weights, strict=True)
+            found[name] = [Term(config.layer, unit, weight) for unit, weight in pairs]
     return found
+
+
+def grid_weights(steps: int) -> list[float]:
+    """The weights of each unit in a grid, from -1 to 1.
+
+    >>> grid_weights(5)
+    [-1.0, -0.5, 0.0, 0.5, 1.0]
+    """
+    return [round(weight, 6) + 0.0 for weight in torch.linspace(-1, 1, steps).tolist()]
+
+
+def grid_name(pair: tuple[int, int], weights: Sequence[float]) -> str:
+    """What a sum of two units is called in a grid.
+
+    >>> grid_name((3, 7), (-0.5, 1.0))
+    '3x-0.5_7x1'
+    """
+    return "_".join(f"{unit}x{weight:.3g}" for unit, weight in zip(pair, weights, strict=True))
 
 
 def _terms(given: Any, layer: str) -> list[Term]:

@@ -53,7 +53,11 @@ SPECIAL: Mapping[str, Sequence[str]] = {
     "target.joint": (
         "[{unit:0}]", "[{}]", "[{unit:0,weight:nan}]", "[{unit:0,weight:1e308}]", "[{unit:99}]",
         "[{layer:nosuch,unit:0}]", "[0,1]", "[{unit:0},{unit:0,weight:-1}]", "[{unit:0,weight:0}]",
-        "[{unit:all}]", "[{unit:0,colour:1}]", "[[unit,0]]",
+        "[{unit:all}]", "[{unit:0,colour:1}]", "[[unit,0]]", "{a:[{unit:0}],b:[{unit:1}]}", "{}",
+        "{a:3}", "{'../a':[{unit:0}]}", "3",
+    ),
+    "target.grid": (
+        "[0,1]", "[0]", "[0,0]", "[0,99]", "[a,b]", "[]", "[0,1.5]", "[true,false]", "[-1,0]",
     ),
     "target.output": (
         "0", "-1", "x", "[0]", "99", "{a:1}",
@@ -82,6 +86,13 @@ SPECIAL: Mapping[str, Sequence[str]] = {
     "method.transfer": (
         "[zoo/glyph_vit]", "[zoo/nosuch]", "[zoo]", "[nosuch/x]", "[{}]", "[1]", "[null]",
         "[zoo/drift_r3d]", "[{source:zoo,name:glyph_cnn,colour:1}]", "zoo/glyph_vit", "[/]",
+    ),
+    "method.models": (
+        "[zoo/glyph_vit]", "[zoo/nosuch]", "[zoo]", "[{}]", "[1]", "[null]", "[zoo/drift_r3d]",
+        "[zoo/glyph_cnn,zoo/glyph_cnn]", "zoo/glyph_vit", "[/]",
+    ),
+    "method.clips": (
+        "absent.mp4", "zoo:glyphs", "'*'", "/dev/zero", "[]", "''", "3",
     ),
     "model.checkpoint": (
         ".", "/dev/null", "/dev/zero", "/proc/self/mem", "''", "'~nosuchuser/x.pth'",
