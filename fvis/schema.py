@@ -507,7 +507,7 @@ def _validate_grounding(config: Config) -> None:
 def _validate_evidence(config: Config) -> None:
     evidence, method = config.evidence, config.method.name
     asked = [name for name in EVIDENCE_ASKED if getattr(evidence, name)]
-    if asked and method in (TextureMotionConfig.name, AdversarialConfig.name):
+    if asked and method != ActivationMaximizationConfig.name:
         raise RequestError(
             f"evidence.{asked[0]} needs method=activation_maximization; method={method} has its own"
         )
@@ -517,6 +517,8 @@ def _validate_evidence(config: Config) -> None:
             "from other seeds to compare (evidence.seeds)"
         )
     networks_of(evidence)  # which names what is no network
+
+
 def _validate_photographs(config: Config) -> None:
     """Refuse what the methods that work on photographs lack or cannot do."""
     method, target = config.method, config.target

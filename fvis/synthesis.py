@@ -29,7 +29,6 @@ from fvis.record import (
     UnitRecord,
 )  # fmt: skip
 from fvis.responsiveness import check_responsive
-from fvis.schema import EngineConfig, SynthesisConfig, start_of
 from fvis.schema import AscentConfig, EngineConfig, SynthesisConfig, start_of
 from fvis.transforms import Transforms
 

@@ -12,6 +12,9 @@ LEAST_INDEX = 0.33  # direction index: the preferred one excites twice as much a
 AS_GOOD = 0.8  # share of the best score from which on another finalist is an answer too
 AS_SIGN = 0.5  # and from which on it may confirm the best one's direction
 WIDEST = 30.0  # degrees; directions may differ so far
+# Degrees. Known directions are missed by up to so much (python -m tests.benchmarks.hard_motion), and
+# seeds differ by as much, though all searches with one seed may agree.
+SHARPEST = 3.0
 
 
 def confidence(
@@ -35,7 +38,7 @@ def confidence(
         direction within 30 degrees of the best one's (here it is enough if a finalist, or its
         texture as it drifts, reaches half as much: many searches stop on the way);
         `direction_deg`, the circular standard deviation of the directions that they prefer, in
-        degrees, at most 180 (one that prefers none counts as any); `speed`, `divergence` and
+        degrees, from 3 to 180 (one that prefers none counts as any); `speed`, `divergence` and
         `curl`, standard deviations, that of speed relative to its mean; `kept_least` and
         `kept_most`.
     """
@@ -50,7 +53,7 @@ def confidence(
         "searches": len(motions),
         "finalists": len(good),
         "agreeing": sum(angle_deg(ways[i], ways[best]) <= WIDEST for i in signs),
-        "direction_deg": circular_deviation_deg([ways[i] for i in good]),
+        "direction_deg": max(SHARPEST, circular_deviation_deg([ways[i] for i in good])),
         "speed": statistics.pstdev(speeds) / max(statistics.fmean(speeds), 1e-12),
         "divergence": statistics.pstdev([motion.divergence for motion in some]),
         "curl": statistics.pstdev([motion.curl for motion in some]),

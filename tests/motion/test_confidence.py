@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from fvis.motion.confidence import circular_deviation_deg, confidence
+from fvis.motion.confidence import SHARPEST, circular_deviation_deg, confidence
 from fvis.motion.measures import Motion
 from fvis.record import TuningRecord
 
@@ -34,7 +34,7 @@ def test_a_search_that_stopped_on_the_way_can_confirm_but_not_contradict() -> No
     for second, third, agreeing in ((25.0, 10.0, 1), (100.0, 10.0, 0), (None, 10.0, 0)):
         found = confidence(motions, preferring(10.0, second, third), shares, best=0)
         assert (found["finalists"], found["agreeing"]) == (1, agreeing)
-        assert found["direction_deg"] == 0
+        assert found["direction_deg"] == SHARPEST
 
 
 def test_a_curve_that_hardly_prefers_a_direction_counts_as_any() -> None:

@@ -5,10 +5,9 @@ const MEANINGS = {
   "reconstruction.gif": "the texture, moving", "texture.png": "texture",
   "motion.gif": "motion: hue is direction, brightness speed",
   "side_by_side.gif": "free clip, moving texture, motion", "summary.png": "summary, for print",
+  "photograph.png": "photograph",
   "clean.png": "before", "adversarial.png": "after", "perturbation.png": "what was added, amplified",
   "clean.gif": "before", "adversarial.gif": "after", "perturbation.gif": "what was added, amplified",
-  "strip.png": "before, what was added, after", "natural.png": "natural pictures that excite it most",
-  "photograph.png": "photograph", "clean.png": "before", "adversarial.png": "after", "perturbation.png": "what was added, amplified",
   "strip.png": "before, what was changed, after", "natural.png": "natural pictures that excite it most",
   "natural.gif": "its clip, and natural clips that excite it most",
 };
