@@ -113,10 +113,20 @@ def run(arguments: Sequence[str]) -> int:
     compose.check_arguments(words)
     force = FORCE in arguments
     base = Path.cwd()  # hydra.job.chdir changes it
+    process, launched = os.getpid(), list[Path]()
+
+    def work(job: compose.LaunchedJob) -> None:
+        launched.append(job.directory)
+        shown = _run_job(job, force)
+        if os.getpid() == process:  # the processes of some launchers have a stdout of their own
+            _print_run(shown, base)
+
     try:
-        compose.launch(words, lambda job: _run_job(job, force, base))
+        compose.launch(words, work)
     finally:
         for sweep in compose.Observer.sweeps:
+            if not launched:
+                _print_done(sweep, base)
             _show_sweep(sweep, base)
     return 0
 
@@ -154,6 +164,8 @@ def _run_job(
 
     By default that is a run. `show` tells of what `work` returns.
     """
+def _run_job(job: compose.LaunchedJob, force: bool) -> Path:
+    """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
     try:
         config = schema.parse(job.config)
         with interruptions_first(), own_streams():
@@ -166,6 +178,7 @@ def _run_job(
         _show(error)
         raise JobError(exit_status(error)) from None
     (show or _print_run)(shown, base)
+    return shown
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -295,6 +308,14 @@ def _words_of(record: "RunRecord") -> str:
     means = {word: record.summary.get(f"evidence.{word}") for word in WORDS}
     counts = [f"{round(m.mean * m.of)} {w}" for w, m in means.items() if m and m.mean is not None]
     return f"; evidence: {', '.join(counts)}" if counts else ""
+def _print_done(sweep: Path, base: Path) -> None:
+    """Print the runs of a sweep that are done: a launcher has run them in other processes."""
+    from fvis.record import DONE
+    from fvis.run_folder import read_run, runs_below
+
+    for folder in runs_below(sweep):
+        if read_run(folder).record.status == DONE:
+            _print_run(folder, base)
 
 
 def _show_sweep(folder: Path, base: Path) -> None:

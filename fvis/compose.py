@@ -35,8 +35,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fvis import artifacts, schema, yaml_files
 from fvis.errors import JobError, RequestError, UnwritableError, one_line, unknown
-from fvis.record import SCHEMA, SweepJobRecord, SweepRecord
-from fvis.run_folder import write_sweep
+from fvis.record import DONE, SCHEMA, SweepJobRecord, SweepRecord
+from fvis.run_folder import RUN_FILE, read_run, read_sweep, write_sweep
 from fvis.settings import own_environment
 
 logger = logging.getLogger(__name__)
@@ -166,10 +166,11 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep.
 
     Whatever Hydra itself raises becomes a `RequestError`. Where `work` has raised a `JobError`, one
-    that names all failed jobs is raised after the last job. The folder of a job that has written
+    that names all failed jobs is raised after the last job, wherever a launcher has run them. Its
+    status is theirs where all have failed alike, else 1. The folder of a job that has written
     nothing is taken away.
     """
-    base, process, failed = Path.cwd(), os.getpid(), dict[str, JobError]()
+    base, process, failed = Path.cwd(), os.getpid(), dict[str, int]()
 
     def task(composed: DictConfig) -> None:
         settings = HydraConfig.get()
@@ -179,10 +180,10 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
         try:
             work(LaunchedJob(composed, directory, job_texts(composed), sweep))
         except JobError as error:
-            if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
-                raise
             name = directory.name if sweep is None else os.path.relpath(directory, sweep)
-            failed[name] = error  # Hydra would add a line of its own
+            if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
+                raise JobError(error.status, [name]) from None
+            failed[name] = error.status  # Hydra would add a line of its own
         finally:
             if not single:
                 artifacts.remove_if_empty(directory, base)
@@ -197,6 +198,8 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     try:
         with _refusing(), contextlib.redirect_stderr(said):
             decorate(task)()
+    except JobError as error:  # the first that has failed in another process
+        failed |= dict.fromkeys(error.jobs, error.status)
     except SystemExit as ended:
         if ended.code and said is not sys.stderr:
             raise RequestError(f"--package: the config has no {asked.package!r}") from None
@@ -204,9 +207,25 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     finally:
         for folder in Observer.folders:  # Hydra may have failed after it had made one
             artifacts.remove_if_empty(folder, base)
+    _raise_for(failed)
+
+
+def _raise_for(failed: dict[str, int]) -> None:
+    """Raise a `JobError` for the jobs that failed, by name, and those of sweeps that are not done.
+
+    Of the jobs that other processes have run, Hydra tells the first failure only.
+    """
+    done = {
+        job.folder: (place := sweep / job.folder / RUN_FILE).is_file()
+        and read_run(place.parent).record.status == DONE
+        for sweep in Observer.sweeps
+        for job in (read_sweep(sweep) or SweepRecord()).jobs
+    }
+    failed = dict.fromkeys((name for name in done if not done[name]), 1) | failed
     if failed:
-        statuses = [error.status for error in failed.values()]
-        raise JobError(statuses[0], list(failed) if Observer.sweeps else ())
+        all_alike = len(failed) >= len(done) and len({*failed.values()}) == 1
+        status = next(iter(failed.values())) if all_alike else 1
+        raise JobError(status, sorted(failed, key=[*done, *failed].index) if done else ())
 
 
 def job_texts(composed: DictConfig) -> dict[str, str]:

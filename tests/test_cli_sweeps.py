@@ -17,6 +17,7 @@ from fvis.models.sources.base import CATALOGUES
 from fvis.zoo import NETWORKS
 from tests.conftest import PROGRAM, QUIET, TIMEOUT, Call
 from tests.test_cli import MOMENT, QUICK, Ran, assert_refused, files, read
+from tests.test_resume import tree
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +48,9 @@ def test_a_sweep_writes_a_numbered_folder_per_job(sweep: tuple[Ran, Path]) -> No
     assert read(cwd / lines[1] / "run.json")["units"] == ["logits-00001"]
 
 
-def test_a_wrong_job_of_a_sweep_stops_no_other_and_is_status_2(sweep: tuple[Ran, Path]) -> None:
+def test_a_wrong_job_of_a_sweep_stops_no_other_and_is_status_1(sweep: tuple[Ran, Path]) -> None:
     ran, cwd = sweep
-    assert ran.returncode == 2
+    assert ran.returncode == 1
     for line in ran.stdout.splitlines():
         assert read(cwd / line / "run.json")["status"] == "done"
     folder = (cwd / ran.stdout.splitlines()[0]).parent
@@ -83,6 +84,36 @@ def test_a_sweep_that_goes_well_is_status_0(forked_fvis: Call, tmp_path: Path) -
         ["layer1-00000"],
         ["layer2-00000"],
     ]
+
+
+def test_a_sweep_of_wrong_jobs_alone_is_status_2(forked_fvis: Call, tmp_path: Path) -> None:
+    ran = forked_fvis("run", *QUICK_ARGUMENTS, "target.units=99,98", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert errors(ran)[-1] == "fvis: error: jobs that failed: 0, 1"
+
+
+LAUNCHERS = {
+    "joblib": ("hydra.launcher.n_jobs=2",),
+    "submitit_local": (),
+    "ray": ("hydra.launcher.ray.init.num_cpus=2",),
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_jobs_in_other_processes_give_what_those_in_this_one_do(
+    launcher: str, sweep: tuple[Ran, Path], fvis: Call, tmp_path: Path
+) -> None:
+    plugin = f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher"
+    pytest.importorskip(plugin, reason=f"no launcher {launcher}")
+    words = (f"hydra/launcher={launcher}", *LAUNCHERS[launcher], "hydra.sweep.dir=out")
+    ran = fvis("run", *QUICK_ARGUMENTS, "target.units=0,99,1,98", *words, cwd=tmp_path)
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stdout.splitlines() == ["out/0", "out/2"]
+    assert errors(ran)[-1] == ran.stderr.splitlines()[-1] == "fvis: error: jobs that failed: 1, 3"
+    alone, cwd = sweep
+    for ours, theirs in zip(alone.stdout.splitlines(), ("out/0", "out/2"), strict=True):
+        files = [tree(place / "units") for place in (cwd / ours, tmp_path / theirs)]
+        assert files[0] == files[1]
 
 
 # --- interruptions
