@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 VERSION_BASE = "1.3"
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 ENTRY_POINTS = ("fvis.methods", "fvis.parametrizations", "fvis.sources")
+MERGING = "Error merging override "  # Hydra's words, before an override of another kind
 CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
 
 
@@ -326,6 +327,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, HydraException) and str(error).startswith("Could not override"):
         name = str(error).split("'")[1]
         return str(schema.unknown_setting(name))
+    if isinstance(error, HydraException) and str(error).startswith(MERGING):
+        word = str(error).removeprefix(MERGING)
+        name = word.partition("=")[0]
+        kinds = "a list and a mapping do not mix"
+        return f"{word}: {kinds}; to replace what the config has, write '~{name}' '+{word}'"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).partition("/")
         if group in CHOSEN_BY_NAME:

@@ -1,9 +1,12 @@
 """What Hydra cannot compose or launch is refused in one line, with status 2, and leaves nothing."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+from fvis.compose import compose
+from fvis.errors import RequestError
 from tests.conftest import Call
 
 HEAD = "# @package _global_\n"
@@ -63,3 +66,12 @@ def test_a_bad_job_of_a_sweep_is_told_once(forked_fvis: Call, tmp_path: Path) ->
     assert ran.stderr.count("fvis: error: ") == 3
     assert ran.stderr.splitlines()[-1] == "fvis: error: jobs that failed: 0, 1"
     assert "Error executing job" not in ran.stderr
+
+
+def test_a_list_in_the_place_of_an_experiments_mapping_says_what_to_write() -> None:
+    with pytest.raises(RequestError) as refused:
+        compose(["experiment=demo/glyph_cnn", "target.units=[0]"])
+    message = str(refused.value)
+    assert message.startswith("target.units=[0]: a list and a mapping do not mix")
+    words = shlex.split(message.partition("write ")[2])
+    assert compose(["experiment=demo/glyph_cnn", *words]).target.units == [0]
