@@ -95,7 +95,7 @@ def test_a_sweep_of_wrong_jobs_alone_is_status_2(forked_fvis: Call, tmp_path: Pa
 LAUNCHERS = {
     "joblib": ("hydra.launcher.n_jobs=2",),
     "submitit_local": (),
-    "ray": ("hydra.launcher.ray.init.num_cpus=2",),
+    "ray": ("+hydra.launcher.ray.init.num_cpus=2",),
 }
 
 
