@@ -44,7 +44,7 @@ def word(votes: dict[str, str]) -> str:
 
 
 def of_observer(record: ObserverRecord) -> str | None:
-    """For where few photographs explain the unit as well as the picture does, alone.
+    """For where the picture solves the tasks, and few photographs would do as well in its place.
 
     Against where many do, though the observer solves the tasks by photographs on either side: a
     unit that these do not explain either speaks against no picture.
@@ -52,10 +52,14 @@ def of_observer(record: ObserverRecord) -> str | None:
     accuracy, matched = record.synthetic.accuracy, record.synthetic.matched
     if accuracy is None or matched is None or record.natural.accuracy is None:
         return None
-    if matched <= EXPLAINS and accuracy > CHANCE:
+    count = len(record.tasks)
+
+    def beyond_guessing(share: float) -> bool:
+        return by_chance(round(share * count), count) <= LEVEL
+
+    if matched <= EXPLAINS and beyond_guessing(accuracy):
         return FOR
-    solved = round(record.natural.accuracy * len(record.tasks))
-    is_explained = by_chance(solved, len(record.tasks)) <= LEVEL
+    is_explained = beyond_guessing(record.natural.accuracy)
     return AGAINST if is_explained and matched >= EXPLAINS_NOTHING else None
 
 

@@ -25,10 +25,11 @@ from fvis import schema
 from fvis.artifacts import read_png
 from fvis.context import prepare
 from fvis.evidence.gather import Evidence
+from fvis.evidence.verdict import judged
 from fvis.grounding import natural_responses
 from fvis.objectives import Target
 from fvis.optimization import Optimization
-from fvis.record import UnitRecord
+from fvis.record import DEAD, UnitRecord
 from fvis.run_folder import SavedUnit, read_run
 from fvis.synthesis import Optimum, Synthesizer
 from fvis.workspace import working_directory
@@ -72,9 +73,11 @@ def rows(runs: list[Path]) -> Iterator[Row]:
         for unit in read_run(run).units():
             evidence = unit.record.evidence
             if evidence is not None and evidence.observer is not None:
-                synthetic = evidence.observer.synthetic
+                synthetic, failed = evidence.observer.synthetic, unit.record.status == DEAD
                 group = f"{unit.record.model} {unit.record.layer}"
-                yield Row(group, unit.record, synthetic.accuracy or 0.0, synthetic.score or 0.0)
+                now = judged(evidence, unit.record.activation.final or 0.0, failed=failed)
+                record = dataclasses.replace(unit.record, evidence=now)  # by the rule as it is now
+                yield Row(group, record, synthetic.accuracy or 0.0, synthetic.score or 0.0)
 
 
 def observer_table(found: list[Row]) -> str:
@@ -103,9 +106,13 @@ def observer_table(found: list[Row]) -> str:
 
 
 def correlation_table(found: list[Row]) -> str:
-    """Spearman's rank correlation of the observer with each cheap kind of evidence."""
-    lines = ["| cheap evidence | units | with accuracy | p | with score | p |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    """Spearman's rank correlation of the observer with each cheap kind of evidence.
+
+    `within` is the mean of the correlations with the score within the layers, which differences
+    between networks cannot bring about.
+    """
+    lines = ["| cheap evidence | units | with accuracy | p | with score | p | within |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, read in CHEAP.items():
         known = [(read(row.record), row.accuracy, row.score) for row in found]
         columns = list(zip(*(one for one in known if one[0] is not None), strict=True))
@@ -113,8 +120,21 @@ def correlation_table(found: list[Row]) -> str:
             continue
         results = [spearmanr(columns[0], column) for column in columns[1:]]
         numbers = " | ".join(f"{r.statistic:.2f} | {r.pvalue:.2g}" for r in results)
-        lines.append(f"| {name} | {len(columns[0])} | {numbers} |")
+        lines.append(f"| {name} | {len(columns[0])} | {numbers} | {_within(found, read):.2f} |")
     return "\n".join(lines)
+
+
+def _within(found: list[Row], read: Callable[[UnitRecord], float | None]) -> float:
+    """The mean rank correlation with the score within layers, weighted by their units."""
+    total = count = 0.0
+    for group in {row.group for row in found}:
+        own = [(read(row.record), row.score) for row in found if row.group == group]
+        known = [one for one in own if one[0] is not None]
+        if len(known) > 3 and len({one[0] for one in known}) > 1:
+            columns = zip(*known, strict=True)
+            total += len(known) * float(spearmanr(*columns).statistic)
+            count += len(known)
+    return total / count if count else float("nan")
 
 
 def cost_table(run: Path) -> str:

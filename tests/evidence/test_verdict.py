@@ -40,6 +40,8 @@ RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3)})
         # Photographs do not explain the unit to the observer either.
         (EvidenceRecord(observer=observer(0.5, 0.5, natural=0.6)), "plausible", {}),
         (EvidenceRecord(observer=observer(0.9, 0.25)), "plausible", {}),
+        (EvidenceRecord(observer=observer(0.8, 0.02)), "plausible", {}),  # by luck?
+        (EvidenceRecord(observer=observer(0.9, 0.1)), "supported", {"observer": "for"}),
         (EvidenceRecord(seeds=SeedsRecord([10.0, 4.9])), "unsupported", {"seeds": "against"}),
         (EvidenceRecord(seeds=SeedsRecord([4.9, 5.1])), "plausible", {}),
         (RECOGNISED, "supported", {"strangers": "for"}),
