@@ -97,6 +97,9 @@ SPECIAL: Mapping[str, Sequence[str]] = {
     "model.checkpoint": (
         ".", "/dev/null", "/dev/zero", "/proc/self/mem", "''", "'~nosuchuser/x.pth'",
     ),
+    "parametrization.start": (
+        ".", "/dev/null", "/dev/zero", "''", "x.jpg", "zoo:glyphs", "zoo:", "'~nosuchuser/x.jpg'",
+    ),
     "target.direction": (
         ".", "/dev/null", "/dev/zero", "''", "x.npy", "'~nosuchuser/x.npy'",
     ),
@@ -153,7 +156,9 @@ WORDS = (
     "model=null,glyph_cnn", "~engine=default", "~engine=nosuch", "::", "\u202ea=1",
 )  # fmt: skip
 METHODS = {
+    "accentuation": ("method=accentuation", "parametrization.start=zoo:glyphs/03-striped-disc.png"),
     "activation_maximization": (),
+    "inversion": ("method=inversion", "method.images=zoo:glyphs"),
     "adversarial": ("method=adversarial", "method.images=zoo:glyphs", "method.target=3"),
     "texture_motion": (
         "method=texture_motion", "model=drift_r3d", "method.steps=2", "method.pilot_steps=1",
