@@ -23,6 +23,7 @@ SETTINGS = {
         "method.images=zoo:glyphs",
         "method.target=3",
         "engine.steps=2",
+        "method.models=[zoo/glyph_vit]",
         "method.transfer=[zoo/glyph_vit]",
     ),
     "accentuation": (

@@ -56,6 +56,8 @@ def test_what_the_methods_add_is_typed() -> None:
     assert isinstance(attack, AdversarialRecord)
     assert len(attack.clean) == len(attack.adversarial) == 5
     assert attack.transfer["glyph_vit"].success in (True, False)
+    assert attack.networks is not None and set(attack.networks) == {"glyph_cnn", "glyph_vit"}
+    assert attack.tally()["networks.glyph_vit"] == attack.networks["glyph_vit"].success
     assert attack.tally()["linf"] == attack.linf
     assert attack.tally()["transfer.glyph_vit"] == attack.transfer["glyph_vit"].success
 

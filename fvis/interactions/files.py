@@ -13,6 +13,7 @@ from fvis.interactions.figure import write_figure
 from fvis.interactions.measures import STRONG, TOLERANCE, Interaction
 from fvis.interactions.study import ALONE, TOGETHER, Study
 
+LISTED = 200  # interactions on the page; the table has all
 PAGE, FIGURE, METADATA = "interactions.html", "interactions.png", "interactions.json"
 RESPONSES, PAIRS = "responses.csv", "interactions.csv"
 
@@ -89,7 +90,7 @@ def _metadata(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _page(study: Study, rows: Sequence[dict[str, Any]], directory: Path) -> dict[str, Any]:
     """What the page shows: the interactions with their pictures, as links from the folder."""
     told = []
-    for one, row in zip(study.found, rows, strict=True):
+    for one, row in zip(study.found[:LISTED], rows, strict=False):
         keys = (one.first, one.second, (one.first, one.second), one.unit)
         files = [study.picture(key).relative_to(directory).as_posix() for key in keys]
         told.append(
@@ -108,4 +109,5 @@ def _page(study: Study, rows: Sequence[dict[str, Any]], directory: Path) -> dict
         "figure": FIGURE,
         "tables": [PAIRS, RESPONSES, METADATA],
         "interactions": told,
+        "count": len(rows),
     }

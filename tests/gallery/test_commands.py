@@ -75,6 +75,16 @@ def test_an_attack_is_made_again_from_its_picture_for_its_target(source: str) ->
     assert "target.units" not in said
 
 
+def test_a_clip_is_attacked_again_from_its_video_and_away_from_any_class() -> None:
+    origin = Origin(("method=adversarial", "method.clips=videos", "method.target=[3,any]"))
+    unit = AdversarialRecord(unit="any", target="any", source="a.mp4", start=8)
+    assert words_of(command(origin, {}, unit)) == {
+        "method": "adversarial",
+        "method.clips": "a.mp4",
+        "method.target": "any",
+    }
+
+
 def test_the_words_are_read_as_hydra_left_them(tmp_path: Path) -> None:
     hydra = """
 hydra:
