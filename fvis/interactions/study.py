@@ -24,7 +24,7 @@ from fvis.interactions.measures import Interaction, Natural, interactions, pair_
 from fvis.objectives import TargetSet, resolve
 from fvis.objectives.units import directory_name
 from fvis.run_folder import RUN_FILE, UNITS, read_run
-from fvis.schema import ActivationMaximizationConfig, Config
+from fvis.schema import ActivationMaximizationConfig, Config, EvidenceConfig
 
 ALONE, TOGETHER = "alone", "together"  # the folders of the two runs
 IMAGE = "image.png"  # of an optimum: the whole input, as the network is asked about it
@@ -150,8 +150,9 @@ def _joint(config: Config, units: Sequence[int], pairs: Sequence[Pair], natural:
         terms = zip(pair, weights, strict=True)
         joint[_name(units, pair)] = [{"unit": units[i], "weight": weight} for i, weight in terms]
     target = dataclasses.replace(config.target, units="all", joint=joint)
+    ungrounded = dataclasses.replace(config.grounding, images=None)  # that is of single units
     return dataclasses.replace(
-        config, target=target, grounding=dataclasses.replace(config.grounding, images=None)
+        config, target=target, grounding=ungrounded, evidence=EvidenceConfig()
     )
 
 
