@@ -136,7 +136,7 @@ def interactions(arguments: Sequence[str]) -> int:
     words = compose.options_first([word for word in arguments if word != FORCE])
     compose.check_arguments(words)
     force, base = FORCE in arguments, Path.cwd()
-    compose.launch(words, lambda job: _run_job(job, force, base, _study, _print_path))
+    compose.launch(words, lambda job: _print_path(_run_job(job, force, _study), base))
     return 0
 
 
@@ -153,23 +153,12 @@ def _make(config: schema.Config, job: compose.LaunchedJob, force: bool) -> Path:
     return runner.run(config, job.directory, job.texts, force=force)
 
 
-def _run_job(
-    job: compose.LaunchedJob,
-    force: bool,
-    base: Path,
-    work: Work | None = None,
-    show: Callable[[Path, Path], None] | None = None,
-) -> None:
-    """Carry out what Hydra launches; a job of a sweep that fails lets the others go on.
-
-    By default that is a run. `show` tells of what `work` returns.
-    """
-def _run_job(job: compose.LaunchedJob, force: bool) -> Path:
+def _run_job(job: compose.LaunchedJob, force: bool, work: Work = _make) -> Path:
     """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
     try:
         config = schema.parse(job.config)
         with interruptions_first(), own_streams():
-            shown = (work or _make)(config, job, force)
+            shown = work(config, job, force)
     except KeyboardInterrupt as interruption:
         if job.sweep is not None:
             raise InterruptedRunError(job.sweep) from interruption
@@ -177,7 +166,6 @@ def _run_job(job: compose.LaunchedJob, force: bool) -> Path:
     except Exception as error:
         _show(error)
         raise JobError(exit_status(error)) from None
-    (show or _print_run)(shown, base)
     return shown
 
 
@@ -308,6 +296,8 @@ def _words_of(record: "RunRecord") -> str:
     means = {word: record.summary.get(f"evidence.{word}") for word in WORDS}
     counts = [f"{round(m.mean * m.of)} {w}" for w, m in means.items() if m and m.mean is not None]
     return f"; evidence: {', '.join(counts)}" if counts else ""
+
+
 def _print_done(sweep: Path, base: Path) -> None:
     """Print the runs of a sweep that are done: a launcher has run them in other processes."""
     from fvis.record import DONE
