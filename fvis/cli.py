@@ -37,7 +37,8 @@ usage: fvis COMMAND ...
   fvis layers [PATTERN] [OVERRIDE...]  the model's layers: path, type, output shape, units;
                                   --depth N, --all
   fvis models [PATTERN]           what model.name accepts, by source
-  fvis report OUTPUT_DIR...       (re)build index.html over runs, sweeps, or folders of them
+  fvis report OUTPUT_DIR...       (re)build index.html over runs, sweeps, or folders of them;
+                                  --single FILE.html: one file to send, pictures inside
   fvis concept WITH WITHOUT [OVERRIDE...]  a direction at target.layer that tells two folders of
                                   photographs apart; --name N, --fit probe, --out FILE, --force
   fvis quiz OUTPUT_DIR...         a page on which people judge the pictures; --tasks N, --seed N;
@@ -47,6 +48,7 @@ usage: fvis COMMAND ...
   eval "$(fvis run -sc install=bash)"   tab completion
 """
 FORCE = "--force"
+SINGLE = "--single"
 
 # What a job does: it gets its config and --force, and returns the path of what it made.
 Work = Callable[[schema.Config, compose.LaunchedJob, bool], Path]
@@ -203,13 +205,13 @@ def report(arguments: Sequence[str]) -> int:
     """`fvis report`: index.html over all runs in the folders given, and below them.
 
     It is written into the folder if only one is given, else into the folder around them all. Files
-    among them, as a shell's * gives them, are passed over where there are folders too.
+    among them, as a shell's * gives them, are passed over where there are folders too. With
+    `--single FILE.html` the page is that one file, and its size is said on stderr.
     """
-    from fvis.gallery.page import write_index
+    from fvis.gallery.page import write_index, write_single
     from fvis.run_folder import RUN_FILE, runs_below
 
-    if not arguments:
-        raise RequestError("usage: fvis report OUTPUT_DIR...")
+    arguments, single = _single_file(arguments)
     paths = list(map(Path, arguments))
     folders = [path for path in paths if not path.is_file()] or paths
     runs: dict[Path, Path] = {}
@@ -218,6 +220,11 @@ def report(arguments: Sequence[str]) -> int:
         if not found:
             raise RequestError(f"{folder} holds no run: there is no {RUN_FILE} in it or below it")
         runs |= found
+    if single is not None:
+        write_single(list(runs.values()), single)
+        sys.stderr.write(f"fvis: {single.stat().st_size / 1e6:.1f} MB, with the pictures inside\n")
+        _print_path(single)
+        return 0
     if len({folder.resolve() for folder in folders}) == 1:
         place = folders[0]
     else:
@@ -232,6 +239,23 @@ def quiz(arguments: Sequence[str]) -> int:
 
     _print_path(command.quiz(arguments))
     return 0
+
+
+def _single_file(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The folders of `fvis report`, and the file that `--single` names."""
+    words, single = list(arguments), None
+    if SINGLE in words:
+        place = words.index(SINGLE)
+        named = words[place + 1 : place + 2]
+        if not named or Path(named[0]).suffix.lower() not in (".html", ".htm"):
+            raise RequestError(f"{SINGLE} takes the name of a file, such as page.html")
+        single = Path(named[0])
+        if not single.parent.is_dir():
+            raise RequestError(f"{SINGLE} {single}: there is no folder {single.parent}")
+        del words[place : place + 2]
+    if not words or any(word.startswith("-") for word in words):
+        raise RequestError(f"usage: fvis report OUTPUT_DIR... [{SINGLE} FILE.html]")
+    return words, single
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

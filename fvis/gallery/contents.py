@@ -12,7 +12,7 @@ from fvis.record import RunRecord
 COLUMNS = 64  # units of a layer that the atlas shows
 # What filters, orders and search need of a unit: a row of the page's table.
 ENTRY = (
-    *("id", "name", "label", "run", "model", "layer", "status"),
+    *("id", "name", "title", "label", "run", "model", "layer", "status"),
     *("activation", "motion", "success", "steps"),
     *("evidence", "believed", "observer"),
 )
@@ -33,7 +33,7 @@ class Row:
         """Count a unit, and show it if there is room."""
         self.count += 1
         if len(self.units) < COLUMNS:
-            kept = ("id", "name", "label", "picture", "moves", "outcome", "evidence")
+            kept = ("id", "name", "title", "label", "picture", "moves", "outcome", "evidence")
             self.units.append({key: unit[key] for key in kept})
 
 
@@ -59,7 +59,7 @@ class Contents:
                 "steps": metadata.get("steps_to_success"),
                 "believed": BELIEVED.get(unit["evidence"]),
                 "observer": unit["observer"],
-                **{key: unit[key] for key in ("id", "name", "label", "run", "evidence")},
+                **{key: unit[key] for key in ("id", "name", "title", "label", "run", "evidence")},
                 **{key: str(metadata.get(key) or "") for key in ("model", "layer")},
             }
             self.entries.append(tuple(entry[key] for key in ENTRY))

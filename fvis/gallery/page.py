@@ -4,7 +4,9 @@ It is written as the units are read, so that its size costs no memory. The brows
 page by page.
 """
 
+import base64
 import functools
+import mimetypes
 import os
 import tempfile
 from collections import Counter
@@ -13,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from jinja2 import Environment, PackageLoader
 
@@ -38,14 +40,35 @@ def write_index(runs: Sequence[Path], path: Path) -> Path:
 
 def write_page(runs: Sequence[SavedRun], path: Path) -> Path:
     """Write the page of all units of `runs` to `path`, as `write_index` does."""
+    return _write(runs, path, [])
+
+
+def write_single(runs: Sequence[Path], path: Path) -> Path:
+    """Write the page of all units of `runs` as one file, with its pictures inside, to be sent.
+
+    Other files of the units (numbers of clips, MP4s) are left out. Raises as `write_index` does.
+    """
+    saved = [read_run(run) for run in runs]
+    pictures = [
+        picture
+        for run in saved
+        for unit in shown_units(run, path.parent)
+        for picture in (f"{unit['folder']}/{file['link']}" for file in unit["pictures"])
+    ]
+    return _write(saved, path, pictures)
+
+
+def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
+    """Write the page of `runs`; `inside` has the links to the pictures that it holds itself."""
     names = _run_names([run.folder for run in runs], path.parent)
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     templates, contents = _templates(), Contents()
     with artifacts.whole_file(path) as place, _spool() as data:
         first = ""
         for number, units in enumerate(_pages(_all_units(runs, names, path.parent))):
+            units = [unit | {"files": []} for unit in units] if inside else units
             contents.add(units)
-            cards = templates.get_template("cards.html").render(units=units)
+            cards = templates.get_template("cards.html").render(units=units, single=bool(inside))
             first = first or cards
             page = templates.get_template("data.html")
             data.write(page.render(units=units, cards=cards if number else ""))
@@ -55,6 +78,8 @@ def write_page(runs: Sequence[SavedRun], path: Path) -> Path:
             count=len(contents.entries),
             cards=first,
             page_size=PAGE,
+            size=_size(inside, path.parent),
+            inside=((link, _as_data(_file_of(link, path.parent))) for link in inside),
             keys=ENTRY,
             entries=contents.entries,
             models=len({header["model"] for header in headers}),
@@ -81,6 +106,24 @@ def _templates() -> Environment:
     environment.filters["number"] = four_digits
     environment.filters["address"] = lambda text: quote(text, safe="")
     return environment
+
+
+def _file_of(link: str, base: Path) -> Path:
+    return base / os.fsdecode(unquote_to_bytes(link))
+
+
+def _as_data(file: Path) -> str:
+    """A picture as an address that holds the picture itself."""
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _size(inside: Sequence[str], base: Path) -> str | None:
+    """The size of the pictures that a page holds, as it holds them; None for a page of links."""
+    if not inside:
+        return None
+    size = sum(_file_of(link, base).stat().st_size for link in inside) * 4 / 3
+    return f"{max(size, 1e5) / 1e6:.1f} MB"
 
 
 def _spool() -> IO[str]:
@@ -120,9 +163,9 @@ def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
 def _layers(record: RunRecord) -> str | None:
     """The run's layer; of several, what was asked for and how many they are."""
     asked = record.setting("target", "layer")
+    words = asked if isinstance(asked, str | None) else ", ".join(map(str, asked))
     if len(record.layers) < 2:
-        return next(iter(record.layers), asked)
-    words = asked if isinstance(asked, str) else ", ".join(map(str, asked or ()))
+        return next(iter(record.layers), words)
     return f"{words} ({len(record.layers)} layers)"
 
 

@@ -47,16 +47,18 @@ BEFORE = {"adversarial.png": "clean.png", "image.png": "photograph.png"}
 LAST = "summary.png"
 # Metadata that the page shows elsewhere, or that would tell its reader nothing.
 LEFT_OUT = ("files", "schema", "config_sha256")
+LOGITS = "logits"  # the layer of classes; its module would import torch
 DIGITS = 6  # significant, of the numbers that the page carries
 
 
 def shown_units(run: SavedRun, base: Path) -> Iterator[dict[str, Any]]:
     """A run's units, shallow layers first, as the page shows them.
 
-    Each has `name`, `metadata`, `picture`, `alternate` (shown instead of the picture on hover) and
-    `folder` as links from `base`, its `pictures` and other `files` by name, `command` to make it
-    again or None, `typed_in`, the name of the folder where that was typed, `shortened`, whether
-    paths in it are, and `outcome`: its status and, for an attack, success or failed.
+    Each has `name`, `title` (what a person would call it), `metadata`, `picture`, `alternate`
+    (shown instead of the picture on hover) and `folder` as links from `base`, its `pictures` and
+    other `files` by name, `command` to make it again or None, `typed_in`, the name of the folder
+    where that was typed, `shortened`, whether paths in it are, and `outcome`: its status and, for
+    an attack, success or failed.
     """
     origin = read_origin(run.folder)
     for unit in run.units():
@@ -76,6 +78,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
     typed = relative(command(origin, run.config, record), origin.folder) if origin else None
     return {
         "name": shown_text(unit.folder.name),
+        "title": _title(record, unit.folder.name),
         "folder": folder,
         "picture": shown and f"{folder}/{_quote(shown)}",
         "alternate": f"{folder}/{before}" if before in pictures else None,
@@ -139,6 +142,24 @@ def _alt(record: UnitRecord, name: str, shown: str) -> str:
         return f"{record.image}, changed to excite {unit}"
     does = "failed to excite" if record.status == DEAD else "excites"
     return f"{kind} that {does} {unit}" + (f", {meant}" if meant is not None else "")
+
+
+def _title(record: UnitRecord, name: str) -> str:
+    """What a person would call a unit: its class, or layer and number; of an attack, its goal."""
+    again = "" if record.repeat is None else f", repeat {record.repeat}"
+    if isinstance(record, AdversarialRecord):
+        goal = record.class_name if record.class_name is not None else record.target
+        known = record.image is not None and goal is not None
+        return f"{record.image} → {_first_name(goal)}" if known else shown_text(name)
+    if record.layer == LOGITS and record.class_name is not None:
+        return f"{_first_name(record.class_name)}{again}"
+    known = record.layer is not None and record.unit is not None
+    return f"{record.layer} {record.called}{again}" if known else shown_text(name)
+
+
+def _first_name(goal: object) -> str:
+    """The first of a class's synonyms."""
+    return str(goal).partition(",")[0]
 
 
 def _label(record: UnitRecord) -> str | None:

@@ -8,15 +8,16 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from fvis.gallery.page import PAGE, write_index
+from fvis.gallery.page import PAGE, write_index, write_single
 
 from .conftest import Browser
 from .fake_runs import attack_unit, awkward_runs, clip_unit, image_unit, read_units, write_run
 
 pytestmark = pytest.mark.slow
 
-NAMES = "[...document.querySelectorAll('.card:not([hidden]) h2 a')].map(a => a.textContent)"
-FOCUSED = "document.activeElement.textContent"
+NAMES = "[...document.querySelectorAll('.card:not([hidden]) h2 a')].map(a => a.title)"
+FOCUSED = "document.activeElement.title || document.activeElement.textContent"
+OPENED = "opened?.name"  # the unit whose page is shown
 CONTROL, ESCAPE, LEFT, RIGHT, DOWN, ENTER, TAB = (
     "\ue009",
     "\ue00c",
@@ -76,7 +77,7 @@ def test_names_are_shown_not_run(tmp_path: Path, browser: Browser) -> None:
         name = read_units(run, tmp_path)[1]["name"]
         browser.js("location.hash = arguments[0]", address(run.name, name))
         browser.wait("!document.getElementById('unit').hidden")
-        browser.wait(f"document.title.startsWith({name!r})")
+        browser.wait(f"{OPENED} === {name!r}")
         assert run.name in browser.js("document.querySelector('#unit header').textContent")
         browser.wait("[...document.querySelectorAll('#unit img')].every(i => i.complete)")
         assert browser.js("[...document.querySelectorAll('#unit img')].every(i => i.naturalWidth)")
@@ -209,21 +210,22 @@ def test_keys_lead_from_unit_to_unit_and_back(images: Path, browser: Browser) ->
     assert browser.js(FOCUSED) == names[1 + columns]
     browser.keys(ENTER)
     browser.wait("!document.getElementById('unit').hidden")
-    assert names[1 + columns] in browser.js("document.title")
-    assert browser.js(FOCUSED).startswith(names[1 + columns])
+    assert browser.js(OPENED) == names[1 + columns]
+    assert browser.js("document.activeElement.tagName") == "H1"
+    assert browser.js("document.title.startsWith(document.activeElement.firstChild.textContent)")
     browser.keys(RIGHT)
-    browser.wait(f"document.title.includes({names[2 + columns]!r})")
+    browser.wait(f"{OPENED} === {names[2 + columns]!r}")
     browser.keys(LEFT)
-    browser.wait(f"document.title.includes({names[1 + columns]!r})")
+    browser.wait(f"{OPENED} === {names[1 + columns]!r}")
     browser.keys(LEFT)
-    browser.wait(f"document.title.includes({names[columns]!r})")
+    browser.wait(f"{OPENED} === {names[columns]!r}")
     browser.keys(ESCAPE)
     browser.wait("!document.getElementById('gallery').hidden")
     assert browser.js(FOCUSED) == names[columns]
     browser.driver.back()
-    browser.wait(f"document.title.includes({names[columns]!r})")
+    browser.wait(f"{OPENED} === {names[columns]!r}")
     browser.driver.back()
-    browser.wait(f"document.title.includes({names[1 + columns]!r})")
+    browser.wait(f"{OPENED} === {names[1 + columns]!r}")
 
 
 def test_next_follows_the_order_and_the_filters(images: Path, browser: Browser) -> None:
@@ -233,7 +235,7 @@ def test_next_follows_the_order_and_the_filters(images: Path, browser: Browser) 
     names = browser.js(NAMES)
     browser.driver.find_element("css selector", ".card:not([hidden]) a").click()
     for i, name in enumerate(names):
-        browser.wait(f"document.querySelector('#unit h1').textContent.startsWith({name!r})")
+        browser.wait(f"{OPENED} === {name!r}")
         place = browser.js("document.querySelector('.place').textContent")
         assert place == f"{i + 1} of {len(names)}"
         browser.keys(RIGHT)
@@ -242,7 +244,7 @@ def test_next_follows_the_order_and_the_filters(images: Path, browser: Browser) 
 def test_a_units_page_shows_all_that_is_known(clips: Path, browser: Browser) -> None:
     (unit,) = [u for u in read_units(clips.parent / "motion", clips.parent) if "00009" in u["name"]]
     browser.open(clips, address("motion", unit["name"]))
-    browser.wait("document.querySelectorAll('#unit figure').length == 3")
+    browser.wait("document.querySelectorAll('#unit figure img').length == 3")
     text = browser.js("document.getElementById('unit').innerText")
     for part in ("motion index 0.33", "1.52 px/frame", "spearman 0.5", "nested deeper found"):
         assert part in " ".join(text.split())
@@ -252,8 +254,18 @@ def test_a_units_page_shows_all_that_is_known(clips: Path, browser: Browser) -> 
     assert links == ["clip.mp4", "flow.npz", "metadata.json"]
     label = browser.js("document.querySelector('#unit svg').getAttribute('aria-label')")
     assert label.startswith("Activation over 256 steps, from 0 to")
-    browser.open(clips, "#unit=nobody%ZZ")
+    player = browser.js("document.querySelector('#unit video').getAttribute('src')")
+    assert player.endswith("clip.mp4")
+
+
+@pytest.mark.parametrize("fragment", ["#unit=nobody%ZZ", "#unit=nobody", "#compare=nobody&"])
+def test_a_wrong_address_says_so(clips: Path, browser: Browser, fragment: str) -> None:
+    browser.open(clips, fragment)
     assert browser.js("document.getElementById('unit').hidden")
+    said = "document.getElementById('astray')"
+    assert browser.js(f"{said}.checkVisibility()") and fragment in browser.js(f"{said}.textContent")
+    browser.js("location.hash = '#units'")
+    browser.wait(f"{said}.hidden")
 
 
 def test_the_command_is_copied(images: Path, browser: Browser) -> None:
@@ -318,7 +330,7 @@ def test_a_phone_need_not_scroll_sideways(clips: Path, browser: Browser, fragmen
 def test_the_focus_goes_through_the_page_as_it_is_read(images: Path, browser: Browser) -> None:
     browser.open(images)
     stops = []
-    for _ in range(13):
+    for _ in range(14):
         browser.keys(TAB)
         stops.append(browser.js("document.activeElement.id || document.activeElement.tagName"))
     keys = [stop for stop in stops if stop not in ("SUMMARY", "SELECT")]
@@ -379,7 +391,7 @@ def test_cards_beyond_the_first_page_are_added_when_they_are_needed(
     assert name.endswith(f"{2 * PAGE + 41:05d}")
     browser.js("document.querySelector('.card a').click()")
     browser.wait("!document.getElementById('unit').hidden")
-    assert name in browser.js("document.querySelector('#unit h1').textContent")
+    assert browser.js(OPENED) == name
     browser.open(page, address("run", name))  # by its address alone
     browser.wait("!document.getElementById('unit').hidden")
     browser.keys(ESCAPE)
@@ -388,3 +400,98 @@ def test_cards_beyond_the_first_page_are_added_when_they_are_needed(
     choose(browser, "#sort", "-activation")
     top = browser.js("entryOf(document.querySelector('.card')).activation")
     assert top == browser.js("Math.max(...entries.map(e => e.activation ?? -Infinity))")
+
+
+def test_pinned_units_are_compared(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    bar = "document.getElementById('pins')"
+    assert browser.js(f"{bar}.hidden")
+    browser.js("document.querySelector('.card:nth-child(1) .pin').click()")
+    browser.js("document.querySelector('.card:nth-child(3) a').focus()")
+    browser.keys("p")
+    assert browser.js("document.getElementById('pin-count').textContent") == "2 pinned"
+    browser.js("document.getElementById('compare').click()")
+    browser.wait("document.querySelectorAll('#unit .compared figure').length == 2")
+    titles = browser.js("[...document.querySelectorAll('#unit h2')].map(h => h.textContent)")
+    shown = browser.js("[entries[0].title, entries[2].title]")
+    assert titles == shown
+    numbers = browser.js(
+        "[...document.querySelectorAll('.compared tr')].find(r => /final/.test(r.textContent))"
+        ".innerText.split('\\t')"
+    )
+    assert len(numbers) == 3
+    browser.keys(ESCAPE)
+    browser.wait("!document.getElementById('gallery').hidden")
+    browser.driver.find_element("id", "unpin").click()
+    assert browser.js(f"{bar}.hidden")
+    assert browser.js("document.querySelectorAll('.pin[aria-pressed=true]').length") == 0
+
+
+def test_the_slider_makes_cards_larger(images: Path, browser: Browser) -> None:
+    browser.open(images)
+    width = "document.querySelector('.card').clientWidth"
+    before = browser.js(width)
+    browser.js("document.getElementById('size').value = 30")
+    browser.js("document.getElementById('size').dispatchEvent(new Event('input'))")
+    assert browser.js(width) > 2 * before
+
+
+def test_a_picture_is_enlarged_till_it_is_clicked_again(images: Path, browser: Browser) -> None:
+    browser.open(images, address("run", "layer2-00001"))
+    browser.wait("document.querySelector('#unit .zoom img').naturalWidth")
+    browser.driver.find_element("css selector", "#unit .zoom").click()
+    dialog = "document.getElementById('zoomed')"
+    browser.wait(f"{dialog}.open")
+    assert browser.js(f"{dialog}.querySelector('img').clientHeight") > 800
+    browser.driver.find_element("css selector", "#zoomed img").click()
+    browser.wait(f"!{dialog}.open")
+    assert browser.js(OPENED) == "layer2-00001", "the unit's page stays"
+
+
+def test_the_patches_of_photographs_have_captions(tmp_path: Path, browser: Browser) -> None:
+    strongest = [
+        {"file": f"photos/cat_{i}.jpg", "activation": 3.0 - i, "box": [0, 0, 8, 8]}
+        for i in range(3)
+    ]
+    unit = image_unit(1) | {
+        "grounding": {"photographs": 9, "below": 1.0, "strongest": strongest},
+        "files": ["image.png", "natural.png"],
+    }
+    run = write_run(tmp_path / "run", [unit])
+    (sheet,) = run.glob("units/*/natural.png")
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    drawn = Image.new("RGB", (2 * 100 + 4, 100), (255, 255, 255))
+    for place, colour in enumerate(colours):  # as `grounding.beside` lays them out: two in a row
+        drawn.paste(
+            colour,
+            (104 + place % 2 * 51, place // 2 * 51, 153 + place % 2 * 51, 49 + place // 2 * 51),
+        )
+    drawn.save(sheet)
+    browser.open(write_index([run], tmp_path / "index.html"), address("run", "layer2-00001"))
+    browser.wait("document.querySelectorAll('.patches canvas').length == 3")
+    said = browser.js("[...document.querySelectorAll('.patches li')].map(l => l.innerText)")
+    assert [text.split("\n")[0] for text in said] == [one["file"] for one in strongest]
+    assert "{" not in browser.js("document.getElementById('unit').innerText")
+    canvases = browser.driver.find_elements("css selector", ".patches canvas")
+    for canvas, colour in zip(canvases, colours, strict=True):
+        seen = Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")
+        assert seen.getpixel((seen.width // 2, seen.height // 2)) == colour
+
+
+def test_a_single_file_has_its_pictures_inside(tmp_path: Path, browser: Browser) -> None:
+    runs = [write_run(tmp_path / "run", [image_unit(0), clip_unit(1), attack_unit(2)])]
+    page = write_single(runs, tmp_path / "page.html")
+    sent = tmp_path / "elsewhere" / "page.html"
+    sent.parent.mkdir()
+    page.rename(sent)
+    browser.open(sent)
+    browser.wait(
+        "[...document.querySelectorAll('.card > .picture > img')].every(i => i.naturalWidth)"
+    )
+    assert "one file of 0.1 MB" in browser.js("document.querySelector('footer').textContent")
+    for name in browser.js("entries.map(e => e.id)"):
+        browser.js("location.hash = arguments[0]", "#unit=" + quote(name, safe=""))
+        browser.wait(f"opened?.id === {name!r}")
+        browser.wait("[...document.querySelectorAll('#unit img')].every(i => i.naturalWidth)")
+    links = browser.js("[...document.querySelectorAll('#unit a')].map(a => a.href)")
+    assert all(link.startswith(("data:", sent.as_uri() + "#")) for link in links)

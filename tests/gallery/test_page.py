@@ -13,6 +13,7 @@ from fvis import cli
 from fvis.errors import RequestError
 from fvis.gallery.page import write_index
 
+from ..conftest import Call
 from .fake_runs import (
     MODELS,
     attack_unit,
@@ -352,3 +353,43 @@ def test_a_running_run_says_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     run = write_run(tmp_path / "b", [image_unit(1)], status="interrupted", jobs=jobs)
     assert "1 of 12 units" in page_of(run).text
+
+
+def test_a_page_of_one_file_says_what_it_takes(forked_fvis: Call, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [image_unit(0)])
+    ran = forked_fvis("report", "--single", "page.html", "run", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "page.html\n")
+    assert "MB, with the pictures inside" in ran.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("data:image/png;base64,") == 1, "each picture is there once"
+    for words, said in (
+        (["--single", "run"], "takes the name of a file"),
+        (["--single", "nowhere/page.html", "run"], "no folder nowhere"),
+        (["--single", "page.html"], "usage: fvis report"),
+    ):
+        ran = forked_fvis("report", *words, cwd=tmp_path)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+        assert said in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("metadata", "title"),
+    [
+        ({"layer": "blocks.4", "unit": 1}, "blocks.4 unit 1"),
+        ({"layer": "blocks.4", "unit": 1, "repeat": 2}, "blocks.4 unit 1, repeat 2"),
+        ({"layer": "logits", "unit": 7, "class": "zebra, Equus"}, "zebra"),
+        ({"layer": "layer1", "unit": 7, "class": "zebra"}, "layer1 unit 7"),
+    ],
+)
+def test_a_unit_has_a_title_that_a_person_would_give(
+    tmp_path: Path, metadata: dict[str, Any], title: str
+) -> None:
+    unit = {key: value for key, value in image_unit(0).items() if key != "class"}
+    run = write_run(tmp_path / "run", [unit | metadata])
+    assert read_units(run, tmp_path)[0]["title"] == title
+
+
+def test_an_attacks_title_says_what_becomes_of_what(tmp_path: Path) -> None:
+    attack = attack_unit(0) | {"image": "cat.jpg", "class": "zebra, Equus", "target": 340}
+    run = write_run(tmp_path / "run", [attack])
+    assert read_units(run, tmp_path)[0]["title"] == "cat.jpg → zebra"

@@ -4,6 +4,18 @@
 
 const COARSE = 128;  // px; wider pictures are smoothed when they are enlarged
 
+const inside = JSON.parse(document.getElementById("inside")?.textContent ?? "{}");  // pictures that the page itself holds
+
+/** The address of a picture: what the page holds of it, or else its file. */
+function source(link) {
+  return inside[link] ?? link;
+}
+
+/** Show the pictures of a part of the page that the page itself holds. */
+function showInside(part) {
+  for (const image of part.querySelectorAll("img[data-inside]")) image.src = source(image.dataset.inside);
+}
+
 /** Add a canvas with the first frame of a loaded clip. Reads no pixels, which file:// forbids. */
 function freeze(image) {
   const clip = image.closest(".clip");

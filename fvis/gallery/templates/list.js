@@ -49,6 +49,7 @@ function cardOf(entry) {
 
 /** Note whose card one is. */
 function number(card, place) {
+  showInside(card);
   card.dataset.place = place;
   cards[place] = card;
 }
@@ -65,21 +66,25 @@ function fill(last = null) {
   if (more) more.hidden = list.children.length >= shown.length;
 }
 
-/** The entry whose unit the address names; null if there is none. */
-function entryAsked() {
-  if (!location.hash.startsWith("#unit=")) return null;
+/** The entry of the unit that an address calls by its escaped id; null if there is none. */
+function entryCalled(escaped) {
   placesById ??= new Map(entries.map((entry) => [entry.id, entry.place]));
   try {
-    return entries[placesById.get(decodeURIComponent(location.hash.slice("#unit=".length)))] ?? null;
+    return entries[placesById.get(decodeURIComponent(escaped))] ?? null;
   } catch {  // a malformed address
     return null;
   }
 }
 
+/** The entry whose unit the address names; null if there is none. */
+function entryAsked() {
+  return location.hash.startsWith("#unit=") ? entryCalled(location.hash.slice("#unit=".length)) : null;
+}
+
 /** The text of an entry that the search looks in. */
 function textOf(entry) {
-  const { name, label, run, model, layer, status, evidence } = entry;
-  entry.searched ??= [name, label, run, model, layer, status, evidence].join(" ").toLowerCase();
+  const { name, title, label, run, model, layer, status, evidence } = entry;
+  entry.searched ??= [name, title, label, run, model, layer, status, evidence].join(" ").toLowerCase();
   return entry.searched;
 }
 
@@ -137,22 +142,36 @@ function showRow(event) {
   refresh();
 }
 
-/** Show the page of the unit that the address names, or else the list. */
+/** Show another page in place of the list; `fill` fills it and returns its heading. */
+function show(name, fill) {
+  if (!gallery.hidden) scrolled = window.scrollY;
+  const title = fill(unitPage);
+  gallery.hidden = true;
+  unitPage.hidden = false;
+  document.title = `${name} – ${galleryTitle}`;
+  window.scrollTo(0, 0);
+  title.focus({ preventScroll: true });
+}
+
+/** Show the page of the unit that the address names, a comparison, or else the list. */
 function route() {
+  document.getElementById("zoomed").close();
   const entry = entryAsked();
+  const compared = comparisonAsked();
+  const astray = document.getElementById("astray");
+  const wrong = /^#(unit|compare)=/.test(location.hash) && !entry && !compared?.length;
+  astray.hidden = !wrong;
+  astray.textContent = wrong ? `This page has no unit of the address ${location.hash}` : "";
   if (entry) {
-    if (!gallery.hidden) scrolled = window.scrollY;
     const order = shown.includes(entry) ? shown : entries;
     const i = order.indexOf(entry);
     const neighbour = (k) => (order[k] ? unitOf(order[k]) : null);
     const around = { before: neighbour(i - 1), after: neighbour(i + 1), place: i + 1, count: order.length };
-    const title = fillUnit(unitPage, unitOf(entry), around);
-    gallery.hidden = true;
-    unitPage.hidden = false;
+    show(entry.title, (page) => fillUnit(page, unitOf(entry), around));
     opened = entry;
-    document.title = `${entry.name} – ${galleryTitle}`;
-    window.scrollTo(0, 0);
-    title.focus({ preventScroll: true });
+  } else if (compared?.length) {
+    show("comparison", (page) => fillComparison(page, compared.map(unitOf)));
+    opened = compared[0];
   } else if (opened) {
     unitPage.hidden = true;
     unitPage.replaceChildren();
@@ -194,6 +213,7 @@ function cellBeside(link, key) {
 function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
   const links = { ArrowLeft: "prev", ArrowRight: "next", Escape: "back" };
+  if (document.getElementById("zoomed").open) return;
   if (!unitPage.hidden) {
     const link = document.getElementById(links[event.key]);
     link?.click();
@@ -206,6 +226,8 @@ function onKey(event) {
   if (event.key === "/" && !typing && tools) {
     event.preventDefault();
     document.getElementById("text").focus();
+  } else if (event.key === "p" && card) {
+    pin(entryOf(card).id);
   } else if (card || cell) {
     const next = card ? cardBeside(card, event.key)?.querySelector("a") : cellBeside(cell, event.key);
     if (!next) return;
@@ -219,6 +241,8 @@ if (tools) {
   tools.hidden = false;
   document.getElementById("text").addEventListener("input", refresh);
   for (const select of tools.querySelectorAll("select")) select.addEventListener("change", refresh);
+  const size = document.getElementById("size");
+  size.addEventListener("input", () => list.style.setProperty("--card", `${size.value}rem`));
   tools.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("clear").addEventListener("click", () => {
     tools.reset();
@@ -232,7 +256,14 @@ if (more) {
   const near = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && fill(), { rootMargin: "1500px" });
   near.observe(more);
 }
-document.getElementById("atlas")?.addEventListener("click", showRow);
+const atlas = document.getElementById("atlas");
+atlas?.addEventListener("click", showRow);
+if (atlas) showInside(atlas);
+list.addEventListener("click", (event) => {
+  if (event.target.matches("button.pin")) pin(entryOf(event.target.closest(".card")).id);
+});
+document.getElementById("unpin").addEventListener("click", () => [...pinned].forEach(pin));
+document.getElementById("zoomed").addEventListener("click", (event) => event.currentTarget.close());
 history.scrollRestoration = "manual";
 window.addEventListener("hashchange", route);
 document.addEventListener("keydown", onKey);

@@ -49,10 +49,10 @@ function isMapping(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The [name, value] pairs of a mapping and of all mappings inside it, but for tables of numbers. */
+/** The [name, value] pairs of a mapping and of all mappings inside it, but for tables. */
 function leaves(mapping, prefix = "") {
   return Object.entries(mapping).flatMap(([key, value]) => {
-    if (Array.isArray(value) && value.some(Array.isArray)) return [];  // shown in the summary
+    if (Array.isArray(value) && value.some((one) => Array.isArray(one) || isMapping(one))) return [];
     return isMapping(value) ? leaves(value, `${prefix}${key} `) : [[prefix + key, value]];
   });
 }
@@ -62,7 +62,7 @@ function table(caption, rows, bars) {
   const body = element("tbody", {});
   for (const [key, value] of rows) {
     const measure = MEASURES[key] && value !== null ? ` ${MEASURES[key]}` : "";
-    const row = element("tr", {}, element("th", { scope: "row" }, words(key)));
+    const row = element("tr", {}, element("th", { scope: "row" }, key instanceof Node ? key : words(key)));
     row.append(element("td", {}, formatted(value) + measure));
     if (bars) {
       const bar = element("span", {});
@@ -88,6 +88,7 @@ function numbers(metadata) {
     } else if (key === "evidence") continue;  // has a section of its own
     else if (isMapping(value)) {
       if (leaves(value).length) tables.push(table(key, leaves(value), BARS.includes(key)));
+      if (value.strongest?.length) tables.push(table("strongest", witnesses(value.strongest), false));
     } else if (pairs) tables.push(table(key, value, BARS.includes(key)));
     else if (value !== null && value !== "") plain.push([key, value]);
   }
@@ -106,24 +107,49 @@ function evidenceSection(unit) {
   return element("section", { class: "evidence" }, element("h2", {}, "Evidence"), said, ...tables, ...strangers);
 }
 
-/** A large picture; a wide one takes a whole row. */
+/** A large picture, which a click enlarges; a wide one takes a whole row. */
 function figure(unit, file, first) {
   const moves = /\.gif$/i.test(file.name);
   const meaning = MEANINGS[file.name] ?? NUMBERED[file.name.match(/^(\w+)-\d+\.png$/)?.[1]];
-  const link = `${unit.folder}/${file.link}`;
-  const about = `${meaning ?? file.name} of ${unit.name}`;
+  const link = source(`${unit.folder}/${file.link}`);
+  const about = `${meaning ?? file.name} of ${unit.title}`;
   const image = element("img", { alt: about, decoding: "async" });
+  const button = element("button", { type: "button", class: "zoom", "aria-label": `Enlarge: ${about}` },
+    element("span", { class: moves ? "picture clip" : "picture" }, image));
+  button.addEventListener("click", () => enlarge(image));
   const made = element(
-    "figure", first ? { class: "first" } : {},
-    element("div", { class: moves ? "picture clip" : "picture" }, image),
+    "figure", first ? { class: "first" } : {}, button,
     element("figcaption", {}, meaning ? `${meaning} · ` : "", element("a", { href: link }, file.name)),
   );
+  const strongest = file.name === "natural.png" ? unit.metadata.grounding?.strongest ?? [] : [];
   image.addEventListener("load", () => {
     const { naturalWidth: width, naturalHeight: height } = image;
-    made.classList.toggle("wide", width > 2 * height || width >= 1000);
+    made.classList.toggle("wide", width > 2 * height || width >= 1000 || strongest.length > 0);
+    if (strongest.length) button.replaceWith(patches(image, strongest));
   });
   image.src = link;
   return made;
+}
+
+/** A clip in full colour, which plays in its place. */
+function video(unit, file) {
+  const link = `${unit.folder}/${file.link}`;
+  const poster = unit.pictures.find(({ name }) => name === file.name.replace(/mp4$/i, "gif"));
+  const player = element("video", {
+    controls: "", loop: "", muted: "", playsinline: "", preload: "none", src: link,
+    "aria-label": `${file.name} of ${unit.title}`,
+    ...(poster ? { poster: `${unit.folder}/${poster.link}` } : {}),
+  });
+  return element("figure", {}, player, element("figcaption", {}, element("a", { href: link }, file.name)));
+}
+
+/** Show a picture as large as the window, over the page. */
+function enlarge(image) {
+  const dialog = document.getElementById("zoomed");
+  const large = element("img", { src: image.src, alt: image.alt });
+  large.classList.toggle("coarse", image.naturalWidth <= COARSE);
+  dialog.replaceChildren(element("button", { type: "button", "aria-label": `Close: ${image.alt}` }, large));
+  dialog.showModal();
 }
 
 /** The button that starts and stops the clips of a unit's page. */
@@ -177,23 +203,25 @@ function fillUnit(page, unit, around) {
     "nav", { "aria-label": "Units" },
     element("a", { href: "#units", id: "back" }, "All units"),
     link(around.before, "← Previous", "prev"), link(around.after, "Next →", "next"),
-    element("span", { class: "place" }, `${around.place} of ${around.count}`), clipButton(figures),
+    element("span", { class: "place" }, `${around.place} of ${around.count}`), clipButton(figures), pinButton(unit),
   );
   const badges = unit.outcome.filter((word) => word !== "ok").flatMap((word) => [" ", element("span", { class: `badge ${word}` }, word)]);
-  const title = element("h1", { tabindex: "-1" }, unit.name, ...badges);
+  const title = element("h1", { tabindex: "-1" }, unit.title, ...badges);
   const { model, layer } = unit.metadata;
-  const from = [model, layer, unit.run].filter(Boolean).join(" · ");
+  const videos = unit.files.filter(({ name }) => /\.mp4$/i.test(name)).map((file) => video(unit, file));
+  const label = unit.label === unit.title ? null : unit.label;
+  const from = [model, layer, unit.run, unit.name].filter(Boolean).join(" · ");
   const curve = activationCurve(unit.metadata.activation);
   const files = unit.files.map((file) => (
     element("li", {}, element("a", { href: `${unit.folder}/${file.link}` }, file.name))
   ));
   page.replaceChildren(
     nav,
-    element("header", {}, title, unit.label ? element("p", { class: "subtitle" }, unit.label) : null,
+    element("header", {}, title, label ? element("p", { class: "subtitle" }, label) : null,
       element("p", { class: "quiet" }, from)),
     element("div", { class: "columns" },
       element("div", {},
-        element("section", { class: "figures", "aria-label": "Pictures" }, ...figures)),
+        element("section", { class: "figures", "aria-label": "Pictures" }, ...figures, ...videos)),
       element("div", {},
         ...[evidenceSection(unit)].filter(Boolean),
         curve && element("section", {}, element("h2", {}, "Activation curve"), curve),
