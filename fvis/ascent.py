@@ -25,6 +25,18 @@ class Views(Protocol):
         ...
 
 
+class Pull(Protocol):
+    """What moves pictures besides their scores: a regularizer, or a prior."""
+
+    def gradient(self, rgb: Tensor, step: int) -> Tensor:
+        """What pictures (B, 3, ...) are moved against at a step, each row for itself.
+
+        Lengths are relative to the score's gradient, which has length 1 in each row. `rgb`
+        requires gradients.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Penalty:
     """A regularizer: `value` maps pictures (B, 3, ...) to one penalty per row (B,).
@@ -34,6 +46,11 @@ class Penalty:
 
     weight: float
     value: Callable[[Tensor], Tensor]
+
+    def gradient(self, rgb: Tensor, step: int) -> Tensor:
+        """The penalty's gradient, each row's scaled to length `weight`."""
+        (gradient,) = torch.autograd.grad(self.value(rgb).sum(), rgb)
+        return self.weight * gradient / lengths(gradient).clamp_min(TINY)
 
 
 class Ascent(AdamOptimization):
@@ -49,7 +66,7 @@ class Ascent(AdamOptimization):
         picture: the parametrization of B pictures.
         score: maps views (B * views, 3, ...) to scores (B * views,), each from its view alone.
         views: the random views that are scored.
-        penalties: regularizers of the pictures themselves.
+        pulls: regularizers of the pictures themselves, and what a prior adds to them.
         engine: steps, learning rate, Adam's betas, and how often scores are logged.
 
     Source: Erhan et al. 2009; gradient normalization as in Mordvintsev et al. 2015 (DeepDream).
@@ -60,7 +77,7 @@ class Ascent(AdamOptimization):
         picture: Parametrization,
         score: Callable[[Tensor], Tensor],
         views: Views,
-        penalties: Sequence[Penalty],
+        pulls: Sequence[Pull],
         engine: EngineConfig,
     ) -> None:
         rules = picture.update_rules or (UpdateRule(),) * len(picture.parameters)
@@ -76,7 +93,7 @@ class Ascent(AdamOptimization):
         optimizers = [optimizer for optimizer, _ in self._schedules]
         super().__init__(list(picture.parameters), optimizers, engine.steps, engine.log_every)
         self._picture, self._score, self._views = picture, score, views
-        self._penalties, self._lr = penalties, engine.lr
+        self._pulls, self._lr = pulls, engine.lr
 
     def _advance(self) -> Tensor:
         for optimizer, _ in self._schedules:
@@ -84,7 +101,7 @@ class Ascent(AdamOptimization):
         rgb = self._picture.render()
         leaf = rgb.detach().requires_grad_(True)
         scores, uphill = self._uphill(leaf)
-        downhill = [_scaled_gradient(penalty, leaf) for penalty in self._penalties]
+        downhill = [pull.gradient(leaf, self.done) for pull in self._pulls]
         # The same gradient as rgb.backward(...), for which torch would import symbolic algebra.
         (rgb * sum(downhill, start=-uphill)).sum().backward()
         for optimizer, final in self._schedules:
@@ -93,13 +110,7 @@ class Ascent(AdamOptimization):
 
     def _uphill(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
         """The scores (B,) of pictures, and the direction (B, 3, ...) in which they rise."""
-        scores = self._mean(self._score(self._views(leaf, self.done)))
-        (uphill,) = torch.autograd.grad(scores.sum(), leaf)
-        return scores, unit_length(uphill)
-
-    def _mean(self, by_view: Tensor) -> Tensor:
-        """The mean (B,) over each picture's views of numbers (B * views,)."""
-        return by_view.view(-1, self._views.views).mean(1)
+        return climbing(self._score, self._views, leaf, self.done)
 
 
 class TetheredAscent(Ascent):
@@ -120,17 +131,17 @@ class TetheredAscent(Ascent):
         picture: Parametrization,
         score: Callable[[Tensor], Tensor],
         views: Views,
-        penalties: Sequence[Penalty],
+        pulls: Sequence[Pull],
         engine: EngineConfig,
         distance: Callable[[], Tensor],
         weight: float,
     ) -> None:
-        super().__init__(picture, score, views, penalties, engine)
+        super().__init__(picture, score, views, pulls, engine)
         self._distance, self._weight = distance, weight
 
     def _uphill(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self._mean(self._score(self._views(leaf, self.done)))
-        away = self._mean(self._distance())
+        scores = _mean(self._score(self._views(leaf, self.done)), self._views)
+        away = _mean(self._distance(), self._views)
         (uphill,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
         (outwards,) = torch.autograd.grad(away.sum(), leaf)
         return scores, unit_length(uphill) - self._weight * unit_length(outwards)
@@ -140,6 +151,24 @@ def unit_length(gradient: Tensor) -> Tensor:
     """A gradient (B, ...) with each row scaled to length 1; 0 where it is not finite."""
     size = lengths(gradient)
     return torch.where(size.isfinite(), gradient / size.clamp_min(TINY), 0)
+
+
+def climbing(
+    score: Callable[[Tensor], Tensor], views: Views, rgb: Tensor, step: int
+) -> tuple[Tensor, Tensor]:
+    """The scores (B,) of pictures (B, 3, ...), means over their views, and the way up for them.
+
+    The way up (B, 3, ...) is the gradient, each row's scaled to length 1, and 0 in rows where it is
+    not finite. `rgb` is a leaf that requires gradients.
+    """
+    scores = _mean(score(views(rgb, step)), views)
+    (gradient,) = torch.autograd.grad(scores.sum(), rgb)
+    return scores, unit_length(gradient)
+
+
+def _mean(by_view: Tensor, views: Views) -> Tensor:
+    """The mean (B,) over each picture's views of numbers (B * views,)."""
+    return by_view.view(-1, views.views).mean(1)
 
 
 def _optimizer(
@@ -153,9 +182,3 @@ def _optimizer(
     b0, b1 = engine.betas
     decays = [rule.weight_decay for _, rule in own]
     return kind([parameter for parameter, _ in own], decays, (b0, b1)) if own else None
-
-
-def _scaled_gradient(penalty: Penalty, leaf: Tensor) -> Tensor:
-    """The penalty's gradient, each row's scaled to length `weight`."""
-    (gradient,) = torch.autograd.grad(penalty.value(leaf).sum(), leaf)
-    return penalty.weight * gradient / lengths(gradient).clamp_min(TINY)

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 VERSION_BASE = "1.3"
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
-ENTRY_POINTS = ("fvis.methods", "fvis.parametrizations", "fvis.sources")
+ENTRY_POINTS = (*schema.ENTRY_POINTS.values(), "fvis.sources")
 MERGING = "Error merging override "  # Hydra's words, before an override of another kind
 CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
 

@@ -5,22 +5,27 @@ from dataclasses import dataclass
 
 import torch
 
-from fvis import layout, memory, models
+from fvis import layout, memory, models, priors
 from fvis.architecture_defaults import with_architecture_defaults
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.layers import Layer
+from fvis.priors import Prior
 from fvis.schema import Config
 
 
 @dataclass(frozen=True)
 class Context:
-    """The run's config, its model on its device, the device, and the model's layers if known."""
+    """The run's config, its model on its device, and the device.
+
+    `layers` are the model's, if known; `prior` is None for `prior=none`.
+    """
 
     config: Config
     model: Model
     device: torch.device
     layers: Mapping[str, Layer] | None = None
+    prior: Prior | None = None
 
     @property
     def autocast(self) -> torch.dtype | None:
@@ -40,9 +45,10 @@ def prepare(config: Config, model: Model | None = None) -> Context:
     model = model or models.load(config.model, config.engine.seed)
     model.module.to(device)
     config = with_architecture_defaults(config, model)
-    memory.check(config, model.preprocessing.shape, device)
+    prior = priors.load(config, model.preprocessing, device)
+    memory.check(config, model.preprocessing.shape, device, prior.bytes if prior else 0)
     layout.arrange(model, config.engine.channels_last, device)
-    return Context(config, model, device)
+    return Context(config, model, device, prior=prior)
 
 
 def find_device(name: str) -> torch.device:

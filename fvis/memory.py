@@ -14,12 +14,13 @@ FLOAT = 4  # bytes
 NUMBERS_PER_DRAW = 5  # floats that the place (two whole numbers) and the sign of noise take
 
 
-def check(config: Config, shape: tuple[int, ...], device: torch.device) -> None:
+def check(config: Config, shape: tuple[int, ...], device: torch.device, prior: int = 0) -> None:
     """Raise `RequestError` where not even one picture of `shape` (3, ...) fits into memory.
 
-    A batch that does not fit is halved, so its size does not count.
+    A batch that does not fit is halved, so its size does not count. `prior` is what the weights of
+    the prior take, bytes.
     """
-    room, needed = available(device), least_bytes(config, shape)
+    room, needed = available(device), prior + least_bytes(config, shape)
     if room is not None and needed > room:
         size = "x".join(map(str, shape))
         raise RequestError(

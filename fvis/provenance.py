@@ -20,7 +20,14 @@ from fvis.objectives.dictionaries import weights_of
 from fvis.objectives.directions import direction_file
 from fvis.paths import expand
 from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
-from fvis.schema import AdversarialConfig, Config, networks_of, parse_models, start_of
+from fvis.schema import (
+    AdversarialConfig,
+    Config,
+    FactoryPriorConfig,
+    networks_of,
+    parse_models,
+    start_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +42,9 @@ def describe(context: Context, inputs: Sequence[Path], jobs: Iterable[str]) -> R
         schema=SCHEMA,
         config=config,
         config_sha256=sha256_of_config(config),
-        versions=_versions(),
+        versions=_versions(context),
         model=_describe_model(context),
+        prior=context.prior.weights if context.prior else None,
         inputs=_hashes(context.config, inputs),
         device=_describe_device(context.device),
         threads=torch.get_num_threads() if context.device.type == "cpu" else None,
@@ -52,11 +60,13 @@ def changes(old: RunRecord, new: RunRecord) -> list[str]:
         found.append("the config in run.json")
     found += [
         f"{name} (was {old.versions.get(name)}, is {new.versions[name]})"
-        for name in LIBRARIES
-        if old.versions.get(name) != new.versions[name]
+        for name in new.versions
+        if name != "python" and old.versions.get(name) != new.versions[name]
     ]
     if old.model.weights.sha256 != new.model.weights.sha256:
         found.append(f"the weights ({new.model.weights.of})")
+    if old.prior != new.prior:
+        found.append("the weights of the prior")
     paths = sorted(old.inputs.keys() | new.inputs.keys())
     found += [path for path in paths if old.inputs.get(path) != new.inputs.get(path)]
     if old.device != new.device:
@@ -81,8 +91,10 @@ def sha256_of_config(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+def _versions(context: Context) -> dict[str, str]:
+    prior = context.prior
+    used = [*LIBRARIES, *([prior.library] if prior and prior.library else [])]
+    return {"python": platform.python_version(), **{name: version(name) for name in used}}
 
 
 def _describe_model(context: Context) -> ModelRecord:
@@ -126,13 +138,15 @@ def _files_of_units(units: Any) -> list[str]:
 
 
 def factories(config: Config) -> list[str]:
-    """The functions that build the config's networks (`model.factory`): code of the user's."""
+    """The functions that build the config's networks and prior: code of the user's."""
     named = [config.model]
     if isinstance(config.method, AdversarialConfig):
         named += parse_models(config.method.models, "method.models")
         named += parse_models(config.method.transfer, "method.transfer")
     named += networks_of(config.evidence)
     found = [model.factory for model in named if model.source == "factory" and model.factory]
+    if isinstance(config.prior, FactoryPriorConfig) and config.prior.factory:
+        found.append(config.prior.factory)
     return list(dict.fromkeys(found))
 
 
@@ -168,5 +182,5 @@ def announce_code(config: Config, recorded: Mapping[str, str]) -> list[str]:
         else:
             state = f"its source, {path}, is not the one recorded"
             changed.append(path)
-        logger.warning("model.factory=%s is code that this run executes; %s", factory, state)
+        logger.warning("factory=%s is code that this run executes; %s", factory, state)
     return changed

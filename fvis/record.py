@@ -148,6 +148,27 @@ class CanvasRecord:
     periodic: bool = False
 
 
+@dataclass(frozen=True)
+class WeightsRecord:
+    """The weights' SHA-256, and what was hashed: a file's or folder's name, or `state_dict`."""
+
+    sha256: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class PriorRecord:
+    """The prior that a picture was made with: it shows what the prior knows, too.
+
+    `activation` has the final score `with` the prior, and that of the picture made `without` it,
+    null where it was not made.
+    """
+
+    name: str = ""
+    weights: WeightsRecord | None = None
+    activation: dict[str, Number] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitRecord:
     """metadata.json: what every method says of a unit.
@@ -172,6 +193,7 @@ class UnitRecord:
     dictionary: DictionaryRecord | None = key(omitted=True)
     concept: ConceptRecord | None = key(omitted=True)
     canvas: CanvasRecord | None = key(omitted=True)
+    prior: PriorRecord | None = key(omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
     natural_clips: NaturalClipsRecord | None = key(omitted=True)
     evidence: EvidenceRecord | None = key(omitted=True)
@@ -411,14 +433,6 @@ UNIT_RECORDS: dict[str, type[UnitRecord]] = {
 
 
 @dataclass(frozen=True)
-class WeightsRecord:
-    """The weights' SHA-256, and what was hashed: a file's name, or `state_dict`."""
-
-    sha256: str = ""
-    of: str = ""
-
-
-@dataclass(frozen=True)
 class ModelRecord:
     """The network: its name, weights, and the fields of its `Preprocessing`."""
 
@@ -457,6 +471,7 @@ class RunRecord:
         layers: the layers of the run, each with its place in the network's forward pass.
         refused: what was asked for and cannot be done, and why.
         forced: what had changed when the run was resumed all the same.
+        prior: the weights of the prior, if there is one.
         jobs: the directories of all units that were asked for, in the order of the run.
         batches: the number of jobs of each batch that is done; `batch_size` limits the next one.
         units: the directories that have been written so far; `statuses` counts their statuses.
@@ -469,6 +484,7 @@ class RunRecord:
     config_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     model: ModelRecord = field(default_factory=ModelRecord)
+    prior: WeightsRecord | None = key(omitted=True)
     inputs: dict[str, str] = field(default_factory=dict)
     device: str | None = None
     threads: int | None = None

@@ -124,6 +124,46 @@ class PyramidConfig(PictureConfig):
 
 
 @dataclass
+class PriorConfig:
+    """The setting of every prior: `name`, under which it is registered."""
+
+    name: str = ""
+
+
+@dataclass
+class NoPriorConfig(PriorConfig):
+    """No prior: what a picture is held by is its parametrization, views and regularizers."""
+
+    name: str = "none"
+
+
+@dataclass
+class ComparedPriorConfig(PriorConfig):
+    """What all priors share: whether pictures are also made without, to tell its effect."""
+
+    compare: bool = True
+
+
+@dataclass
+class FactoryPriorConfig(ComparedPriorConfig):
+    """A prior that a function of the user's builds, called with `kwargs`."""
+
+    factory: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class GeneratorConfig(FactoryPriorConfig):
+    """`priors/generator.py`."""
+
+    name: str = "generator"
+    latent: list[int] = setting([128], at_least=1, at_most=16_777_216)
+    range: list[float] = setting([-1.0, 1.0])
+    init_std: float = setting(1.0, at_least=0)
+    decay: float = setting(0.5, at_least=0)
+
+
+@dataclass
 class TransformsConfig:
     """The random views of `transforms.py`."""
 
@@ -343,6 +383,8 @@ METHODS: dict[str, type[MethodConfig]] = {
     )
 }
 
+PRIORS: dict[str, type[PriorConfig]] = {c.name: c for c in (NoPriorConfig, GeneratorConfig)}
+
 
 @dataclass
 class RayConfig(ExecutionConfig):
@@ -370,6 +412,7 @@ class Config:
     grounding: GroundingConfig = field(default_factory=GroundingConfig)
     execution: ExecutionConfig = field(default_factory=HereConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    prior: PriorConfig = field(default_factory=NoPriorConfig)
 
 
 SECTIONS: Mapping[str, type] = {
@@ -385,16 +428,23 @@ CHOICES: Mapping[str, dict[str, Any]] = {
     "method": METHODS,
     "parametrization": PARAMETRIZATIONS,
     "execution": EXECUTIONS,
+    "prior": PRIORS,
 }
-ENTRY_POINTS = {"method": "fvis.methods", "parametrization": "fvis.parametrizations"}
+KINDS: Mapping[str, type] = {
+    "method": MethodConfig,
+    "parametrization": ParametrizationConfig,
+    "prior": PriorConfig,
+}
+SINCE = ("execution", "prior")  # groups that the first versions did not have
+ENTRY_POINTS = {key: f"fvis.{key}s" for key in KINDS}
 
 
-def register(kind: type[MethodConfig] | type[ParametrizationConfig]) -> None:
-    """Register the settings dataclass of another package's method or parametrization.
+def register(kind: type[MethodConfig] | type[ParametrizationConfig] | type[PriorConfig]) -> None:
+    """Register the settings dataclass of another package's method, parametrization or prior.
 
-    Its `name` must default to the name under which the method or parametrization is registered.
+    Its `name` must default to the name under which the choice is registered.
     """
-    key = "method" if issubclass(kind, MethodConfig) else "parametrization"
+    key = next(key for key, base in KINDS.items() if issubclass(kind, base))
     CHOICES[key][kind.name] = kind
 
 
@@ -410,6 +460,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_evidence(config)
     _validate_start(config)
     _validate_photographs(config)
+    _validate_prior(config)
     return config
 
 
@@ -427,8 +478,8 @@ def _parsed(composed: DictConfig) -> Config:
         key: section(composed.get(key, {}), key, kind) for key, kind in SECTIONS.items()
     }
     for key, kinds in CHOICES.items():
-        if key == "execution" and key not in composed:
-            continue  # a run of an older fvis, which was solved here
+        if key in SINCE and key not in composed:
+            continue  # the record of a run of an fvis that had no such group
         name = str(OmegaConf.select(composed, f"{key}.name"))
         if name not in kinds and key in ENTRY_POINTS:
             load_entry_points(ENTRY_POINTS[key])  # another package may call `register`
@@ -553,6 +604,31 @@ def _validate_start(config: Config) -> None:
         raise RequestError("parametrization.start is a whole picture: it takes engine.canvas=full")
     if isinstance(config.method, TextureMotionConfig):
         raise RequestError("parametrization.start takes methods of images, not texture_motion")
+
+
+def _validate_prior(config: Config) -> None:
+    prior = config.prior
+    if isinstance(prior, NoPriorConfig):
+        return
+    if config.method.name != ActivationMaximizationConfig.name:
+        raise RequestError(
+            f"prior={prior.name} holds the pictures of method=activation_maximization alone; "
+            f"with method={config.method.name} leave it prior=none"
+        )
+    if isinstance(prior, FactoryPriorConfig) and not prior.factory:
+        raise RequestError(
+            f"prior={prior.name} needs prior.factory=path/to/file.py:function "
+            "or package.module:function"
+        )
+    if isinstance(prior, GeneratorConfig) and config.engine.canvas not in ("auto", "full"):
+        raise RequestError(
+            f"engine.canvas={config.engine.canvas}: prior={prior.name} makes whole pictures; "
+            "leave it auto or full"
+        )
+    if isinstance(prior, GeneratorConfig) and (
+        len(prior.range) != 2 or prior.range[0] >= prior.range[1]
+    ):
+        raise RequestError(f"prior.range is {prior.range}; it takes the values [black, white]")
 
 
 def _validate_target(target: TargetConfig) -> None:

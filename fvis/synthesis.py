@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from fvis import photographs, regularizers, rescue
-from fvis.ascent import Ascent, Penalty
+from fvis.ascent import Ascent, Penalty, Pull
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network, changes_in_place, pairs_to_fold
 from fvis.context import Context
@@ -19,6 +19,7 @@ from fvis.models.layers import LOGITS, Layer
 from fvis.objectives import Target, TargetSet, resolve
 from fvis.optimization import RunStage
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
+from fvis.priors import Prior
 from fvis.randomness import random_generator
 from fvis.record import (
     DEAD,
@@ -26,10 +27,17 @@ from fvis.record import (
     RESCUED,
     ActivationRecord,
     DictionaryRecord,
+    PriorRecord,
     UnitRecord,
 )  # fmt: skip
 from fvis.responsiveness import check_responsive
-from fvis.schema import AscentConfig, EngineConfig, SynthesisConfig, start_of
+from fvis.schema import (
+    AscentConfig,
+    ComparedPriorConfig,
+    EngineConfig,
+    SynthesisConfig,
+    start_of,
+)
 from fvis.transforms import Transforms
 
 Points = list[tuple[int, float]]
@@ -56,7 +64,7 @@ class Optimum:
     """One target's optimal picture (3, ...) as saved, its scores, and ok, rescued or dead.
 
     `motif` (3, h, h) is the part of the picture that the unit sees, enlarged, where that is less
-    than the whole picture.
+    than the whole picture. `without` is the final score of the picture made without the prior.
     """
 
     picture: Tensor
@@ -65,6 +73,7 @@ class Optimum:
     trace: Points
     status: str
     motif: Tensor | None = None
+    without: float | None = None
 
 
 def start(
@@ -147,14 +156,42 @@ class Synthesizer:
         check_responsive(self.network())
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
+    @property
+    def steps(self) -> int:
+        """Optimization steps per target: of the picture, and of that without the prior."""
+        return self._context.config.engine.steps * (2 if self._compares else 1)
+
+    @property
+    def _compares(self) -> bool:
+        settings = self._context.config.prior
+        return isinstance(settings, ComparedPriorConfig) and settings.compare
+
     def optima(self, jobs: Sequence[Target], run: RunStage) -> list[Optimum]:
-        """The optimal picture of every target; a stuck one gets a second attempt."""
-        first = self.attempt(jobs, self._start(jobs), "optimal", run)
+        """The optimal picture of every target, with the config's prior, if any.
+
+        Where the prior's effect is to be told, it is also made without.
+        """
+        made = self._best(jobs, run, self._context.prior)
+        if not self._compares:
+            return made
+        bare = self._best(jobs, run, None, "without the prior: ")
+        pairs = zip(made, bare, strict=True)
+        return [dataclasses.replace(one, without=other.final) for one, other in pairs]
+
+    def _best(
+        self, jobs: Sequence[Target], run: RunStage, prior: Prior | None, stages: str = ""
+    ) -> list[Optimum]:
+        """The optimal picture of every target; a stuck one gets a second attempt.
+
+        `stages` is how the names of the stages begin.
+        """
+        first = self.attempt(jobs, self._start(jobs, prior), f"{stages}optimal", run, prior=prior)
         best = [(first, row) for row in range(len(jobs))]
         stuck = [row for row, is_stuck in enumerate(first.stuck) if is_stuck]
         if stuck and self._settings.rescue:
             again = [jobs[row] for row in stuck]
-            second = self.attempt(again, self._start(again), "rescue", run, leaking=True)
+            start = self._start(again, prior)
+            second = self.attempt(again, start, f"{stages}rescue", run, leaking=True, prior=prior)
             for place, row in enumerate(stuck):
                 if not second.stuck[place]:
                     best[row] = (second, place)
@@ -170,11 +207,13 @@ class Synthesizer:
         engine: EngineConfig | None = None,
         purpose: str = "transforms",
         leaking: bool = False,
+        prior: Prior | None = None,
     ) -> Attempt:
         """One ascent of `picture`, with a row per job; `run` runs it under the name `stage`.
 
         `engine` replaces the config's steps and learning rate. `purpose` names the random numbers
         of the views. With `leaking`, the activation function nearest to the layer leaks gradient.
+        `prior` holds the picture natural.
         """
         context, config = self._context, self._context.config
         engine = engine or config.engine
@@ -199,7 +238,8 @@ class Synthesizer:
                 start = network(area.framed(picture.render()))
             nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
-            ascent = Ascent(picture, score, views, self._penalties(jobs, network), engine)
+            climb = prior.ascent if prior else Ascent
+            ascent = climb(picture, score, views, self._penalties(jobs, network), engine)
             with leak:
                 run(stage, ascent)
             with torch.no_grad():
@@ -215,7 +255,9 @@ class Synthesizer:
     @functools.cached_property
     def canvas(self) -> Canvas:
         """What the ascents synthesise of the network's input."""
-        wanted = self._context.config.engine.canvas if self._photograph is None else "full"
+        prior = self._context.prior
+        whole = self._photograph is not None or (prior is not None and prior.draws)
+        wanted = "full" if whole else self._context.config.engine.canvas
         return find_canvas(self.targets, self.network(), wanted)
 
     def network(self) -> Network:
@@ -237,19 +279,28 @@ class Synthesizer:
 
     def record(self, kind: type[R], job: Target, optimum: Optimum, **more: Any) -> R:
         """The record of a target and its ascent, with what the method adds."""
-        more["canvas"] = self.canvas.record
+        more["canvas"], more["prior"] = self.canvas.record, self._prior_record(optimum)
         return unit_record(kind, self._context, self.targets, job, optimum, **more)
 
-    def _start(self, jobs: Sequence[Target]) -> Parametrization:
+    def _prior_record(self, optimum: Optimum) -> PriorRecord | None:
+        prior = self._context.prior
+        if prior is None:
+            return None
+        activation = {"with": optimum.final, "without": optimum.without}
+        return PriorRecord(self._context.config.prior.name, prior.weights, activation)
+
+    def _start(self, jobs: Sequence[Target], prior: Prior | None) -> Parametrization:
         generators = self.random_generators(jobs, "start")
+        if prior and prior.draws:
+            return prior.start(generators, self.canvas.shape, self._context.device)
         rgb = self._photograph
         many = None if rgb is None else rgb.expand(len(jobs), -1, -1, -1)
         return start(self._context, generators, self.canvas.shape, many)
 
-    def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Penalty]:
+    def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Pull]:
         """The config's regularizers, and what drives the repeats of a unit apart."""
         config = self._context.config
-        penalties = penalties_of(self._settings)
+        penalties: list[Pull] = [*penalties_of(self._settings)]
         groups = torch.tensor([job.group for job in jobs], device=self._context.device)
         if config.target.repeats > 1 and config.target.diversity:
             layer = self.targets.layers[0]

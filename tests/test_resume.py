@@ -345,7 +345,7 @@ def test_code_is_named_before_it_is_run_and_not_run_where_it_has_changed(
     with pytest.raises(RequestError, match=r"changed since: .*net\.py"):
         runner.resume(folder)
     assert not ran.exists()
-    said = f"model.factory={source}:build is code that this run executes; its source, {source}, is"
+    said = f"factory={source}:build is code that this run executes; its source, {source}, is"
     assert f"{said} not the one recorded" in caplog.text
     source.write_text(before)
     assert runner.resume(folder)

@@ -37,11 +37,12 @@ class ActivationMaximization:
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
         natural = (self._natural, self._clips)
+        readers = (*natural, context.prior)
         self.inputs: Sequence[Path] = [
-            *(file for some in natural if some for file in some.files),
+            *(file for some in readers if some for file in some.files),
             *self._evidence.inputs,
         ]
-        self.steps = context.config.engine.steps * (1 + self._evidence.ascents)
+        self.steps = self._synthesizer.steps * (1 + self._evidence.ascents)
         self.share = self._synthesizer.canvas.share
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:

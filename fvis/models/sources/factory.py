@@ -41,17 +41,19 @@ def load(config: ModelConfig) -> SourceModel:
     return SourceModel(module, Preprocessing(*size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
 
 
-def find(spec: str) -> Callable[..., Any]:
+def find(spec: str, setting: str = "model.factory") -> Callable[..., Any]:
     """The function that `file.py:function` or `package.module:function` names.
 
-    Raises `RequestError` if there is none.
+    Raises `RequestError`, which names the `setting`, if there is none.
     """
     place, colon, name = spec.rpartition(":")
     if not colon:
         raise RequestError(
-            f"model.factory is {spec!r}; it takes file.py:function or package.module:function"
+            f"{setting} is {spec!r}; it takes file.py:function or package.module:function"
         )
-    module = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
+    module = (
+        _from_file(Path(place), setting) if place.endswith(".py") else _from_package(place, setting)
+    )
     function = getattr(module, name, None)
     if function is None:
         raise unknown(f"function in {place}", name, vars(module))
@@ -60,10 +62,10 @@ def find(spec: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # a user's function may have no types
 
 
-def _from_file(path: Path) -> Any:
+def _from_file(path: Path, setting: str) -> Any:
     path = expand(path).resolve()
     if not path.is_file():
-        raise RequestError(f"no file {str(path)!r} for model.factory")
+        raise RequestError(f"no file {str(path)!r} for {setting}")
     spec = importlib.util.spec_from_file_location(f"fvis_factory_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise RequestError(f"{path} is not a Python file")
@@ -78,9 +80,9 @@ def _from_file(path: Path) -> Any:
     return module
 
 
-def _from_package(name: str) -> Any:
+def _from_package(name: str, setting: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:
         reason = described(error)
-        raise RequestError(f"model.factory module {name!r} cannot be imported: {reason}") from error
+        raise RequestError(f"{setting} module {name!r} cannot be imported: {reason}") from error
