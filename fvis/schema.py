@@ -164,6 +164,15 @@ class GeneratorConfig(FactoryPriorConfig):
 
 
 @dataclass
+class DenoiserConfig(FactoryPriorConfig):
+    """`priors/denoiser.py`."""
+
+    name: str = "denoiser"
+    weight: float = setting(0.5, above=0, at_most=1e6)
+    sigma: list[float] = setting([0.16, 0.04], above=0, at_most=1)
+
+
+@dataclass
 class TransformsConfig:
     """The random views of `transforms.py`."""
 
@@ -383,7 +392,9 @@ METHODS: dict[str, type[MethodConfig]] = {
     )
 }
 
-PRIORS: dict[str, type[PriorConfig]] = {c.name: c for c in (NoPriorConfig, GeneratorConfig)}
+PRIORS: dict[str, type[PriorConfig]] = {
+    c.name: c for c in (NoPriorConfig, GeneratorConfig, DenoiserConfig)
+}
 
 
 @dataclass
@@ -619,6 +630,10 @@ def _validate_prior(config: Config) -> None:
         raise RequestError(
             f"prior={prior.name} needs prior.factory=path/to/file.py:function "
             "or package.module:function"
+        )
+    if isinstance(prior, DenoiserConfig) and len(prior.sigma) != 2:
+        raise RequestError(
+            f"prior.sigma is {prior.sigma}; it takes [at the first step, at the last]"
         )
     if isinstance(prior, GeneratorConfig) and config.engine.canvas not in ("auto", "full"):
         raise RequestError(
