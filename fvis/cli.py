@@ -1,5 +1,7 @@
 """The command line: parse, call, print."""
 
+import contextlib
+import io
 import os
 import shlex
 import sys
@@ -10,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from fvis import __version__, compose, schema
+from fvis import __version__, completion, compose, schema
 from fvis.concept_command import concept
 from fvis.errors import (
     InterruptedRunError,
@@ -45,7 +47,8 @@ usage: fvis COMMAND ...
                                   fvis quiz --score FILE... RUN adds their answers to the run
 
   fvis --version
-  eval "$(fvis run -sc install=bash)"   tab completion
+  eval "$(fvis run -sc install=bash)"   tab completion; or install=zsh;
+                                        in fish: fvis run -sc install=fish | source
 """
 FORCE = "--force"
 SINGLE = "--single"
@@ -110,6 +113,10 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """`fvis run`: one run, or with -m a sweep; each prints its folder as it ends."""
+    option, _, shell = "".join(arguments).partition("install=")
+    if option == "-sc" and shell in completion.SCRIPTS:
+        sys.stdout.write(completion.SCRIPTS[shell])
+        return 0
     words = compose.options_first([word for word in arguments if word != FORCE])
     words = compose.as_in_other_tools(words)
     compose.check_arguments(words)
@@ -271,17 +278,27 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 def _complete(arguments: Sequence[str]) -> int:
-    """Tab completion: the command itself, then Hydra's own for its overrides."""
+    """Tab completion: the command itself, models and layers, else Hydra's own for overrides."""
+    asked, _, shell = arguments[0].partition("=") if arguments else ("", "", "")
+    if asked != "query":
+        return run(["-sc", *arguments])
+    apart = "\n" if shell in ("fish", "zsh") else " "
     line = os.environ.get("COMP_LINE", "")
     program, _, rest = line.partition(" ")
     command, space, overrides = rest.lstrip().partition(" ")
     if not space:
-        sys.stdout.write(" ".join(name for name in COMMANDS if name.startswith(command)) + "\n")
+        sys.stdout.write(apart.join(name for name in COMMANDS if name.startswith(command)) + "\n")
         return 0
     if command not in ("run", "layers", "concept", "interactions"):
         return 0
+    found: list[str] | None = []
+    with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()), own_streams():
+        found = completion.offered(overrides)
+    if found is not None:
+        sys.stdout.write(apart.join(found) + "\n")
+        return 0
     os.environ["COMP_LINE"] = f"{program} {overrides}"
-    return run(["-sc", *arguments])
+    return run(["-sc", f"query={'fish' if shell == 'zsh' else shell}"])
 
 
 def _show(error: BaseException) -> None:

@@ -335,7 +335,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).partition("/")
         if group in CHOSEN_BY_NAME:
-            return str(unknown(group, name, [*error.options, *_choices(group)]))
+            return str(unknown(group, name, [*error.options, *choices(group)]))
     return one_line(error).partition(" Config search path:")[0]
 
 
@@ -343,13 +343,13 @@ def _choice(section: str, name: str) -> str:
     """The override that chooses `name` for a section; raises `RequestError` where there is none."""
     if section not in CHOSEN_BY_NAME:
         raise unknown("config section", section, CHOSEN_BY_NAME)
-    names = _choices(section)
+    names = choices(section)
     if name not in names:
         raise unknown(section, name, names)
     return f"{section}={name}"
 
 
-def _choices(group: str) -> list[str]:
+def choices(group: str) -> list[str]:
     """The names of a group's files, as fvis and the packages that extend it have them."""
     folders = [place / group for place in (config_directory(), *_plugin_folders())]
     return [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROGRAM, QUIET, ROOT, TIMEOUT
+from tests.conftest import PROGRAM, QUIET, ROOT, TIMEOUT, Call
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +37,10 @@ LINES = (
     "fvis run experiment=",
     "fvis layers model=t",
     "fvis models r3d",
+    "fvis run model=timm model.name=resnet1",
+    "fvis layers model=torchvision model.name=r3",
+    "fvis run model=glyph_cnn target.layer=lo",
+    "fvis run model=nosuch target.layer=lo",
 )
 
 
@@ -63,7 +67,10 @@ def completed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def choices(group: str) -> set[str]:
-    return {path.stem for path in (Path(ROOT) / "configs" / group).glob("*.yaml")}
+    """A group's choices; of experiments those in folders, too."""
+    folder = Path(ROOT) / "configs" / group
+    pattern = "**/*.yaml" if group == "experiment" else "*.yaml"
+    return {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(pattern)}
 
 
 def test_commands_complete(completed: dict[str, set[str]]) -> None:
@@ -113,3 +120,59 @@ def test_groups_and_sections_complete_from_their_first_letters(
 
 def test_a_command_without_settings_offers_none(completed: dict[str, set[str]]) -> None:
     assert completed["fvis models r3d"] == set()
+
+
+def test_models_complete_by_their_source(completed: dict[str, set[str]]) -> None:
+    offered = completed["fvis run model=timm model.name=resnet1"]
+    assert {"model.name=resnet18", "model.name=resnet101"} <= offered
+    assert all(word.startswith("model.name=resnet1") for word in offered)
+    assert completed["fvis layers model=torchvision model.name=r3"] == {"model.name=r3d_18"}
+
+
+def test_layers_complete_once_the_model_is_named(completed: dict[str, set[str]]) -> None:
+    assert completed["fvis run model=glyph_cnn target.layer=lo"] == {"target.layer=logits"}
+    assert completed["fvis run model=nosuch target.layer=lo"] == set()
+
+
+ZSH = """
+compdef() { :; }
+compadd() { print -l -- $found; }
+eval "$(fvis run -sc install=zsh)"
+words=(fvis run experiment=demo/); CURRENT=3; _fvis
+words=(fvis re); CURRENT=2; _fvis
+"""
+FISH = """
+fvis run -sc install=fish | source
+complete -C 'fvis run experiment=demo/'
+complete -C 'fvis re'
+"""
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "session"), [("zsh", ["-fc"], ZSH), ("fish", ["--no-config", "-c"], FISH)]
+)
+def test_other_shells_ask_in_their_own_way(
+    shell: str, words: list[str], session: str, tmp_path: Path
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(
+        [shell, *words, session],
+        env={**os.environ, **QUIET, "PATH": path, "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    demos = {f"experiment={name}" for name in choices("experiment") if name.startswith("demo/")}
+    assert set(ran.stdout.split()) == demos | {"resume", "report"}, ran.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_each_offer_has_a_line_of_its_own(shell: str, fvis: Call) -> None:
+    ran = fvis("-sc", f"query={shell}", COMP_LINE="fvis run transforms=")
+    assert ran.stdout.split("\n") == [
+        *(f"transforms={name}" for name in ("maximal", "natural", "none")), "",
+    ]  # fmt: skip
