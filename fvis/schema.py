@@ -173,6 +173,19 @@ class DenoiserConfig(FactoryPriorConfig):
 
 
 @dataclass
+class DiffusionConfig(ComparedPriorConfig):
+    """`priors/diffusion.py`."""
+
+    name: str = "diffusion"
+    model: str | None = None
+    strength: float = setting(0.3, at_least=0, at_most=100)
+    prompt: str = ""
+    negative: str = ""
+    label: int | None = setting(None, at_least=0)
+    guidance: float = setting(1.0, at_least=0, at_most=100)
+
+
+@dataclass
 class TransformsConfig:
     """The random views of `transforms.py`."""
 
@@ -393,7 +406,7 @@ METHODS: dict[str, type[MethodConfig]] = {
 }
 
 PRIORS: dict[str, type[PriorConfig]] = {
-    c.name: c for c in (NoPriorConfig, GeneratorConfig, DenoiserConfig)
+    c.name: c for c in (NoPriorConfig, GeneratorConfig, DenoiserConfig, DiffusionConfig)
 }
 
 
@@ -631,11 +644,14 @@ def _validate_prior(config: Config) -> None:
             f"prior={prior.name} needs prior.factory=path/to/file.py:function "
             "or package.module:function"
         )
+    if isinstance(prior, DiffusionConfig) and not prior.model:
+        raise RequestError("prior=diffusion needs prior.model=FOLDER, or owner/name of the hub")
     if isinstance(prior, DenoiserConfig) and len(prior.sigma) != 2:
         raise RequestError(
             f"prior.sigma is {prior.sigma}; it takes [at the first step, at the last]"
         )
-    if isinstance(prior, GeneratorConfig) and config.engine.canvas not in ("auto", "full"):
+    whole = isinstance(prior, GeneratorConfig | DiffusionConfig)
+    if whole and config.engine.canvas not in ("auto", "full"):
         raise RequestError(
             f"engine.canvas={config.engine.canvas}: prior={prior.name} makes whole pictures; "
             "leave it auto or full"

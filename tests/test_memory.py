@@ -69,3 +69,11 @@ def test_the_command_line_refuses_it_with_status_2(forked_fvis: Call, tmp_path: 
     ran = forked_fvis("run", *words, cwd=tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_weights_of_a_prior_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda device: GIGABYTE)
+    config = config_of("target.units=0")
+    memory.check(config, (3, 64, 64), CPU, prior=GIGABYTE // 2)
+    with pytest.raises(RequestError, match="needs more than 2 GB of memory"):
+        memory.check(config, (3, 64, 64), CPU, prior=2 * GIGABYTE)
