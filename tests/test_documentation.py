@@ -18,6 +18,7 @@ from tests.conftest import ROOT, Call
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(fvis run (?!-)[^`]*=[^`]*)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"")
 # What needs a hub is composed, not run.
 HUB = ("model=timm", "model=torchvision", "model=i3d_r50", "model=c3d")
@@ -26,15 +27,22 @@ SHORT_MOTION = ("method.steps=2", "method.pilot_steps=1", "method.finalists=1")
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """Every `fvis` command of the pages, as (page, words)."""
+    """Every `fvis` command of the pages' blocks, and of README's and tutorials' sentences."""
     found = []
     for page in PAGES:
-        for _, _, text in BLOCK.findall(page.read_text()):
-            for line in text.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["fvis"]:
-                    found.append((str(page.relative_to(ROOT)), words[1:]))
+        text = page.read_text()
+        blocks = [line for _, _, block in BLOCK.findall(text) for line in lines_of(block)]
+        told = page.name == "README.md" or page.parent.name == "tutorials"
+        inline = INLINE.findall(BLOCK.sub("", text)) if told else []
+        for line in (*blocks, *inline):
+            words = shlex.split(line.replace("\n", " "), comments=True)
+            if words[:1] == ["fvis"]:
+                found.append((str(page.relative_to(ROOT)), words[1:]))
     return found
+
+
+def lines_of(block: str) -> list[str]:
+    return block.replace("\\\n", " ").splitlines()
 
 
 def overrides_of(words: list[str]) -> list[str]:
@@ -105,7 +113,8 @@ def test_a_command_runs(
         words = [word for word in words if not word.startswith("engine.")]
         ran = forked_fvis(*words, cwd=place)
     else:
-        motion = SHORT_MOTION if "method=texture_motion" in words else ()
+        moves = isinstance(config_of(words).method, schema.TextureMotionConfig)
+        motion = SHORT_MOTION if moves else ()
         folder = ("hydra.sweep.dir" if "-m" in words else "hydra.run.dir") + f"={tmp_path / 'out'}"
         ran = forked_fvis(*words, *SHORT, *motion, folder, cwd=place)
         assert list(tmp_path.rglob("metadata.json"))
