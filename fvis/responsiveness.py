@@ -8,6 +8,7 @@ until the units' biases are all that is left.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fvis.capture import Network
 from fvis.errors import RequestError
@@ -23,7 +24,8 @@ def check_responsive(network: Network) -> None:
     """Raise `RequestError` for a layer of a network whose units pictures do not move.
 
     The pictures are mid-grey, noise, and blobs of colour. A layer that gives exactly the same for
-    all of them is refused if weights before it are zero; it may only be silent otherwise.
+    all of them is refused if weights before it are zero; it may only be silent otherwise. One that
+    they hardly move is refused if there is a batch norm without statistics.
     """
     with network, torch.no_grad():
         answers = [network(rgb) for rgb in _pictures(network)]
@@ -37,7 +39,7 @@ def check_responsive(network: Network) -> None:
                 f"every picture gives the units of {layer.path} the same values: {zero} is all "
                 "zero, as in a network that has not been trained"
             )
-        if 0 < moved <= FADED * spread:
+        if 0 < moved <= FADED * spread and _lacks_statistics(network.model.module):
             raise RequestError(
                 f"pictures move the units of {layer.path} by {moved / spread:.0e} of the spread "
                 "among them: the picture fades on the way, as in a network that has not been "
@@ -61,6 +63,18 @@ def _means(values: Tensor) -> Tensor:
 
 def _finite(values: Tensor) -> Tensor:
     return values.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _lacks_statistics(network: nn.Module) -> bool:
+    """Whether a batch norm has the running statistics that it was made with."""
+    norms = (module for module in network.modules() if isinstance(module, _BatchNorm))
+    return any(
+        norm.running_mean is not None
+        and norm.running_var is not None
+        and not norm.running_mean.any()
+        and bool((norm.running_var == 1).all())
+        for norm in norms
+    )
 
 
 def _zero_weight(network: nn.Module, layer: Layer) -> str | None:

@@ -312,7 +312,7 @@ def test_what_has_changed_is_named_and_force_goes_on(
         with (tmp_path / "net.py").open("a") as file:
             file.write("# another comment\n")
     elif changed == "w.pth":
-        weights = {"0.weight": torch.zeros(4, 3, 3, 3), "0.bias": torch.ones(4)}
+        weights = {"0.weight": torch.randn(4, 3, 3, 3), "0.bias": torch.ones(4)}
         torch.save(weights, tmp_path / "w.pth")
     elif changed == "config":
         record = json.loads((folder / "run.json").read_text())
@@ -506,7 +506,7 @@ def test_a_sweep_is_resumed_from_its_own_list(forked_fvis: Call, tmp_path: Path)
         *("engine.steps=4", "hydra.sweep.dir=sweep/run"),
     )
     done = forked_fvis("run", "-m", *settings, cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 1, "a job failed among good ones"
     sweep = tmp_path / "sweep" / "run"
     before = tree(sweep)
     assert len(json.loads((sweep / "sweep.json").read_text())["jobs"]) == 4
