@@ -17,6 +17,14 @@ def check(module: nn.Module, path: str) -> None:
     check_responsive(Network(model, [survey(model)[path]]))
 
 
+def refusal(module: nn.Module, path: str) -> str | None:
+    try:
+        check(module, path)
+    except RequestError as error:
+        return str(error)
+    return None
+
+
 def headed(scale: float) -> nn.Sequential:
     torch.manual_seed(0)
     module = nn.Sequential(
@@ -55,7 +63,7 @@ def test_a_picture_that_fades_is_told() -> None:
 def test_a_layer_that_is_only_silent_is_left_to_the_ascent() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     nn.init.constant_(module[0].bias, -100.0)
-    check(module, "1")
+    assert refusal(module, "1") is None
 
 
 def test_a_mask_of_classes_is_no_answer() -> None:
@@ -63,7 +71,7 @@ def test_a_mask_of_classes_is_no_answer() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) + torch.tensor([0.0, 0.0, 0.0, 0.0, -torch.inf])
 
-    check(Masked(*headed(1.0)), "logits")
+    assert refusal(Masked(*headed(1.0)), "logits") is None
 
 
 def test_the_middle_of_an_untrained_network_with_batch_norm_fades() -> None:
