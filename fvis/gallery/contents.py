@@ -38,17 +38,19 @@ class Row:
 
 
 class Contents:
-    """What the page says of all units together: a table of them, an atlas, filters, orders."""
+    """What the page says of all units together: an atlas, filters, orders, rows of its table."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[Any, ...]] = []
+        self.count = 0
+        self._told: set[str] = set()  # columns in which a unit has a value
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._values: dict[str, Counter[str]] = {
             key: Counter() for key in ("run", "model", "layer", "status", "evidence")
         }
 
-    def add(self, units: Sequence[Mapping[str, Any]]) -> None:
-        """Take a page of units into account."""
+    def add(self, units: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+        """Take a page of units into account; returns their rows of the table, as in `ENTRY`."""
+        entries = []
         for unit in units:
             metadata = unit["metadata"]
             entry = {
@@ -62,13 +64,16 @@ class Contents:
                 **{key: unit[key] for key in ("id", "name", "title", "label", "run", "evidence")},
                 **{key: str(metadata.get(key) or "") for key in ("model", "layer")},
             }
-            self.entries.append(tuple(entry[key] for key in ENTRY))
+            entries.append(tuple(entry[key] for key in ENTRY))
+            self._told.update(key for key in ENTRY if entry[key] is not None)
             for key in ("run", "model", "layer", "evidence"):
                 if entry[key]:
                     self._values[key][entry[key]] += 1
             self._values["status"].update(unit["outcome"])
             row = (entry["run"], entry["model"], entry["layer"])
             self._rows.setdefault(row, Row(*row)).add(unit)
+        self.count += len(units)
+        return entries
 
     def atlas(self, runs: Sequence[RunRecord]) -> list[Row]:
         """A row for each layer, shallow layers first; none if there is but one.
@@ -98,18 +103,14 @@ class Contents:
         """The orders worth offering: (key, name); a minus sign before a key: largest first."""
         sorts = [("", "as made"), ("name", "name")]
         numbers = [("activation", "activation")]
-        if self._has("motion"):
+        if "motion" in self._told:
             numbers.append(("motion", "motion index"))
-        if self._has("observer"):
+        if "observer" in self._told:
             numbers.append(("observer", "observer's score"))
         for key, name in numbers:
             sorts += [(f"-{key}", f"{name}, highest first"), (key, f"{name}, lowest first")]
-        if self._has("believed"):
+        if "believed" in self._told:
             sorts += [("-believed", "supported first"), ("believed", "unsupported first")]
-        if self._has("success"):
+        if "success" in self._told:
             sorts += [("-success", "successes first"), ("success", "failures first")]
         return sorts
-
-    def _has(self, key: str) -> bool:
-        place = ENTRY.index(key)
-        return any(entry[place] is not None for entry in self.entries)

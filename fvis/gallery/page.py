@@ -18,6 +18,7 @@ from typing import IO, Any
 from urllib.parse import quote, unquote_to_bytes
 
 from jinja2 import Environment, PackageLoader
+from jinja2.utils import htmlsafe_json_dumps
 
 from fvis import artifacts
 from fvis.gallery.contents import ENTRY, Contents
@@ -63,30 +64,32 @@ def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
     names = _run_names([run.folder for run in runs], path.parent)
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     templates, contents = _templates(), Contents()
-    with artifacts.whole_file(path) as place, _spool() as data:
+    with artifacts.whole_file(path) as place, _spool() as data, _spool() as table:
         first = ""
         for number, units in enumerate(_pages(_all_units(runs, names, path.parent))):
             units = [unit | {"files": []} for unit in units] if inside else units
-            contents.add(units)
+            rows = ",".join(map(_as_json, contents.add(units)))
+            table.write(f",{rows}" if number else rows)
             cards = templates.get_template("cards.html").render(units=units, single=bool(inside))
             first = first or cards
             page = templates.get_template("data.html")
             data.write(page.render(units=units, cards=cards if number else ""))
-        data.seek(0)
+        for spooled in (data, table):
+            spooled.seek(0)
         templates.get_template("index.html").stream(
             runs=headers,
-            count=len(contents.entries),
+            count=contents.count,
             cards=first,
             page_size=PAGE,
             size=_size(inside, path.parent),
             inside=((link, _as_data(_file_of(link, path.parent))) for link in inside),
             keys=ENTRY,
-            entries=contents.entries,
+            rows=_pieces(table),
             models=len({header["model"] for header in headers}),
             atlas=contents.atlas([run.record for run in runs]),
             choices=contents.choices(),
             sorts=contents.sorts(),
-            data=iter(lambda: data.read(1 << 16), ""),
+            data=_pieces(data),
         ).dump(str(place), "utf-8", "backslashreplace")
     return path
 
@@ -129,6 +132,13 @@ def _size(inside: Sequence[str], base: Path) -> str | None:
 def _spool() -> IO[str]:
     """A temporary file for what the page's end will hold."""
     return tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="")
+
+
+_as_json = functools.partial(htmlsafe_json_dumps, separators=(",", ":"))
+
+
+def _pieces(spooled: IO[str]) -> Iterator[str]:
+    return iter(lambda: spooled.read(1 << 16), "")
 
 
 def _all_units(
