@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from fvis import memory
 from fvis.errors import RequestError
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def in_batches(
             continue
         place += count
         yield from results
+        memory.give_back()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

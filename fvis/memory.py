@@ -1,17 +1,22 @@
-"""Refuses a run that cannot fit into memory, by a lower bound of what it needs."""
+"""Refuses a run that cannot fit into memory, and hands back what a run no longer needs."""
 
+import ctypes
+import functools
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from fvis.errors import RequestError
+from fvis.pacing import Pace
 from fvis.schema import AccentuationConfig, AscentConfig, Config, InversionConfig
 
 MEMINFO, CGROUPS, OWN_CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), "/proc/self/cgroup"
 FLOAT = 4  # bytes
 NUMBERS_PER_DRAW = 5  # floats that the place (two whole numbers) and the sign of noise take
+_pace = Pace(1.0)  # of this process, as its memory is
 
 
 def check(config: Config, shape: tuple[int, ...], device: torch.device, prior: int = 0) -> None:
@@ -58,6 +63,25 @@ def available(device: torch.device) -> int | None:
     sizes = dict(re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE))
     machine = 1024 * (int(sizes.get("MemTotal", 0)) + int(sizes.get("SwapTotal", 0)))
     return min([machine, *_cgroup_limits()]) or None
+
+
+def give_back() -> None:
+    """Hand memory that is free back to the system, once in a while; to be called between batches.
+
+    The GNU C library keeps what is freed, in pieces, and a little more of it with every batch.
+    """
+    if _pace.is_due:
+        with _pace.timed():
+            _trim()(0)
+
+
+@functools.cache
+def _trim() -> Callable[[int], int]:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library
+        return lambda kept: 0
+    return trim
 
 
 def _cgroup_limits() -> list[int]:

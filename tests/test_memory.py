@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from fvis import memory, runner, schema
+from fvis.batching import in_batches
 from fvis.compose import compose
 from fvis.errors import RequestError
+from fvis.pacing import Pace
 from tests.conftest import Call
 
 CPU = torch.device("cpu")
@@ -77,3 +80,24 @@ def test_the_weights_of_a_prior_count(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.check(config, (3, 64, 64), CPU, prior=GIGABYTE // 2)
     with pytest.raises(RequestError, match="needs more than 2 GB of memory"):
         memory.check(config, (3, 64, 64), CPU, prior=2 * GIGABYTE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_memory_that_is_free_is_handed_back_between_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A piece in use above the free ones keeps the C library from handing them back by itself."""
+
+    def resident() -> int:
+        text = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(text.split("VmRSS:")[1].split()[0]) * 1024
+
+    def solve(batch: list[int]) -> Tensor:
+        pieces = [torch.ones(16_000) for _ in range(2000)]  # 64 kB each
+        return pieces[-1]
+
+    monkeypatch.setattr(Pace, "is_due", True)
+    before = resident()
+    kept = list(in_batches([[job] for job in range(4)], 1, solve))
+    assert resident() - before < 64e6, "of 128 MB in each batch"
+    assert len(kept) == 4
