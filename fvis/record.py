@@ -173,7 +173,8 @@ class PriorRecord:
 class UnitRecord:
     """metadata.json: what every method says of a unit.
 
-    `config_sha256` is that of the run that made the unit. `seconds` is the wall time of the unit's
+    `config_sha256` is that of the run that made the unit. `ensemble` has the final logit of the
+    class by each further network that shares the picture. `seconds` is the wall time of the unit's
     batch over the number of its units. `extra` holds keys that this version does not know.
     """
 
@@ -194,6 +195,7 @@ class UnitRecord:
     concept: ConceptRecord | None = key(omitted=True)
     canvas: CanvasRecord | None = key(omitted=True)
     prior: PriorRecord | None = key(omitted=True)
+    ensemble: dict[str, Number] | None = key(omitted=True)
     grounding: GroundingRecord | None = key(omitted=True)
     natural_clips: NaturalClipsRecord | None = key(omitted=True)
     evidence: EvidenceRecord | None = key(omitted=True)

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from fvis.ascent import Ascent, Penalty, Pull
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network, changes_in_place, pairs_to_fold
 from fvis.context import Context
+from fvis.ensemble import Ensemble
 from fvis.models.layers import LOGITS, Layer
 from fvis.objectives import Target, TargetSet, resolve
 from fvis.optimization import RunStage
@@ -27,6 +29,7 @@ from fvis.record import (
     RESCUED,
     ActivationRecord,
     DictionaryRecord,
+    Number,
     PriorRecord,
     UnitRecord,
 )  # fmt: skip
@@ -49,7 +52,8 @@ class Attempt:
     """One ascent of a batch: the pictures as saved (8 bits), their scores, and the way there.
 
     The pictures are whole inputs of the network, whatever the canvas, and so scored.
-    `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`.
+    `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`. `shared` has the
+    final logits by each further network of an ensemble.
     """
 
     pictures: Tensor
@@ -57,6 +61,7 @@ class Attempt:
     final: Tensor
     traces: list[Points]
     stuck: list[bool]
+    shared: list[dict[str, Number]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Optimum:
 
     `motif` (3, h, h) is the part of the picture that the unit sees, enlarged, where that is less
     than the whole picture. `without` is the final score of the picture made without the prior.
+    `shared` has the final logit by each further network of an ensemble.
     """
 
     picture: Tensor
@@ -74,6 +80,7 @@ class Optimum:
     status: str
     motif: Tensor | None = None
     without: float | None = None
+    shared: dict[str, Number] = field(default_factory=dict)
 
 
 def start(
@@ -153,6 +160,7 @@ class Synthesizer:
             if photograph is None
             else photographs.load_asked(photograph, context.model, "parametrization.start")
         )
+        self._ensemble = Ensemble(context)
         check_responsive(self.network())
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
@@ -160,6 +168,11 @@ class Synthesizer:
     def steps(self) -> int:
         """Optimization steps per target: of the picture, and of that without the prior."""
         return self._context.config.engine.steps * (2 if self._compares else 1)
+
+    @property
+    def inputs(self) -> Sequence[Path]:
+        """Files that the pictures depend on, besides the model's own."""
+        return self._ensemble.inputs
 
     @property
     def _compares(self) -> bool:
@@ -229,7 +242,10 @@ class Synthesizer:
         )
         objective = self.targets.objective(jobs, device)
         of_views = area.targets.objective(jobs, device, views.views)
-        with self.network() as network:
+        with (
+            self.network() as network,
+            self._ensemble.opened(jobs, views) as members,
+        ):
 
             def score(rgb: Tensor) -> Tensor:
                 return of_views.scores(network(rgb))
@@ -239,18 +255,20 @@ class Synthesizer:
             nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
             climb = prior.ascent if prior else Ascent
-            ascent = climb(picture, score, views, self._penalties(jobs, network), engine)
+            pulls = [*members, *self._penalties(jobs, network)]
+            ascent = climb(picture, score, views, pulls, engine)
             with leak:
                 run(stage, ascent)
             with torch.no_grad():
                 pictures = area.framed((picture.render() * 255).round() / 255)
                 final = objective.scores(network(pictures))
+        shared = self._ensemble.finals(jobs, pictures)
         initial = objective.scores(start)
         spread = rescue.spread(objective, start)
         stuck = rescue.stuck_rows(initial, final, ascent.trace, spread)
         if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
             stuck |= rescue.resting_rows(objective, final, spread)
-        return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist())
+        return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
 
     @functools.cached_property
     def canvas(self) -> Canvas:
@@ -280,6 +298,7 @@ class Synthesizer:
     def record(self, kind: type[R], job: Target, optimum: Optimum, **more: Any) -> R:
         """The record of a target and its ascent, with what the method adds."""
         more["canvas"], more["prior"] = self.canvas.record, self._prior_record(optimum)
+        more["ensemble"] = optimum.shared or None
         return unit_record(kind, self._context, self.targets, job, optimum, **more)
 
     def _prior_record(self, optimum: Optimum) -> PriorRecord | None:
@@ -318,4 +337,12 @@ class Synthesizer:
         status = DEAD if attempt.stuck[row] else RESCUED if rescued else OK
         initial, final = attempt.initial[row].item(), attempt.final[row].item()
         picture, trace = attempt.pictures[row], attempt.traces[row]
-        return Optimum(picture, initial, final, trace, status, self.canvas.motif(picture))
+        return Optimum(
+            picture,
+            initial,
+            final,
+            trace,
+            status,
+            self.canvas.motif(picture),
+            shared=attempt.shared[row],
+        )

@@ -40,6 +40,7 @@ class ActivationMaximization:
         readers = (*natural, context.prior)
         self.inputs: Sequence[Path] = [
             *(file for some in readers if some for file in some.files),
+            *self._synthesizer.inputs,
             *self._evidence.inputs,
         ]
         self.steps = self._synthesizer.steps * (1 + self._evidence.ascents)

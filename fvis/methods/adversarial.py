@@ -25,7 +25,12 @@ from fvis.perturbation import files
 from fvis.perturbation.aims import Aims
 from fvis.perturbation.attacks import Attack, find_attacks
 from fvis.perturbation.ball import radius
-from fvis.perturbation.classifier import Classifier, load_classifiers
+from fvis.perturbation.classifier import (
+    Classifier,
+    load_classifiers,
+    refuse_other_classes,
+    refuse_other_inputs,
+)
 from fvis.perturbation.outcome import Judged, Outcome
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
@@ -46,7 +51,7 @@ class Adversarial:
         self._attacked = {context.model.name: self._classifier}
         self._attacked |= self._others(self._settings.models, "method.models", self._attacked)
         for classifier in self._attacked.values():
-            _refuse_other_classes(classifier, self._classifier)
+            refuse_other_classes(classifier, self._classifier, "method.models")
             classifier.require_gradient()
         if self._classifier.layer.path != LOGITS:  # units of a hidden layer have no probability
             self._settings = dataclasses.replace(self._settings, probability=0.0)
@@ -100,7 +105,7 @@ class Adversarial:
             configs, engine.seed, context.device, context.autocast, taken=taken or ()
         )
         for other in others.values():
-            _refuse_other_inputs(other.model, context.model, setting)
+            refuse_other_inputs(other.model, context.model, setting)
             if taken is not None:  # these run at every step
                 layout.arrange(other.model, engine.channels_last, context.device)
         return others
@@ -184,22 +189,3 @@ class Adversarial:
         """
         reach = self._epsilon if self._settings.norm == "linf" else linf
         return max(1.0, 0.5 / reach) if reach else 1.0
-
-
-def _refuse_other_classes(network: Classifier, first: Classifier) -> None:
-    """Raise `RequestError` unless a network has every class of the first."""
-    alike = network.count == first.count and network.classes == first.classes
-    for index in () if alike else range(first.count):
-        if network.counterpart(index, first) is None:
-            raise RequestError(
-                f"method.models takes networks with the same classes: {network.model.name} has "
-                f"{network.count}, and none is {first.model.name}'s {first.label(index)}"
-            )
-
-
-def _refuse_other_inputs(model: Model, first: Model, setting: str) -> None:
-    """Raise `RequestError` for a network that does not take clips of as many frames, or images."""
-    frames, wanted = model.preprocessing.frames, first.preprocessing.frames
-    if frames != wanted:
-        takes, of_first = ("images" if n is None else f"clips of {n}" for n in (frames, wanted))
-        raise RequestError(f"{setting}: {model.name} takes {takes}; {first.name}, {of_first}")

@@ -163,3 +163,22 @@ def load_classifiers(
         names.append(f"{model.name}#{twins + 1}" if twins else model.name)
         found[names[-1]] = Classifier(model, TargetConfig(), device, autocast)
     return found
+
+
+def refuse_other_classes(network: Classifier, first: Classifier, setting: str) -> None:
+    """Raise `RequestError` unless a network has every class of the first; `setting` names it."""
+    alike = network.count == first.count and network.classes == first.classes
+    for index in () if alike else range(first.count):
+        if network.counterpart(index, first) is None:
+            raise RequestError(
+                f"{setting} takes networks with the same classes: {network.model.name} has "
+                f"{network.count}, and none is {first.model.name}'s {first.label(index)}"
+            )
+
+
+def refuse_other_inputs(model: Model, first: Model, setting: str) -> None:
+    """Raise `RequestError` for a network that does not take clips of as many frames, or images."""
+    frames, wanted = model.preprocessing.frames, first.preprocessing.frames
+    if frames != wanted:
+        takes, of_first = ("images" if n is None else f"clips of {n}" for n in (frames, wanted))
+        raise RequestError(f"{setting}: {model.name} takes {takes}; {first.name}, {of_first}")

@@ -45,6 +45,7 @@ class TargetConfig:
     joint: Any = None
     grid: list[Any] | None = None
     grid_steps: int = setting(5, at_least=2, at_most=101)
+    ensemble: list[Any] = field(default_factory=list)
     repeats: int = setting(1, at_least=1, at_most=1000)
     diversity: float = setting(0.5, at_least=0, at_most=1e6)
     output: Any = None

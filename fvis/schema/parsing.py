@@ -17,6 +17,7 @@ from fvis.schema.config import (
     SINCE,
     Config,
     networks_of,
+    parse_models,
     start_of,
 )
 from fvis.schema.engine import (
@@ -58,6 +59,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_evidence(config)
     _validate_start(config)
     _validate_photographs(config)
+    _validate_ensemble(config)
     _validate_prior(config)
     return config
 
@@ -146,6 +148,19 @@ def _validate_photographs(config: Config) -> None:
             "method=inversion shows a whole layer: it takes target.layer, and no direction, joint, "
             "dictionary or position"
         )
+
+
+def _validate_ensemble(config: Config) -> None:
+    target = config.target
+    if not parse_models(target.ensemble, "target.ensemble"):
+        return
+    if not isinstance(config.method, ActivationMaximizationConfig):
+        raise RequestError("target.ensemble needs method=activation_maximization")
+    asked = (target.direction, target.dictionary, target.joint, target.grid)
+    if target.layer != "logits" or any(given is not None for given in asked):
+        raise RequestError("target.ensemble needs classes: target.layer=logits and target.units")
+    if config.engine.canvas not in ("auto", "full"):
+        raise RequestError("target.ensemble makes whole pictures: it takes engine.canvas=full")
 
 
 def _validate_start(config: Config) -> None:

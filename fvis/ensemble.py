@@ -1,0 +1,94 @@
+"""Networks that share a picture: it climbs the same class of all of them at once."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fvis import layout
+from fvis.ascent import Views, climbing
+from fvis.context import Context
+from fvis.objectives import Target
+from fvis.paths import expand
+from fvis.perturbation.classifier import (
+    Classifier,
+    load_classifiers,
+    refuse_other_classes,
+    refuse_other_inputs,
+)
+from fvis.record import Number
+from fvis.schema import TargetConfig, parse_models
+
+SETTING = "target.ensemble"
+
+
+@dataclass(frozen=True)
+class Member:
+    """What moves pictures towards one network's classes `units` (B,), at length 1 in each row."""
+
+    values: Callable[[Tensor], Tensor]
+    views: Views
+    units: Tensor
+
+    def gradient(self, rgb: Tensor, step: int) -> Tensor:
+        """The gradient (B, 3, ...) of the classes' logits, means over the views, downhill."""
+        _, uphill = climbing(self._scores, self.views, rgb, step)
+        return -uphill
+
+    def _scores(self, rgb: Tensor) -> Tensor:
+        units = self.units.repeat_interleave(self.views.views)
+        return self.values(rgb).gather(1, units[:, None])[:, 0]
+
+
+class Ensemble:
+    """The networks of `target.ensemble`, which share pictures with the one that is visualized.
+
+    Each counts as much as that one: the gradients of all have the same length in each row, however
+    large a network's logits are. Raises `RequestError` for a network without one of its classes.
+    """
+
+    def __init__(self, context: Context) -> None:
+        configs = parse_models(context.config.target.ensemble, SETTING)
+        engine, model = context.config.engine, context.model
+        self.inputs: Sequence[Path] = [expand(c.checkpoint) for c in configs if c.checkpoint]
+        self._device = context.device
+        if not configs:
+            self._own, self._others = None, dict[str, Classifier]()
+            return
+        self._own = Classifier(model, TargetConfig(), context.device, context.autocast)
+        self._others = load_classifiers(
+            configs, engine.seed, context.device, context.autocast, taken=[model.name]
+        )
+        for other in self._others.values():
+            refuse_other_inputs(other.model, model, SETTING)
+            refuse_other_classes(other, self._own, SETTING)
+            other.require_gradient()
+            layout.arrange(other.model, engine.channels_last, context.device)
+
+    @contextlib.contextmanager
+    def opened(self, jobs: Sequence[Target], views: Views) -> Iterator[list[Member]]:
+        """What moves a batch's pictures towards the classes of the further networks."""
+        with contextlib.ExitStack() as stack:
+            yield [
+                Member(stack.enter_context(other.opened()), views, self._units(jobs, other))
+                for other in self._others.values()
+            ]
+
+    def finals(self, jobs: Sequence[Target], pictures: Tensor) -> list[dict[str, Number]]:
+        """The logit of each job's class for its saved picture (B, 3, ...), by network."""
+        found: list[dict[str, Number]] = [{} for _ in jobs]
+        for name, other in self._others.items():
+            units = self._units(jobs, other)
+            logits = other.values(pictures).gather(1, units[:, None])[:, 0]
+            for row, logit in zip(found, logits.tolist(), strict=True):
+                row[name] = logit
+        return found
+
+    def _units(self, jobs: Sequence[Target], other: Classifier) -> Tensor:
+        """The jobs' classes (B,) by the number that another network gives them."""
+        assert self._own is not None, "there is no other network"
+        units = [other.counterpart(int(job.unit), self._own) for job in jobs]
+        return torch.tensor(units, device=self._device)
