@@ -34,7 +34,7 @@ class Member:
     units: Tensor
 
     def gradient(self, rgb: Tensor, step: int) -> Tensor:
-        """The gradient (B, 3, ...) of the classes' logits, means over the views, downhill."""
+        """The gradient (B, 3, ...) of the classes' scores, means over the views, downhill."""
         _, uphill = climbing(self._scores, self.views, rgb, step)
         return -uphill
 
@@ -58,9 +58,11 @@ class Ensemble:
         if not configs:
             self._own, self._others = None, dict[str, Classifier]()
             return
-        self._own = Classifier(model, TargetConfig(), context.device, context.autocast)
+        target = TargetConfig(score=context.config.target.score)
+        place = (context.device, context.autocast)
+        self._own = Classifier(model, target, *place)
         self._others = load_classifiers(
-            configs, engine.seed, context.device, context.autocast, taken=[model.name]
+            configs, engine.seed, *place, taken=[model.name], target=target
         )
         for other in self._others.values():
             refuse_other_inputs(other.model, model, SETTING)
@@ -78,13 +80,13 @@ class Ensemble:
             ]
 
     def finals(self, jobs: Sequence[Target], pictures: Tensor) -> list[dict[str, Number]]:
-        """The logit of each job's class for its saved picture (B, 3, ...), by network."""
+        """The score of each job's class for its saved picture (B, 3, ...), by network."""
         found: list[dict[str, Number]] = [{} for _ in jobs]
         for name, other in self._others.items():
             units = self._units(jobs, other)
-            logits = other.values(pictures).gather(1, units[:, None])[:, 0]
-            for row, logit in zip(found, logits.tolist(), strict=True):
-                row[name] = logit
+            scores = other.values(pictures).gather(1, units[:, None])[:, 0]
+            for row, score in zip(found, scores.tolist(), strict=True):
+                row[name] = score
         return found
 
     def _units(self, jobs: Sequence[Target], other: Classifier) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fvis.errors import RequestError
@@ -21,18 +22,23 @@ class PositionReader:
     `position` is `mean` (over all positions, prefix tokens excluded), `cls` (the first token),
     `center` or `index`. For the last two, `index` is the position to read, one number per axis in
     the order of the axes; for tokens it is one number, counted from the first patch token.
-    With a `dictionary` its latents are the units, at every position of the layer's own.
+    With a `dictionary` its latents are the units, at every position of the layer's own. With `odds`
+    the units are classes, and the value of each is its log-odds.
     """
 
     layer: Layer
     position: str
     index: Index | None = None
     dictionary: Dictionary | None = None
+    odds: bool = False
 
     def __call__(self, output: Tensor) -> Tensor:
         """The values (B, C) of all C units."""
         values = self._read(output)
-        return self._pooled(values if self.dictionary is None else self.dictionary.latents(values))
+        if self.dictionary is not None:
+            values = self.dictionary.latents(values)
+        pooled = self._pooled(values)
+        return log_odds(pooled) if self.odds else pooled
 
     def units(self, output: Tensor, units: Tensor) -> Tensor:
         """The value (B,) of unit `units[b]` (B,) in each row b; no more is computed than it needs.
@@ -45,7 +51,7 @@ class PositionReader:
 
     def maps(self, output: Tensor) -> Tensor:
         """The values (B, C, positions...) of all units, or (B, C) where one position is read."""
-        if self.position == "cls":
+        if self.position == "cls" or self.odds:
             return self(output)
         values = maps(self.layer, output)
         return values if self.dictionary is None else self.dictionary.latents(values)
@@ -68,14 +74,37 @@ class PositionReader:
 
 
 def position_reader(
-    layer: Layer, spec: Any, model: Model, dictionary: Dictionary | None = None
+    layer: Layer,
+    spec: Any,
+    model: Model,
+    dictionary: Dictionary | None = None,
+    odds: bool = False,
 ) -> PositionReader:
     """The reader that `target.position=spec` asks for at a layer, or at its dictionary's latents.
+
+    With `odds` it reads the log-odds of classes.
 
     Raises `RequestError` for a position that the layer does not have.
     """
     position, index = parse_position(spec)
-    return PositionReader(layer, position, _index_in(layer, position, index, model), dictionary)
+    index = _index_in(layer, position, index, model)
+    return PositionReader(layer, position, index, dictionary, odds)
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Each class's logit (B, C) less the log of the summed exponentials of all others.
+
+    That is log(p / (1 - p)) of its probability p by softmax, for any p that is near to 0 or 1.
+
+    >>> log_odds(torch.tensor([[0.0, 0.0, 60.0]]))
+    tensor([[-60.0000, -60.0000,  59.3069]])
+    """
+    top = logits.argmax(1, keepdim=True)
+    others = logits.scatter(1, top, -math.inf).logsumexp(1, keepdim=True)  # than the likeliest
+    first = logits.gather(1, top) - others
+    rest = logits - logits.logsumexp(1, keepdim=True)
+    rest = rest - torch.log1p(-rest.exp().clamp(max=0.5))  # no other is likelier than 1/2
+    return rest.scatter(1, top, first)
 
 
 def maps(layer: Layer, output: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_evidence(config)
     _validate_start(config)
     _validate_photographs(config)
-    _validate_ensemble(config)
+    _validate_classes(config)
     _validate_prior(config)
     return config
 
@@ -150,15 +150,22 @@ def _validate_photographs(config: Config) -> None:
         )
 
 
-def _validate_ensemble(config: Config) -> None:
-    target = config.target
-    if not parse_models(target.ensemble, "target.ensemble"):
+def _validate_classes(config: Config) -> None:
+    """Refuse what takes classes where no classes are asked for."""
+    target, method = config.target, config.method
+    shared = bool(parse_models(target.ensemble, "target.ensemble"))
+    setting = "target.ensemble" if shared else f"target.score={target.score}"
+    if not shared and target.score == "value":
         return
-    if not isinstance(config.method, ActivationMaximizationConfig):
-        raise RequestError("target.ensemble needs method=activation_maximization")
     asked = (target.direction, target.dictionary, target.joint, target.grid)
     if target.layer != "logits" or any(given is not None for given in asked):
-        raise RequestError("target.ensemble needs classes: target.layer=logits and target.units")
+        raise RequestError(f"{setting} needs classes: target.layer=logits and target.units")
+    if isinstance(method, AdversarialConfig | InversionConfig):
+        raise RequestError(f"{setting} takes no method={method.name}")
+    if not shared:
+        return
+    if not isinstance(method, ActivationMaximizationConfig):
+        raise RequestError("target.ensemble needs method=activation_maximization")
     if config.engine.canvas not in ("auto", "full"):
         raise RequestError("target.ensemble makes whole pictures: it takes engine.canvas=full")
 
