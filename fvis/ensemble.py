@@ -12,6 +12,7 @@ from fvis import layout
 from fvis.ascent import Views, climbing
 from fvis.context import Context
 from fvis.objectives import Target
+from fvis.objectives.positions import chosen, told_apart
 from fvis.paths import expand
 from fvis.perturbation.classifier import (
     Classifier,
@@ -27,9 +28,13 @@ SETTING = "target.ensemble"
 
 @dataclass(frozen=True)
 class Member:
-    """What moves pictures towards one network's classes `units` (B,), at length 1 in each row."""
+    """What moves pictures towards one network's classes `units` (B,), at length 1 in each row.
+
+    `read` gives the score of a class from a row of logits: see `positions.chosen`.
+    """
 
     values: Callable[[Tensor], Tensor]
+    read: Callable[[Tensor, Tensor], Tensor]
     views: Views
     units: Tensor
 
@@ -40,7 +45,7 @@ class Member:
 
     def _scores(self, rgb: Tensor) -> Tensor:
         units = self.units.repeat_interleave(self.views.views)
-        return self.values(rgb).gather(1, units[:, None])[:, 0]
+        return self.read(self.values(rgb), units)
 
 
 class Ensemble:
@@ -55,14 +60,13 @@ class Ensemble:
         engine, model = context.config.engine, context.model
         self.inputs: Sequence[Path] = [expand(c.checkpoint) for c in configs if c.checkpoint]
         self._device = context.device
+        self._read = told_apart if context.config.target.score == "log_odds" else chosen
         if not configs:
             self._own, self._others = None, dict[str, Classifier]()
             return
-        target = TargetConfig(score=context.config.target.score)
-        place = (context.device, context.autocast)
-        self._own = Classifier(model, target, *place)
+        self._own = Classifier(model, TargetConfig(), context.device, context.autocast)
         self._others = load_classifiers(
-            configs, engine.seed, *place, taken=[model.name], target=target
+            configs, engine.seed, context.device, context.autocast, taken=[model.name]
         )
         for other in self._others.values():
             refuse_other_inputs(other.model, model, SETTING)
@@ -75,18 +79,20 @@ class Ensemble:
         """What moves a batch's pictures towards the classes of the further networks."""
         with contextlib.ExitStack() as stack:
             yield [
-                Member(stack.enter_context(other.opened()), views, self._units(jobs, other))
+                Member(
+                    stack.enter_context(other.opened()), self._read, views, self._units(jobs, other)
+                )
                 for other in self._others.values()
             ]
 
     def finals(self, jobs: Sequence[Target], pictures: Tensor) -> list[dict[str, Number]]:
-        """The score of each job's class for its saved picture (B, 3, ...), by network."""
+        """The logit of each job's class for its saved picture (B, 3, ...), by network."""
         found: list[dict[str, Number]] = [{} for _ in jobs]
         for name, other in self._others.items():
             units = self._units(jobs, other)
-            scores = other.values(pictures).gather(1, units[:, None])[:, 0]
-            for row, score in zip(found, scores.tolist(), strict=True):
-                row[name] = score
+            logits = chosen(other.values(pictures), units)
+            for row, logit in zip(found, logits.tolist(), strict=True):
+                row[name] = logit
         return found
 
     def _units(self, jobs: Sequence[Target], other: Classifier) -> Tensor:

@@ -53,7 +53,7 @@ class Attempt:
 
     The pictures are whole inputs of the network, whatever the canvas, and so scored.
     `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`. `shared` has the
-    final scores by each further network of an ensemble.
+    final logits by each further network of an ensemble.
     """
 
     pictures: Tensor
@@ -70,7 +70,7 @@ class Optimum:
 
     `motif` (3, h, h) is the part of the picture that the unit sees, enlarged, where that is less
     than the whole picture. `without` is the final score of the picture made without the prior.
-    `shared` has the final score by each further network of an ensemble.
+    `shared` has the final logit by each further network of an ensemble.
     """
 
     picture: Tensor

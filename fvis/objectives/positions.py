@@ -23,7 +23,7 @@ class PositionReader:
     `center` or `index`. For the last two, `index` is the position to read, one number per axis in
     the order of the axes; for tokens it is one number, counted from the first patch token.
     With a `dictionary` its latents are the units, at every position of the layer's own. With `odds`
-    the units are classes, and the value of each is its log-odds.
+    the units are classes, and the gradient of each one's value is that of its log-odds.
     """
 
     layer: Layer
@@ -35,23 +35,20 @@ class PositionReader:
     def __call__(self, output: Tensor) -> Tensor:
         """The values (B, C) of all C units."""
         values = self._read(output)
-        if self.dictionary is not None:
-            values = self.dictionary.latents(values)
-        pooled = self._pooled(values)
-        return log_odds(pooled) if self.odds else pooled
+        return self._pooled(values if self.dictionary is None else self.dictionary.latents(values))
 
     def units(self, output: Tensor, units: Tensor) -> Tensor:
         """The value (B,) of unit `units[b]` (B,) in each row b; no more is computed than it needs.
 
         Units without a finite value elsewhere do not matter.
         """
-        if self.dictionary is None:
-            return self(output).gather(1, units[:, None])[:, 0]
-        return self._pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
+        if self.dictionary is not None:
+            return self._pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
+        return told_apart(self(output), units) if self.odds else chosen(self(output), units)
 
     def maps(self, output: Tensor) -> Tensor:
         """The values (B, C, positions...) of all units, or (B, C) where one position is read."""
-        if self.position == "cls" or self.odds:
+        if self.position == "cls":
             return self(output)
         values = maps(self.layer, output)
         return values if self.dictionary is None else self.dictionary.latents(values)
@@ -82,13 +79,27 @@ def position_reader(
 ) -> PositionReader:
     """The reader that `target.position=spec` asks for at a layer, or at its dictionary's latents.
 
-    With `odds` it reads the log-odds of classes.
+    With `odds` the values of classes have the gradients of their log-odds.
 
     Raises `RequestError` for a position that the layer does not have.
     """
     position, index = parse_position(spec)
     index = _index_in(layer, position, index, model)
     return PositionReader(layer, position, index, dictionary, odds)
+
+
+def chosen(values: Tensor, units: Tensor) -> Tensor:
+    """The value (B,) of unit `units[b]` in each row b of values (B, C)."""
+    return values.gather(1, units[:, None])[:, 0]
+
+
+def told_apart(logits: Tensor, classes: Tensor) -> Tensor:
+    """The logit (B,) of class `classes[b]` in each row b, with the gradient of its log-odds.
+
+    So an ascent raises what tells the class from all others, and says what the class itself gives.
+    """
+    odds = chosen(log_odds(logits), classes)
+    return odds + (chosen(logits, classes) - odds).detach()
 
 
 def log_odds(logits: Tensor) -> Tensor:

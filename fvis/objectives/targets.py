@@ -185,9 +185,7 @@ def resolve(
             f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
         )
     dictionary = _dictionary(config, read[0])
-    odds = config.score == "log_odds"
-    if odds and (read[0].units or 0) < 2:
-        raise RequestError(f"target.score=log_odds needs two classes; there is {read[0].units}")
+    odds = config.score == "log_odds" and (read[0].units or 0) > 1
     readers = tuple(
         position_reader(layer, config.position, model, dictionary, odds) for layer in read
     )

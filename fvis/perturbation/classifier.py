@@ -150,11 +150,10 @@ def load_classifiers(
     device: torch.device,
     autocast: torch.dtype | None,
     taken: Collection[str] = (),
-    target: TargetConfig | None = None,
 ) -> dict[str, Classifier]:
     """Networks as classifiers by their outputs, by name; none has a name that is `taken`.
 
-    `target` says how the outputs are read. The second network of a name is called `NAME#2`.
+    The second network of a name is called `NAME#2`.
     """
     names, found = list(taken), dict[str, Classifier]()
     for config in configs:
@@ -162,7 +161,7 @@ def load_classifiers(
         model.module.to(device)
         twins = sum(name.partition("#")[0] == model.name for name in names)
         names.append(f"{model.name}#{twins + 1}" if twins else model.name)
-        found[names[-1]] = Classifier(model, target or TargetConfig(), device, autocast)
+        found[names[-1]] = Classifier(model, TargetConfig(), device, autocast)
     return found
 
 
