@@ -12,7 +12,7 @@ from fvis import layout
 from fvis.ascent import Views, climbing
 from fvis.context import Context
 from fvis.objectives import Target
-from fvis.objectives.positions import chosen, told_apart
+from fvis.objectives.classes import VALUE, scored
 from fvis.paths import expand
 from fvis.perturbation.classifier import (
     Classifier,
@@ -28,13 +28,10 @@ SETTING = "target.ensemble"
 
 @dataclass(frozen=True)
 class Member:
-    """What moves pictures towards one network's classes `units` (B,), at length 1 in each row.
-
-    `read` gives the score of a class from a row of logits: see `positions.chosen`.
-    """
+    """What moves pictures towards one network's classes `units` (B,), at length 1 in each row."""
 
     values: Callable[[Tensor], Tensor]
-    read: Callable[[Tensor, Tensor], Tensor]
+    score: str
     views: Views
     units: Tensor
 
@@ -45,7 +42,7 @@ class Member:
 
     def _scores(self, rgb: Tensor) -> Tensor:
         units = self.units.repeat_interleave(self.views.views)
-        return self.read(self.values(rgb), units)
+        return scored(self.score, self.values(rgb), units)
 
 
 class Ensemble:
@@ -60,7 +57,7 @@ class Ensemble:
         engine, model = context.config.engine, context.model
         self.inputs: Sequence[Path] = [expand(c.checkpoint) for c in configs if c.checkpoint]
         self._device = context.device
-        self._read = told_apart if context.config.target.score == "log_odds" else chosen
+        self._score = context.config.target.score or VALUE
         if not configs:
             self._own, self._others = None, dict[str, Classifier]()
             return
@@ -80,19 +77,22 @@ class Ensemble:
         with contextlib.ExitStack() as stack:
             yield [
                 Member(
-                    stack.enter_context(other.opened()), self._read, views, self._units(jobs, other)
+                    stack.enter_context(other.opened()),
+                    self._score,
+                    views,
+                    self._units(jobs, other),
                 )
                 for other in self._others.values()
             ]
 
     def finals(self, jobs: Sequence[Target], pictures: Tensor) -> list[dict[str, Number]]:
-        """The logit of each job's class for its saved picture (B, 3, ...), by network."""
+        """The score of each job's class for its saved picture (B, 3, ...), by network."""
         found: list[dict[str, Number]] = [{} for _ in jobs]
         for name, other in self._others.items():
             units = self._units(jobs, other)
-            logits = chosen(other.values(pictures), units)
-            for row, logit in zip(found, logits.tolist(), strict=True):
-                row[name] = logit
+            scores = scored(self._score, other.values(pictures), units)
+            for row, score in zip(found, scores.tolist(), strict=True):
+                row[name] = score
         return found
 
     def _units(self, jobs: Sequence[Target], other: Classifier) -> Tensor:

@@ -173,10 +173,11 @@ class PriorRecord:
 class UnitRecord:
     """metadata.json: what every method says of a unit.
 
-    `config_sha256` is that of the run that made the unit. `score` is `log_odds` where the ascent
-    followed those, not the unit's own value. `ensemble` has the final logit of the class by each
-    further network that shares the picture. `seconds` is the wall time of the unit's batch over the
-    number of its units. `extra` holds keys that this version does not know.
+    `config_sha256` is that of the run that made the unit. `score` is what the ascent maximised,
+    where that was not simply the unit's value: see `objectives.classes`. `ensemble` has the final
+    score of the class by each further network that shares the picture. `seconds` is the wall time
+    of the unit's batch over the number of its units. `extra` holds keys that this version does not
+    know.
     """
 
     schema: int = 1

@@ -19,6 +19,7 @@ from fvis.context import Context
 from fvis.ensemble import Ensemble
 from fvis.models.layers import LOGITS, Layer
 from fvis.objectives import Target, TargetSet, resolve
+from fvis.objectives.classes import VALUE
 from fvis.optimization import RunStage
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.priors import Prior
@@ -53,7 +54,7 @@ class Attempt:
 
     The pictures are whole inputs of the network, whatever the canvas, and so scored.
     `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`. `shared` has the
-    final logits by each further network of an ensemble.
+    final scores by each further network of an ensemble.
     """
 
     pictures: Tensor
@@ -70,7 +71,7 @@ class Optimum:
 
     `motif` (3, h, h) is the part of the picture that the unit sees, enlarged, where that is less
     than the whole picture. `without` is the final score of the picture made without the prior.
-    `shared` has the final logit by each further network of an ensemble.
+    `shared` has the final score by each further network of an ensemble.
     """
 
     picture: Tensor
@@ -131,7 +132,7 @@ def unit_record(
         unit=job.unit,
         repeat=job.repeat,
         position=config.target.position,
-        score=None if config.target.score == "value" else config.target.score,
+        score=None if config.target.score == VALUE else config.target.score,
         method=config.method.name,
         seed=config.engine.seed,
         steps=config.engine.steps,

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fvis.errors import RequestError
 from fvis.grammar import Index, parse_position
 from fvis.models.base import Model
 from fvis.models.layers import Layer
+from fvis.objectives.classes import LOG_ODDS, VALUE, scored, told
 from fvis.objectives.dictionaries import Dictionary
 
 
@@ -22,20 +22,22 @@ class PositionReader:
     `position` is `mean` (over all positions, prefix tokens excluded), `cls` (the first token),
     `center` or `index`. For the last two, `index` is the position to read, one number per axis in
     the order of the axes; for tokens it is one number, counted from the first patch token.
-    With a `dictionary` its latents are the units, at every position of the layer's own. With `odds`
-    the units are classes, and the gradient of each one's value is that of its log-odds.
+    With a `dictionary` its latents are the units, at every position of the layer's own. The `score`
+    of classes may be another than their value, see `classes`.
     """
 
     layer: Layer
     position: str
     index: Index | None = None
     dictionary: Dictionary | None = None
-    odds: bool = False
+    score: str = VALUE
 
     def __call__(self, output: Tensor) -> Tensor:
         """The values (B, C) of all C units."""
         values = self._read(output)
-        return self._pooled(values if self.dictionary is None else self.dictionary.latents(values))
+        if self.dictionary is not None:
+            return self._pooled(self.dictionary.latents(values))
+        return told(self.score, self._pooled(values))
 
     def units(self, output: Tensor, units: Tensor) -> Tensor:
         """The value (B,) of unit `units[b]` (B,) in each row b; no more is computed than it needs.
@@ -44,11 +46,11 @@ class PositionReader:
         """
         if self.dictionary is not None:
             return self._pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
-        return told_apart(self(output), units) if self.odds else chosen(self(output), units)
+        return scored(self.score, self._pooled(self._read(output)), units)
 
     def maps(self, output: Tensor) -> Tensor:
         """The values (B, C, positions...) of all units, or (B, C) where one position is read."""
-        if self.position == "cls":
+        if self.position == "cls" or self.score == LOG_ODDS:
             return self(output)
         values = maps(self.layer, output)
         return values if self.dictionary is None else self.dictionary.latents(values)
@@ -75,47 +77,17 @@ def position_reader(
     spec: Any,
     model: Model,
     dictionary: Dictionary | None = None,
-    odds: bool = False,
+    score: str = VALUE,
 ) -> PositionReader:
     """The reader that `target.position=spec` asks for at a layer, or at its dictionary's latents.
 
-    With `odds` the values of classes have the gradients of their log-odds.
+    `score` is `target.score`.
 
     Raises `RequestError` for a position that the layer does not have.
     """
     position, index = parse_position(spec)
     index = _index_in(layer, position, index, model)
-    return PositionReader(layer, position, index, dictionary, odds)
-
-
-def chosen(values: Tensor, units: Tensor) -> Tensor:
-    """The value (B,) of unit `units[b]` in each row b of values (B, C)."""
-    return values.gather(1, units[:, None])[:, 0]
-
-
-def told_apart(logits: Tensor, classes: Tensor) -> Tensor:
-    """The logit (B,) of class `classes[b]` in each row b, with the gradient of its log-odds.
-
-    So an ascent raises what tells the class from all others, and says what the class itself gives.
-    """
-    odds = chosen(log_odds(logits), classes)
-    return odds + (chosen(logits, classes) - odds).detach()
-
-
-def log_odds(logits: Tensor) -> Tensor:
-    """Each class's logit (B, C) less the log of the summed exponentials of all others.
-
-    That is log(p / (1 - p)) of its probability p by softmax, for any p that is near to 0 or 1.
-
-    >>> log_odds(torch.tensor([[0.0, 0.0, 60.0]]))
-    tensor([[-60.0000, -60.0000,  59.3069]])
-    """
-    top = logits.argmax(1, keepdim=True)
-    others = logits.scatter(1, top, -math.inf).logsumexp(1, keepdim=True)  # than the likeliest
-    first = logits.gather(1, top) - others
-    rest = logits - logits.logsumexp(1, keepdim=True)
-    rest = rest - torch.log1p(-rest.exp().clamp(max=0.5))  # no other is likelier than 1/2
-    return rest.scatter(1, top, first)
+    return PositionReader(layer, position, index, dictionary, score)
 
 
 def maps(layer: Layer, output: Tensor) -> Tensor:

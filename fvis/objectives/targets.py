@@ -10,6 +10,7 @@ from torch import Tensor
 from fvis.errors import RequestError, unknown
 from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer, survey, with_channel_dim, with_prefix
+from fvis.objectives.classes import VALUE
 from fvis.objectives.dictionaries import Dictionary, read_dictionary
 from fvis.objectives.directions import read_directions
 from fvis.objectives.joint import joint_targets, weights_of
@@ -185,9 +186,9 @@ def resolve(
             f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
         )
     dictionary = _dictionary(config, read[0])
-    odds = config.score == "log_odds" and (read[0].units or 0) > 1
+    score = (config.score or VALUE) if (read[0].units or 0) > 1 else VALUE
     readers = tuple(
-        position_reader(layer, config.position, model, dictionary, odds) for layer in read
+        position_reader(layer, config.position, model, dictionary, score) for layer in read
     )
     named: list[tuple[int | str, tuple[Tensor, ...] | None]]
     concepts: dict[int | str, ConceptRecord | None] = {}

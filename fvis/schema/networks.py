@@ -42,7 +42,7 @@ class TargetConfig:
     direction: str | None = None
     dictionary: str | None = None
     read: str = setting("pre", one_of=("pre", "post", "decoder"))
-    score: str = setting("value", one_of=("value", "log_odds"))
+    score: str | None = setting(None, one_of=("value", "contrast", "log_odds"))
     joint: Any = None
     grid: list[Any] | None = None
     grid_steps: int = setting(5, at_least=2, at_most=101)
@@ -52,6 +52,12 @@ class TargetConfig:
     output: Any = None
     channel_dim: int | None = None
     prefix_tokens: int | None = setting(None, at_least=0)
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether its units are classes, by themselves."""
+        others = (self.direction, self.dictionary, self.joint, self.grid)
+        return self.layer == "logits" and all(given is None for given in others)
 
     @property
     def is_joint(self) -> bool:

@@ -155,10 +155,9 @@ def _validate_classes(config: Config) -> None:
     target, method = config.target, config.method
     shared = bool(parse_models(target.ensemble, "target.ensemble"))
     setting = "target.ensemble" if shared else f"target.score={target.score}"
-    if not shared and target.score == "value":
+    if not shared and target.score in (None, "value"):
         return
-    asked = (target.direction, target.dictionary, target.joint, target.grid)
-    if target.layer != "logits" or any(given is not None for given in asked):
+    if not target.names_classes:
         raise RequestError(f"{setting} needs classes: target.layer=logits and target.units")
     if isinstance(method, AdversarialConfig | InversionConfig):
         raise RequestError(f"{setting} takes no method={method.name}")

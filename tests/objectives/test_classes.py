@@ -9,7 +9,8 @@ from fvis import models, runner, schema
 from fvis.artifacts import read_png
 from fvis.compose import compose
 from fvis.errors import RequestError
-from fvis.objectives.positions import log_odds, told_apart
+from fvis.objectives.classes import CONTRAST, LOG_ODDS, log_odds, scored
+from fvis.record import UnitRecord
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:
@@ -27,18 +28,18 @@ def test_log_odds_and_their_gradients_stay_finite_where_a_class_is_certain() -> 
     assert of_first[0, 0] == 1 and of_first[0, 1:].sum().item() == pytest.approx(-1)
 
 
-def test_a_class_told_apart_has_its_logit_and_the_gradient_of_its_log_odds() -> None:
+def test_a_contrast_is_the_logit_with_the_gradient_of_its_log_odds() -> None:
     logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
     classes = torch.tensor([0, 3, 3, 6])
-    told = told_apart(logits, classes)
+    told = scored(CONTRAST, logits, classes)
     assert torch.allclose(told, logits[range(4), classes])
     (gradient,) = torch.autograd.grad(told.sum(), logits)
     (expected,) = torch.autograd.grad(log_odds(logits)[range(4), classes].sum(), logits)
     assert torch.allclose(gradient, expected)
 
 
-def run(folder: Path, *settings: str) -> tuple[torch.Tensor, float]:
-    """The logits of glyph_cnn for a picture of class 4, and what its record says it reaches."""
+def run(folder: Path, *settings: str) -> tuple[torch.Tensor, UnitRecord]:
+    """The logits of glyph_cnn for a picture of class 4, and the picture's record."""
     config = schema.parse(
         compose(["engine.device=cpu", "engine.steps=32", "target.units=4", *settings])
     )
@@ -48,17 +49,20 @@ def run(folder: Path, *settings: str) -> tuple[torch.Tensor, float]:
     with torch.no_grad():
         rgb = torch.from_numpy(read_png(picture))[None]
         logits = network.module(network.preprocessing.normalise(rgb))
-    (record,) = runner.read_run(folder).units()
-    assert record.record.score == ("log_odds" if "target.score=log_odds" in settings else None)
-    return logits, float(record.record.activation.final or 0)
+    (unit,) = runner.read_run(folder).units()
+    return logits, unit.record
 
 
-def test_a_picture_of_log_odds_tells_its_class_further_from_others(tmp_path: Path) -> None:
-    logits, final = run(tmp_path / "value", "target.score=value")
-    apart, told = run(tmp_path / "odds", "target.score=log_odds")
-    assert log_odds(apart)[0, 4] > log_odds(logits)[0, 4]
-    assert final == pytest.approx(logits[0, 4].item(), rel=1e-4)
-    assert told == pytest.approx(apart[0, 4].item(), rel=1e-4), "the logit itself is told"
+def test_pictures_of_log_odds_tell_their_class_further_from_others(tmp_path: Path) -> None:
+    alone, value = run(tmp_path / "value", "target.score=value")
+    assert value.score is None
+    assert value.activation.final == pytest.approx(alone[0, 4].item(), rel=1e-4)
+    for score in (CONTRAST, LOG_ODDS):
+        logits, record = run(tmp_path / score, f"target.score={score}")
+        assert log_odds(logits)[0, 4] > log_odds(alone)[0, 4]
+        told = (log_odds(logits) if score == LOG_ODDS else logits)[0, 4].item()
+        assert record.activation.final == pytest.approx(told, rel=1e-3)
+        assert record.score == score
 
 
 @pytest.mark.parametrize(

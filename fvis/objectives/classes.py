@@ -1,0 +1,42 @@
+"""What is maximised of a class: its logit, or what tells it from all other classes."""
+
+import math
+
+import torch
+from torch import Tensor
+
+VALUE, CONTRAST, LOG_ODDS = SCORES = ("value", "contrast", "log_odds")  # `target.score`
+
+
+def told(score: str, values: Tensor) -> Tensor:
+    """What is told of all units, from their values (B, C)."""
+    return log_odds(values) if score == LOG_ODDS else values
+
+
+def scored(score: str, values: Tensor, units: Tensor) -> Tensor:
+    """The score (B,) of unit `units[b]` in each row b, from all units' values (B, C).
+
+    With `contrast` it is the value itself, but has the gradient of the log-odds: an ascent raises
+    what tells the class from all others, and says what the class itself gives.
+    """
+    own = told(score, values).gather(1, units[:, None])[:, 0]
+    if score != CONTRAST:
+        return own
+    odds = log_odds(values).gather(1, units[:, None])[:, 0]
+    return odds + (own - odds).detach()
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Each class's logit (B, C) less the log of the summed exponentials of all others.
+
+    That is log(p / (1 - p)) of its probability p by softmax, for any p that is near to 0 or 1.
+
+    >>> log_odds(torch.tensor([[0.0, 0.0, 60.0]]))
+    tensor([[-60.0000, -60.0000,  59.3069]])
+    """
+    top = logits.argmax(1, keepdim=True)
+    others = logits.scatter(1, top, -math.inf).logsumexp(1, keepdim=True)  # than the likeliest
+    first = logits.gather(1, top) - others
+    rest = logits - logits.logsumexp(1, keepdim=True)
+    rest = rest - torch.log1p(-rest.exp().clamp(max=0.5))  # no other is likelier than 1/2
+    return rest.scatter(1, top, first)
