@@ -68,6 +68,14 @@ class Browser:
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
+    def violations(self) -> list[str]:
+        """What axe finds wrong with the page as it is shown; no axe: the test is skipped."""
+        axe = pytest.importorskip("selenium_axe_python", reason="no axe: pip install 'fvis[dev]'")
+        checker = axe.Axe(self.driver)
+        checker.inject()
+        found = checker.run()["violations"]
+        return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
+
     def errors(self) -> list[str]:
         """What the console has said since last asked."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

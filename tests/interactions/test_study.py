@@ -13,6 +13,7 @@ from fvis.artifacts import to_bytes
 from fvis.errors import RequestError
 from fvis.interactions import files
 from fvis.interactions.study import Study, carry_out
+from tests.gallery.conftest import Browser
 from tests.interactions import planted
 from tests.methods.test_adversarial import config_of
 
@@ -104,6 +105,21 @@ def test_the_files_hold_what_was_measured(made: tuple[Study, Path]) -> None:
     links = {part.partition('"')[0] for part in page.split('src="')[1:]}
     assert len(links) > 21 and all((folder / link).is_file() for link in links)
     assert (folder / "index.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong_with_the_page(
+    made: tuple[Study, Path], browser: Browser, width: int, scheme: str
+) -> None:
+    _, folder = made
+    browser.size(width, 900)
+    browser.prefer(scheme)
+    browser.open(folder / files.PAGE)
+    assert browser.violations() == []
+    root = "document.documentElement"
+    assert browser.js(f"{root}.scrollWidth <= {root}.clientWidth"), "only the table scrolls"
 
 
 @pytest.mark.slow

@@ -74,3 +74,17 @@ def test_a_quiz_is_played_by_touch_on_a_small_screen(judged: Path, browser: Brow
         assert browser.js("document.querySelectorAll('.query[aria-checked=true]').length") == 1
         driver.find_element("css selector", "[data-confidence='2']").click()
     assert browser.js("!document.getElementById('end').hidden")
+
+
+def test_axe_finds_nothing_wrong_with_a_quiz(judged: Path, browser: Browser) -> None:
+    page = quiz([str(judged)])
+    browser.open(page)
+    assert browser.violations() == []
+    browser.js("document.getElementById('begin').click()")
+    for key in ("", UP):
+        browser.keys(key)
+        assert browser.violations() == []
+    for _ in content(page)["trials"]:
+        browser.keys(DOWN, "1")
+    assert browser.js("!document.getElementById('end').hidden")
+    assert browser.violations() == []
