@@ -1,8 +1,8 @@
 """Whether pictures move the units of a layer at all: before a network is trained, they may not.
 
 A layer whose weights are zero, as the last of a block often are at first, answers every picture
-alike. Where batch norm has not yet seen its statistics, the picture fades from layer to layer,
-until the units' biases are all that is left.
+alike. Where batch norm has not yet seen its statistics, or layer scales are still as small as they
+start, the picture fades from layer to layer, until the units' biases are all that is left.
 """
 
 import torch
@@ -18,6 +18,9 @@ from fvis.randomness import random_generator
 
 FADED = 1e-4  # of the spread among units; an ascent that moves a unit by 1e-2 of it stands still
 COARSE = 4  # blobs of colour along each axis of a picture
+SCALE = (
+    1e-3  # a layer scale that is this or less for every channel is one that training has not moved
+)
 
 
 def check_responsive(network: Network) -> None:
@@ -25,7 +28,7 @@ def check_responsive(network: Network) -> None:
 
     The pictures are mid-grey, noise, and blobs of colour. A layer that gives exactly the same for
     all of them is refused if weights before it are zero; it may only be silent otherwise. One that
-    they hardly move is refused if there is a batch norm without statistics.
+    they hardly move is refused if the network has not been trained.
     """
     with network, torch.no_grad():
         answers = [network(rgb) for rgb in _pictures(network)]
@@ -39,12 +42,17 @@ def check_responsive(network: Network) -> None:
                 f"every picture gives the units of {layer.path} the same values: {zero} is all "
                 "zero, as in a network that has not been trained"
             )
-        if 0 < moved <= FADED * spread and _lacks_statistics(network.model.module):
+        untrained = _untrained(network.model.module)
+        if 0 < moved <= FADED * spread and untrained:
             raise RequestError(
                 f"pictures move the units of {layer.path} by {moved / spread:.0e} of the spread "
-                "among them: the picture fades on the way, as in a network that has not been "
-                "trained (batch norm without statistics)"
+                f"among them: the picture fades on the way, {untrained}"
             )
+
+
+def why_dead(network: nn.Module) -> str:
+    """What is known of why no unit that was asked for could be woken, in words."""
+    return ", ".join(filter(None, ("no picture excites it", _untrained(network))))
 
 
 def _pictures(network: Network) -> list[Tensor]:
@@ -63,6 +71,26 @@ def _means(values: Tensor) -> Tensor:
 
 def _finite(values: Tensor) -> Tensor:
     return values.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _untrained(network: nn.Module) -> str | None:
+    """What lets a picture fade in an untrained network, in words; None where nothing is known."""
+    signs = {
+        "batch norm without statistics": _lacks_statistics,
+        "layer scales as small as they start": _has_starting_scales,
+    }
+    sign = next((words for words, is_there in signs.items() if is_there(network)), None)
+    return sign and f"as in a network that has not been trained ({sign})"
+
+
+def _has_starting_scales(network: nn.Module) -> bool:
+    """Whether a layer scale has one small value for all channels."""
+    scales = (
+        weight
+        for name, weight in network.named_parameters()
+        if any(word in name.rpartition(".")[2] for word in ("gamma", "layer_scale"))
+    )
+    return any(0 < scale.max() <= SCALE and bool(scale.min() == scale.max()) for scale in scales)
 
 
 def _lacks_statistics(network: nn.Module) -> bool:

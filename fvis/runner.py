@@ -23,6 +23,7 @@ from fvis.plan import Plan, plan
 from fvis.progress import Progress, log_file
 from fvis.record import DEAD, DONE, RunRecord
 from fvis.recorder import Recorder, finished_units
+from fvis.responsiveness import why_dead
 from fvis.run_folder import RUN_FILE, read_run
 from fvis.schema import Config
 from fvis.workspace import INDEX
@@ -181,7 +182,8 @@ def _carry_out(work: Work, execution: Execution, texts: Mapping[str, str]) -> No
             f"(see {directory})"
         )
     if set(recorder.record.statuses) == {DEAD}:
-        logger.warning("every unit is dead: no picture excites it; see %s", directory)
+        why = why_dead(work.context.model.module)
+        logger.warning("every unit is dead: %s; see %s", why, directory)
 
 
 def _raise_with_remedy(error: BaseException, directory: Path) -> None:

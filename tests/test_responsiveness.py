@@ -8,7 +8,7 @@ from torch import nn
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.layers import survey
-from fvis.responsiveness import check_responsive
+from fvis.responsiveness import check_responsive, why_dead
 from tests.test_capture import model_of
 
 
@@ -78,3 +78,14 @@ def test_the_middle_of_an_untrained_network_with_batch_norm_fades() -> None:
     torch.manual_seed(0)
     with pytest.raises(RequestError, match="fades"):
         check(timm.create_model("repvgg_a0"), "stages.2.13")
+
+
+def test_why_units_are_dead_is_told_where_it_is_known() -> None:
+    norm = nn.BatchNorm2d(3)
+    untrained = why_dead(nn.Sequential(norm, headed(1.0)))
+    norm.running_mean = torch.ones(3)
+    trained = why_dead(nn.Sequential(norm, headed(1.0)))
+    assert trained == "no picture excites it"
+    assert untrained.startswith(trained) and "batch norm without statistics" in untrained
+    assert "layer scales" in why_dead(timm.layers.LayerScale(4, 1e-5))
+    assert why_dead(timm.layers.LayerScale(4, 1.0)) == trained

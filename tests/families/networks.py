@@ -56,12 +56,13 @@ ATTENDING = [
     *_timm(
         "caformer_s18", "cait_xxs24_224", "coat_lite_tiny", "coatnet_pico_rw_224", "convit_tiny",
         "crossvit_tiny_240", "davit_tiny", "deit_tiny_patch16_224", "efficientformer_l1",
-        "focalnet_tiny_srf", "gcvit_xxtiny", "hiera_tiny_224", "levit_128s", "maxvit_pico_rw_256",
-        "nest_tiny", "sequencer2d_s", "tnt_s_patch16_224", "twins_pcpvt_small", "visformer_tiny",
+        "efficientformerv2_s0", "focalnet_tiny_srf", "gcvit_xxtiny", "hiera_tiny_224", "levit_128s",
+        "maxvit_pico_rw_256", "nest_tiny", "sequencer2d_s", "tnt_s_patch16_224",
+        "twins_pcpvt_small", "visformer_tiny",
         "volo_d1_224", side=None,
     ),
     *_timm(
-        "efficientformerv2_s0", "efficientvit_b0", "efficientvit_m0", "mobilevit_xxs",
+        "efficientvit_b0", "efficientvit_m0", "mobilevit_xxs",
         "mobilevitv2_050", "nextvit_small", "pvt_v2_b0", "tiny_vit_5m_224", "xcit_nano_12_p16_224",
     ),
     *_timm(

@@ -26,8 +26,9 @@ def assert_clear(network: Network) -> None:
     assert report.with_units > 10
     for outcome in report.outcomes:
         assert outcome.status in ("ok", "rescued", "refused", "dead")
-        if outcome.refusal is not None:
-            assert "\n" not in outcome.refusal and len(outcome.refusal) < 400
+        if outcome.status in ("refused", "dead"):
+            assert outcome.reason is not None
+            assert "\n" not in outcome.reason and len(outcome.reason) < 400
     assert "ok" in {outcome.status for outcome in report.outcomes}
 
 

@@ -12,24 +12,25 @@ from fvis.errors import RequestError
 from fvis.models import Model
 from fvis.models.layers import LOGITS, Layer, survey
 from fvis.plan import plan
-from fvis.record import DEAD
+from fvis.record import DEAD, OK, RESCUED
+from fvis.responsiveness import why_dead
 from fvis.schema import Config
 
 from .networks import Network
 
 STEPS = 3
-PATIENCE = 32  # steps after which a unit that three did not wake is called dead
 UNIT = 3
+PATIENCE, UNITS = 32, range(3, 7)  # where that one is not woken: more steps, and others beside it
 PLACES = {"early": 0.1, "middle": 0.5}  # among the layers with units, in the order of depth
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a layer's unit: ok, rescued or dead, or the line that refuses it."""
+    """What became of a layer's units: ok, rescued, or dead or refused and why, in a line."""
 
     layer: str
     status: str
-    refusal: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Report:
 def tried(network: Network) -> Report:
     """Build a network at random weights, list its layers and climb an early, a middle, an output.
 
-    Any error but a refusal is raised.
+    Any error but the refusal of a layer is raised.
     """
     steps = f"engine.steps={STEPS}"
     config = schema.parse(compose.compose([*network.overrides, steps, "engine.device=cpu"]))
@@ -58,26 +59,26 @@ def tried(network: Network) -> Report:
 
 
 def _climbed(config: Config, model: Model, layer: Layer) -> Outcome:
-    unit = min(UNIT, (layer.units or UNIT + 1) - 1)
-    target = dataclasses.replace(config.target, layer=layer.path, units=[unit])
     try:
-        for steps in (STEPS, PATIENCE):
+        for units, steps in (([UNIT], STEPS), (UNITS, PATIENCE)):
+            there = sorted({min(unit, layer.units - 1) for unit in units if layer.units})
+            target = dataclasses.replace(config.target, layer=layer.path, units=there or [*units])
             engine = dataclasses.replace(config.engine, steps=steps, log_every=1)
-            asked = dataclasses.replace(config, target=target, engine=engine)
-            context = prepare(asked, model)
-            (result,) = runner.solve(plan(context), context.config, torch.device("cpu"))
-            status = str(result.metadata["status"])
-            if status != DEAD:
-                break
+            context = prepare(dataclasses.replace(config, target=target, engine=engine), model)
+            results = runner.solve(plan(context), context.config, torch.device("cpu"))
+            found = {str(result.metadata["status"]) for result in results}
+            for status in (OK, RESCUED):
+                if status in found:
+                    return Outcome(layer.path, status)
     except RequestError as error:
         return Outcome(layer.path, "refused", str(error))
-    return Outcome(layer.path, status)
+    return Outcome(layer.path, DEAD, why_dead(model.module))
 
 
 def row(report: Report) -> str:
     """A report as a row of a Markdown table."""
     outcomes = (
-        f"`{one.layer}` {one.status}" + (f": {one.refusal}" if one.refusal else "")
+        f"`{one.layer}` {one.status}" + (f": {one.reason}" if one.reason else "")
         for one in report.outcomes
     )
     name = f"{report.network.source} `{report.network.name}`"
