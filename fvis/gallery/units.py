@@ -44,6 +44,7 @@ ORDER = (
 )
 # What a card shows under the pointer instead of a picture: what that was made of.
 BEFORE = {"adversarial.png": "clean.png", "image.png": "photograph.png"}
+NATURAL = "natural.png"  # as `grounding.beside` lays it out
 LAST = "summary.png"
 # Metadata that the page shows elsewhere, or that would tell its reader nothing.
 LEFT_OUT = ("files", "schema", "config_sha256")
@@ -55,7 +56,8 @@ def shown_units(run: SavedRun, base: Path) -> Iterator[dict[str, Any]]:
     """A run's units, shallow layers first, as the page shows them.
 
     Each has `name`, `title` (what a person would call it), `metadata`, `picture`, `alternate`
-    (shown instead of the picture on hover) and `folder` as links from `base`, its `pictures` and
+    (shown instead of the picture on hover) and `folder` as links from `base`, the strongest
+    `patches` of photographs that its card shows, if it has any, its `pictures` and
     other `files` by name, `command` to make it again or None, `typed_in`, the name of the folder
     where that was typed, `shortened`, whether paths in it are, and `outcome`: its status and, for
     an attack, success or failed.
@@ -83,6 +85,7 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "picture": shown and f"{folder}/{_quote(shown)}",
         "alternate": f"{folder}/{before}" if before in pictures else None,
         "moves": bool(shown and shown.lower().endswith(".gif")),
+        "patches": _patches(record, folder) if NATURAL in pictures else None,
         "label": _label(record),
         "motion": _motion(record),
         "evidence": record.evidence and record.evidence.word,
@@ -100,6 +103,17 @@ def _shown(unit: SavedUnit, run: RunRecord, origin: Origin | None, base: Path) -
         "final": record.activation.final,
         "metadata": {k: v for k, v in content.items() if k in unit.keys and k not in LEFT_OUT},
     }
+
+
+def _patches(record: UnitRecord, folder: str) -> dict[str, Any] | None:
+    """The first row of patches in a unit's natural.png: where it is, how many, of which files.
+
+    They lie on the right half of the sheet, in a square, the strongest first.
+    """
+    strongest = record.grounding.strongest if record.grounding else []
+    across = math.ceil(math.sqrt(len(strongest)))
+    names = ", ".join(patch.file for patch in strongest[:across])
+    return {"picture": f"{folder}/{NATURAL}", "across": across, "names": names} if across else None
 
 
 def _votes(record: UnitRecord) -> str | None:

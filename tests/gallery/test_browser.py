@@ -467,7 +467,15 @@ def test_the_patches_of_photographs_have_captions(tmp_path: Path, browser: Brows
             (104 + place % 2 * 51, place // 2 * 51, 153 + place % 2 * 51, 49 + place // 2 * 51),
         )
     drawn.save(sheet)
-    browser.open(write_index([run], tmp_path / "index.html"), address("run", "layer2-00001"))
+    page = write_index([run], tmp_path / "index.html")
+    browser.open(page)
+    browser.wait("document.querySelector('.card .natural img').naturalWidth")
+    row = browser.driver.find_element("css selector", ".card .natural").screenshot_as_png
+    first = Image.open(io.BytesIO(row)).convert("RGB")
+    places = [(first.width * place // 4, first.height // 2) for place in (1, 3)]
+    assert [first.getpixel(place) for place in places] == colours[:2], "the card has a row of them"
+    assert first.getpixel((1, first.height // 2)) == colours[0], "nothing of the gap is left"
+    browser.open(page, address("run", "layer2-00001"))
     browser.wait("document.querySelectorAll('.patches canvas').length == 3")
     said = browser.js("[...document.querySelectorAll('.patches li')].map(l => l.innerText)")
     assert [text.split("\n")[0] for text in said] == [one["file"] for one in strongest]

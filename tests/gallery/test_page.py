@@ -94,6 +94,21 @@ def test_every_picture_says_what_it_is(tmp_path: Path) -> None:
     assert any("changed to be taken for" in text for text in alternatives)
 
 
+def test_a_card_shows_the_strongest_patches_of_photographs(tmp_path: Path) -> None:
+    strongest = [{"file": f"/photos/{i}.jpg", "activation": 9.0 - i} for i in range(5)]
+    units = [image_unit(1), image_unit(2) | {"files": ["image.png", "natural.png"]}, image_unit(3)]
+    units[1] |= {"grounding": {"strongest": strongest}}
+    units[2] |= {"grounding": {"strongest": strongest}}  # the sheet is gone
+    run = write_run(tmp_path / "run", units)
+    shown = [unit["patches"] for unit in read_units(run, tmp_path)]
+    assert shown.count(None) == 2
+    (row,) = filter(None, shown)
+    assert (row["across"], row["names"]) == (3, "0.jpg, 1.jpg, 2.jpg")
+    assert (tmp_path / unquote(row["picture"])).is_file()
+    told = page_of(run).alternatives
+    assert "Patches that excite it most, of 0.jpg, 1.jpg, 2.jpg" in told
+
+
 def test_a_unit_that_moves_says_where_and_what_photographs_say(tmp_path: Path) -> None:
     """A direction with its spread, or, where none is sure, the kind of motion alone."""
     sure, unsure = clip_unit(0), clip_unit(1)
