@@ -82,10 +82,8 @@ TORCHVISION = [
     *_torchvision("inception_v3", side=128),
     *_torchvision("vit_b_32", "maxvit_t", side=None),
     *_torchvision("deeplabv3_mobilenet_v3_large", "fcn_resnet50", "lraspp_mobilenet_v3_large"),
-    *_torchvision(
-        "fasterrcnn_mobilenet_v3_large_320_fpn", "fcos_resnet50_fpn",
-        "ssdlite320_mobilenet_v3_large",
-    ),
+    *_torchvision("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"),
+    Network("torchvision", "fcos_resnet50_fpn", kwargs={"min_size": 96}),  # not 800 px, as it would
     *_torchvision("r3d_18", "s3d", "mvit_v2_s", "swin3d_t", side=None, frames=None),
 ]  # fmt: skip
 NETWORKS = [*CONVOLUTIONAL, *ATTENDING, *MIXING, *TORCHVISION]
