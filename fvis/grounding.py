@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -26,7 +26,7 @@ from fvis.capture import Network
 from fvis.errors import RequestError, UnwritableError
 from fvis.models.base import Model
 from fvis.objectives import TargetSet
-from fvis.objectives.positions import token_grid
+from fvis.objectives.positions import channel_means, token_grid
 from fvis.paths import expand
 from fvis.randomness import random_generator
 from fvis.record import BestPositionRecord, GroundingRecord, Number, PatchRecord
@@ -47,6 +47,8 @@ class Natural:
 
     `scores` (N, C) are the values at `target.position`. `peaks` (N, C) are the greatest values at
     any position, and `places` (N, C) say where: row-major indices into a `grid` (rows, columns).
+    `course` says how the photographs run through the network, if that was asked for: for each layer
+    on the way, by its path, the mean over positions (N, C) of every channel.
     """
 
     files: tuple[Path, ...]
@@ -54,6 +56,7 @@ class Natural:
     peaks: Tensor
     places: Tensor
     grid: tuple[int, int]
+    course: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ def natural_responses(
     """How strongly the config's photographs excite the units of the targets' layer.
 
     Computed once per network, layer, position and set of photographs, and then read from the cache.
-    Enters `network`. Raises `RequestError` if no photograph can be read, if the network takes
-    clips, or for a target that is not a single unit.
+    Enters `network`, which reads the targets' layer last; layers that it reads before are the way
+    of which the `course` tells. Raises `RequestError` if no photograph can be read, if the network
+    takes clips, or for a target that is not a single unit.
     """
     if model.preprocessing.frames is not None:
         raise RequestError(
@@ -82,37 +86,63 @@ def natural_responses(
     if any(not isinstance(target.unit, int) for target in targets.targets):
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
-    place = cached(config, model, targets, network, files, "photographs")
-    arrays = recall(place, (*ARRAYS, "read"))
-    if arrays is not None:
+    course = _on_the_way(network)
+    what = f"photographs through {course}" if course else "photographs"
+    place = cached(config, model, targets, network, files, what)
+    names = (*ARRAYS, *(f"course {path}" for path in course))
+    arrays = recall(place, (*names, "read"))
+    if arrays is None:
+        readable, columns = _measure(model, targets, network, files)
+        arrays = dict(zip(names, columns, strict=True))
+        keep(place, arrays | {"read": torch.tensor([file in readable for file in files])})
+    else:
         read = arrays.pop("read").tolist()
         readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
         tell_left_out(files, readable)
-        return Natural(readable, grid=_grid(targets, model), **arrays)
-    natural = _measure(model, targets, network, files)
-    arrays = {name: getattr(natural, name) for name in ARRAYS}
-    keep(place, arrays | {"read": torch.tensor([file in natural.files for file in files])})
-    return natural
+    scores, peaks, places, *means = (arrays[name] for name in names)
+    means_by_path = dict(zip(course, means, strict=True))
+    return Natural(readable, scores, peaks, places, _grid(targets, model), means_by_path)
 
 
-def _measure(model: Model, targets: TargetSet, network: Network, files: Sequence[Path]) -> Natural:
-    def see(batch: list[Path]) -> list[tuple[Path, Tensor, Tensor, Tensor]]:
+def responses(network: Network, targets: TargetSet, rgb: Tensor) -> list[Tensor]:
+    """How pictures (B, 3, H, W) excite a layer's units, from one forward pass.
+
+    The scores (B, C), the greatest values (B, C) at any position and their places, as in `Natural`.
+    Where the entered `network` reads layers before the targets' own, the channels' means (B, C) at
+    each layer follow.
+    """
+    outputs = network(rgb)
+    scores, (peaks, places) = targets.values(outputs[-1:])[0], _peaks(targets, outputs[-1])
+    pairs = zip(network.layers, outputs, strict=True) if _on_the_way(network) else ()
+    means = [channel_means(layer, output) for layer, output in pairs]
+    return [column.cpu() for column in (scores, peaks, places.int(), *means)]
+
+
+def _on_the_way(network: Network) -> list[str]:
+    """The layers on the way to the last one that a network reads, and that one; or none."""
+    paths = [layer.path for layer in network.layers]
+    return paths if len(paths) > 1 else []
+
+
+def _measure(
+    model: Model, targets: TargetSet, network: Network, files: Sequence[Path]
+) -> tuple[tuple[Path, ...], list[Tensor]]:
+    """The files that can be read, and the `responses` to all of them."""
+
+    def see(batch: list[Path]) -> tuple[list[Path], list[Tensor]]:
         some = _pictures(batch, model)
         if not some:
-            return []
-        (output,) = network(torch.stack(list(some.values())).to(model.device))
-        score = targets.values([output])[0]
-        peak, place = _peaks(targets, output)
-        return list(zip(some, score.cpu(), peak.cpu(), place.int().cpu(), strict=True))
+            return [], []
+        rgb = torch.stack(list(some.values())).to(model.device)
+        return list(some), responses(network, targets, rgb)
 
     with network, torch.no_grad():
-        batches = in_batches([[file] for file in files], BATCH, see)
-        rows = [row for batch in batches for row in batch]
-    if not rows:
+        batches = list(in_batches([[file] for file in files], BATCH, see))
+    readable = tuple(file for some, _ in batches for file in some)
+    if not readable:
         raise RequestError("grounding.images has no photograph that can be read")
-    readable, *found = zip(*rows, strict=True)
-    scores, peaks, places = map(torch.stack, found)
-    return Natural(readable, scores, peaks, places, _grid(targets, model))
+    columns = zip(*(columns for some, columns in batches if some), strict=True)
+    return readable, [torch.cat(column) for column in columns]
 
 
 def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:
@@ -209,18 +239,11 @@ def _times(value: float, highest: float) -> float:
     return value / highest if highest > 0 else math.nan
 
 
-def peaks(network: Network, targets: TargetSet, rgb: Tensor) -> Tensor:
-    """The greatest values (B, C) of all units at any position in pictures (B, 3, H, W).
-
-    Enters `network`. For `target.position=cls` there is but one position.
-    """
-    with network, torch.no_grad():
-        (output,) = network(rgb)
-    return _peaks(targets, output)[0].cpu()
-
-
 def _peaks(targets: TargetSet, output: Tensor) -> tuple[Tensor, Tensor]:
-    """The greatest values (B, C) at any position in a layer's output, and where they are."""
+    """The greatest values (B, C) at any position in a layer's output, and where they are.
+
+    For `target.position=cls` there is but one position.
+    """
     values = targets.readers[0].maps(output)
     peak, place = values.reshape(*values.shape[:2], -1).max(2)
     return peak, place
@@ -300,12 +323,13 @@ def _directory(config: GroundingConfig) -> Path:
 
 
 def _fingerprint(network: Network) -> str:
-    """A hash of the layer's output for a fixed picture; enters `network`.
+    """A hash of the layers' outputs for a fixed picture; enters `network`.
 
     Other code, another precision or a hook can change what the same weights compute.
     """
     model = network.model
     noise = torch.rand(1, *model.preprocessing.shape, generator=random_generator("grounding"))
     with network, torch.no_grad():
-        (made,) = network(noise.to(model.device))
-    return hashlib.sha256(made.cpu().numpy().tobytes()).hexdigest()
+        made = network(noise.to(model.device))
+    outputs = (output.cpu().numpy().tobytes() for output in made)
+    return hashlib.sha256(b"".join(outputs)).hexdigest()

@@ -105,7 +105,9 @@ def test_single_positions_are_compared_too(tmp_path: Path) -> None:
     natural = surveyed(images, tmp_path / "cache", layer="pool")
     red = torch.zeros(1, 3, SIDE, SIDE)
     red[:, 0] = natural.peaks[:, 0].max()
-    peak = grounding.peaks(Network(net, targets.layers), targets, red)[0, 0].item()
+    with Network(net, targets.layers) as network:
+        _, peaks, _ = grounding.responses(network, targets, red)
+    peak = peaks[0, 0].item()
     found = grounding.compare(natural, 0, red[0, 0].mean().item(), peak, [])
     assert found.best_position.picture == pytest.approx(peak)
     assert found.best_position.times_strongest == pytest.approx(1.0, rel=0.02)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
 from fvis.artifacts import Writer
 from fvis.context import Context
@@ -15,7 +15,6 @@ from fvis.evidence.path import measure_path
 from fvis.evidence.record import EvidenceRecord, PathRecord, StrangerRecord
 from fvis.evidence.seeds import compare_seeds
 from fvis.evidence.strangers import Strangers
-from fvis.evidence.survey import PathReader
 from fvis.evidence.verdict import judged
 from fvis.grounding import Natural
 from fvis.objectives import Target
@@ -34,7 +33,8 @@ Gathered = tuple[EvidenceRecord | None, dict[str, Writer]]
 class Evidence:
     """The evidence for the pictures of one layer's units.
 
-    `natural` has the photographs' responses, where the config names photographs. Raises
+    `natural` has the photographs' responses, where the config names photographs, and their course
+    through the network where that is to be compared. Raises
     `RequestError` for what is asked of a network of clips, for networks that cannot be loaded, and
     for too few photographs.
     """
@@ -52,19 +52,24 @@ class Evidence:
         if natural is not None and self._embedding is not None:
             self._observer = Observer(context, natural, self._embedding)
         self._strangers = Strangers(context) if settings.strangers else None
-        self._path = _path_reader(context, synthesizer, natural)
-        self._course = self._path.course(natural.files) if self._path and natural else None
         self.ascents = settings.seeds + settings.minimising
         self.inputs = _checkpoints(settings)
 
     def gather(
-        self, jobs: Sequence[Target], optima: Sequence[Optimum], run: RunStage
+        self,
+        jobs: Sequence[Target],
+        optima: Sequence[Optimum],
+        course: Sequence[Tensor],
+        run: RunStage,
     ) -> list[Gathered]:
-        """For each job its record, if there is any evidence, and what writes its other pictures."""
+        """For each job its record, if there is any evidence, and what writes its other pictures.
+
+        `course` has the pictures' activations (B, C) at each layer of the photographs' own course.
+        """
         if not self._images:
             return [(None, {}) for _ in jobs]
         others = make_others(self._synthesizer, self._settings, jobs, run)
-        paths = self._paths(jobs, optima)
+        paths = self._paths(jobs, course)
         strangers = self._strangers.see(jobs, optima) if self._strangers else [None] * len(jobs)
         rows = zip(jobs, optima, others, paths, strangers, strict=True)
         return [(self._record(*row), row[2].files) for row in rows]
@@ -89,28 +94,15 @@ class Evidence:
             return None
         return judged(record, optimum.final, failed=optimum.status == DEAD)
 
-    def _paths(self, jobs: Sequence[Target], optima: Sequence[Optimum]) -> list[PathRecord | None]:
-        if self._path is None or self._course is None or self._natural is None:
+    def _paths(self, jobs: Sequence[Target], course: Sequence[Tensor]) -> list[PathRecord | None]:
+        natural = self._natural
+        if natural is None or not natural.course or len(natural.files) < FEWEST:
             return [None] * len(jobs)
-        columns = self._path.means(torch.stack([optimum.picture for optimum in optima]))
-        order = self._natural.scores.argsort(dim=0, descending=True, stable=True)
+        order = natural.scores.argsort(dim=0, descending=True, stable=True)[:STRONGEST]
         return [
-            measure_path(
-                self._course, [column[row] for column in columns], order[:STRONGEST, int(job.unit)]
-            )
+            measure_path(natural.course, [means[row] for means in course], order[:, int(job.unit)])
             for row, job in enumerate(jobs)
         ]
-
-
-def _path_reader(
-    context: Context, synthesizer: Synthesizer, natural: Natural | None
-) -> PathReader | None:
-    """What reads how pictures run through the network; None where there is no way to speak of."""
-    config = context.config
-    if natural is None or not config.evidence.path or config.target.output is not None:
-        return None
-    reader = PathReader(context, synthesizer)
-    return reader if len(reader.layers) > 1 and len(natural.files) >= FEWEST else None
 
 
 def _checkpoints(settings: EvidenceConfig) -> list[Path]:

@@ -6,56 +6,39 @@ they run through other parts of it.
 """
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fvis.evidence.record import PathRecord
-from fvis.models.layers import Layer
-from fvis.objectives.positions import maps
 
 # What the strongest photographs must have in common, in mean correlation over that of any two
 # photographs, for there to be a way from which a picture can be told to stray.
 COMMON = 0.2
 
 
-@dataclass(frozen=True)
-class Course:
-    """How photographs run through a network: at each of `layers`, their activations.
-
-    `activations` has a tensor (N, C) for each layer: the mean over positions of every channel.
-    """
-
-    layers: tuple[str, ...]
-    activations: tuple[Tensor, ...]
-
-
-def channel_means(layer: Layer, output: Tensor) -> Tensor:
-    """The mean over positions (B, C) of each channel of a layer's output."""
-    values = maps(layer, output)
-    return values if values.dim() == 2 else values.flatten(2).mean(2)
-
-
-def measure_path(course: Course, picture: Sequence[Tensor], strongest: Tensor) -> PathRecord:
-    """How a picture's course compares with that of photographs.
+def measure_path(
+    course: Mapping[str, Tensor], picture: Sequence[Tensor], strongest: Tensor
+) -> PathRecord:
+    """How a picture's course through a network compares with that of photographs.
 
     Args:
-        course: of all N photographs.
-        picture: the picture's activations (C,) at each layer.
+        course: for each layer on the way, by its path, the activations (N, C) of all N photographs:
+            the mean over positions of every channel.
+        picture: the picture's activations (C,) at each of these layers.
         strongest: the indices (K,) of the photographs that excite the unit most, K >= 2.
     """
     rows = [
         _correlations(natural, own, strongest)
-        for natural, own in zip(course.activations, picture, strict=True)
+        for natural, own in zip(course.values(), picture, strict=True)
     ]
     own, among, others = (list(column) for column in zip(*rows, strict=True))
     common, far = statistics.fmean(among), statistics.fmean(others)
     kept = (statistics.fmean(own) - far) / (common - far) if common - far >= COMMON else None
     return PathRecord(
-        layers=list(course.layers),
+        layers=list(course),
         picture=own,
         photographs=among,
         others=others,

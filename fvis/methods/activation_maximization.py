@@ -5,22 +5,25 @@ Erhan et al. 2009; for CNNs and ViTs in one framework, Zhu & Cangelosi 2025 (arX
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fvis import artifacts, grounding
 from fvis.artifacts import Writer
+from fvis.capture import Network
 from fvis.context import Context
 from fvis.evidence.gather import Evidence, Gathered
+from fvis.evidence.survey import layers_on_the_way
 from fvis.methods.base import METHODS, Result
 from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record import UnitRecord
 from fvis.schema import ActivationMaximizationConfig
-from fvis.synthesis import Optimum, Synthesizer
+from fvis.synthesis import Optimum, Synthesizer, opener
 
 
 @METHODS.register("activation_maximization")
@@ -31,6 +34,7 @@ class ActivationMaximization:
         assert isinstance(context.config.method, ActivationMaximizationConfig)
         self._context = context
         self._synthesizer = Synthesizer(context, context.config.method)
+        self._open = self._opener()
         self._natural = self._natural_responses()
         self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
         self._evidence = Evidence(context, self._synthesizer, self._natural)
@@ -49,27 +53,39 @@ class ActivationMaximization:
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""
         optima = self._synthesizer.optima(jobs, run)
-        peaks = self._peaks(jobs, optima)
-        gathered = self._evidence.gather(jobs, optima, run)
+        peaks, course = self._responses(jobs, optima)
+        gathered = self._evidence.gather(jobs, optima, course, run)
         return [self._result(*row) for row in zip(jobs, optima, peaks, gathered, strict=True)]
 
-    def _peaks(self, jobs: Sequence[Target], optima: Sequence[Optimum]) -> list[float]:
-        """The greatest value of each unit at any position in its picture, for the grounding."""
+    def _responses(
+        self, jobs: Sequence[Target], optima: Sequence[Optimum]
+    ) -> tuple[list[float], list[Tensor]]:
+        """The greatest value of each unit at any position in its picture, for the grounding.
+
+        Beside it, the pictures' course through the network (`grounding.responses`).
+        """
         if self._natural is None:
-            return [math.nan] * len(jobs)
-        synthesizer = self._synthesizer
+            return [math.nan] * len(jobs), []
         pictures = torch.stack([optimum.picture for optimum in optima])
-        peaks = grounding.peaks(synthesizer.network(), synthesizer.targets, pictures)
-        return [peaks[row, int(job.unit)].item() for row, job in enumerate(jobs)]
+        with self._open() as network, torch.no_grad():
+            _, peaks, _, *course = grounding.responses(network, self._synthesizer.targets, pictures)
+        return [peaks[row, int(job.unit)].item() for row, job in enumerate(jobs)], course
+
+    def _opener(self) -> Callable[[], Network]:
+        """Makes the context in which photographs and pictures are read: with the layers before."""
+        targets = self._synthesizer.targets
+        earlier = layers_on_the_way(self._context, targets)
+        if not earlier:
+            return self._synthesizer.network
+        return opener(self._context, [*earlier, *targets.layers])
 
     def _natural_responses(self) -> grounding.Natural | None:
         """How strongly photographs excite the units; None if the config names no photographs."""
-        context, synthesizer = self._context, self._synthesizer
+        context, targets = self._context, self._synthesizer.targets
         if not context.config.grounding.images:
             return None
-        return grounding.natural_responses(
-            context.config.grounding, context.model, synthesizer.targets, synthesizer.network()
-        )
+        settings = context.config.grounding
+        return grounding.natural_responses(settings, context.model, targets, self._open())
 
     def _result(self, job: Target, optimum: Optimum, peak: float, gathered: Gathered) -> Result:
         evidence, others = gathered

@@ -98,6 +98,12 @@ def maps(layer: Layer, output: Tensor) -> Tensor:
     return values[:, :, layer.prefix :] if layer.prefix and values.dim() > 2 else values
 
 
+def channel_means(layer: Layer, output: Tensor) -> Tensor:
+    """The mean over positions (B, C) of each unit of a layer's output."""
+    values = maps(layer, output)
+    return values if values.dim() == 2 else values.flatten(2).mean(2)
+
+
 def reads_one_position(spec: Any) -> bool:
     """Whether `target.position=spec` reads units at one place of the input."""
     return parse_position(spec)[0] in ("center", "index")

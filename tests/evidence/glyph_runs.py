@@ -33,9 +33,9 @@ def draw(folder: Path, count: int) -> Path:
 
 def run(folder: Path, images: Path | None, *words: str) -> tuple[RunRecord, list[SavedUnit]]:
     """A run on the CPU, its record and its units."""
-    asked = ["engine.device=cpu", "engine.steps=2", *words]
+    asked = ["engine.device=cpu", "engine.steps=2"]
     if images is not None:
         asked += [f"grounding.images={images}", f"grounding.cache={images.parent / 'cache'}"]
-    runner.run(schema.parse(compose(asked)), folder)
+    runner.run(schema.parse(compose([*asked, *words])), folder)
     saved = read_run(folder)
     return saved.record, list(saved.units())

@@ -16,6 +16,7 @@ from fvis.evidence.embedding import load_embedding
 from fvis.run_folder import SavedUnit
 from fvis.zoo import glyphs
 
+from ..passes import counted
 from .glyph_runs import ALL, draw, run
 
 FOOLING = (
@@ -48,6 +49,33 @@ def test_photographs_alone_give_the_path_and_nothing_costly(tmp_path: Path, few:
     told = {word: round(mean) for word, mean in counts.items()}
     words = f"; evidence: {told['supported']} supported, {told['plausible']} plausible, "
     assert cli._words_of(record).startswith(words)
+
+
+def test_the_path_takes_no_pass_of_its_own_over_photographs_and_pictures(
+    tmp_path: Path, few: Path
+) -> None:
+    """A second pass would run 36 photographs more through the network, and each picture."""
+    made = {}
+    for path in (True, False):
+        words = (f"evidence.path={path}", f"grounding.cache={tmp_path / f'cache-{path}'}")
+        with counted() as first:
+            run(tmp_path / f"first-{path}", few, "target.units=0:4", *words)
+        with counted() as again:
+            _, units = run(tmp_path / f"again-{path}", few, "target.units=0:4", *words)
+        assert first.pictures - again.pictures == 36
+        made[path] = (again.pictures, [unit.record.grounding for unit in units])
+    assert made[True][1] == made[False][1]
+    assert made[True][0] - made[False][0] <= 4  # single grey ones, by which layers are found
+
+
+def test_the_way_of_the_photographs_is_read_back_as_it_was_measured(
+    tmp_path: Path, few: Path
+) -> None:
+    words = ("target.units=3", f"grounding.cache={tmp_path / 'cache'}")
+    _, (first,) = run(tmp_path / "first", few, *words)
+    _, (again,) = run(tmp_path / "again", few, *words)
+    assert evidence(first).path == evidence(again).path
+    assert evidence(first).path.kept is not None
 
 
 def test_without_photographs_there_is_no_evidence(tmp_path: Path) -> None:

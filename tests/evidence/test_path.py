@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fvis.evidence.path import Course, measure_path
+from fvis.evidence.path import measure_path
 
 PHOTOGRAPHS, CHANNELS = 60, 40
 STRONGEST = torch.arange(9)  # indices of photographs
 
 
-def course(shared: float = 1.0) -> tuple[Course, Tensor]:
+def course(shared: float = 1.0) -> tuple[dict[str, Tensor], Tensor]:
     """A course in which the first nine photographs share a pattern, and that pattern (C,)."""
     generator = torch.Generator().manual_seed(1)
     pattern = torch.randn(CHANNELS, generator=generator)
@@ -21,7 +21,7 @@ def course(shared: float = 1.0) -> tuple[Course, Tensor]:
         layers.append(
             5 + values * torch.linspace(0.1, 10, CHANNELS)
         )  # as channels have it: any scale
-    return Course(("a", "b", "c"), tuple(layers)), pattern
+    return dict(zip("abc", layers, strict=True)), pattern
 
 
 def on(pattern: Tensor) -> list[Tensor]:
@@ -57,7 +57,9 @@ def test_photographs_without_a_way_in_common_tell_nothing() -> None:
 
 def test_a_channel_that_never_varies_does_not_count() -> None:
     given, pattern = course()
-    dead = [torch.cat([values, torch.zeros(PHOTOGRAPHS, 1)], 1) for values in given.activations]
+    dead = {
+        path: torch.cat([values, torch.zeros(PHOTOGRAPHS, 1)], 1) for path, values in given.items()
+    }
     loud = [torch.cat([values, torch.tensor([1e6])]) for values in on(pattern)]
-    with_dead = measure_path(Course(given.layers, tuple(dead)), loud, STRONGEST)
+    with_dead = measure_path(dead, loud, STRONGEST)
     assert with_dead.kept == pytest.approx(measure_path(given, on(pattern), STRONGEST).kept)
