@@ -47,6 +47,8 @@ class Natural:
 
     `scores` (N, C) are the values at `target.position`. `peaks` (N, C) are the greatest values at
     any position, and `places` (N, C) say where: row-major indices into a `grid` (rows, columns).
+    With `sign` -1 the peaks are the lowest values, and the strongest photographs those that excite
+    a unit least.
     `course` says how the photographs run through the network, if that was asked for: for each layer
     on the way, by its path, the mean over positions (N, C) of every channel.
     """
@@ -57,6 +59,7 @@ class Natural:
     places: Tensor
     grid: tuple[int, int]
     course: Mapping[str, Tensor] = field(default_factory=dict)
+    sign: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def natural_responses(
         raise RequestError("grounding.images takes units, not target.direction or target.joint")
     files = photographs.find(config.images)
     course = _on_the_way(network)
-    what = f"photographs through {course}" if course else "photographs"
+    what = "photographs" if targets.sign > 0 else "photographs, lowest peaks"
+    what += f" through {course}" if course else ""
     place = cached(config, model, targets, network, files, what)
     names = (*ARRAYS, *(f"course {path}" for path in course))
     arrays = recall(place, (*names, "read"))
@@ -101,13 +105,14 @@ def natural_responses(
         tell_left_out(files, readable)
     scores, peaks, places, *means = (arrays[name] for name in names)
     means_by_path = dict(zip(course, means, strict=True))
-    return Natural(readable, scores, peaks, places, _grid(targets, model), means_by_path)
+    grid = _grid(targets, model)
+    return Natural(readable, scores, peaks, places, grid, means_by_path, targets.sign)
 
 
 def responses(network: Network, targets: TargetSet, rgb: Tensor) -> list[Tensor]:
     """How pictures (B, 3, H, W) excite a layer's units, from one forward pass.
 
-    The scores (B, C), the greatest values (B, C) at any position and their places, as in `Natural`.
+    The values (B, C) at `target.position`, the peaks (B, C) and their places, as in `Natural`.
     Where the entered `network` reads layers before the targets' own, the channels' means (B, C) at
     each layer follow.
     """
@@ -170,7 +175,8 @@ def _grid(targets: TargetSet, model: Model) -> tuple[int, int]:
 
 def strongest(natural: Natural, unit: int, count: int, size: Sequence[int]) -> list[Patch]:
     """The unit's `count` strongest patches, one per photograph, in pictures of `size` (H, W)."""
-    order = natural.peaks[:, unit].argsort(descending=True, stable=True)[:count]
+    peaks = natural.sign * natural.peaks[:, unit]
+    order = peaks.argsort(descending=True, stable=True)[:count]
     return [
         Patch(
             natural.files[row],
@@ -207,11 +213,12 @@ def compare(
 
     `final` is its activation, and `peak` the greatest value of the unit at any position.
     """
-    percentiles, below, times_strongest = standing(natural.scores[:, unit], final)
-    highest = natural.peaks[:, unit].max().item()
+    sign = natural.sign
+    percentiles, below, times_strongest = standing(natural.scores[:, unit], final, sign)
+    highest = sign * (sign * natural.peaks[:, unit]).max().item()
     return GroundingRecord(
         photographs=len(natural.files),
-        best_position=BestPositionRecord(peak, highest, _times(peak, highest)),
+        best_position=BestPositionRecord(peak, highest, _times(sign * peak, sign * highest)),
         percentiles=percentiles,
         below=below,
         times_strongest=times_strongest,
@@ -219,18 +226,18 @@ def compare(
     )
 
 
-def standing(scores: Tensor, final: float) -> tuple[dict[str, Number], float, float]:
+def standing(scores: Tensor, final: float, sign: int = 1) -> tuple[dict[str, Number], float, float]:
     """How an activation stands among the scores (N,) of natural pictures or clips.
 
     Percentiles of the scores, the share of scores below `final`, and the ratio of `final` to the
-    highest score (NaN if that is not positive).
+    highest score (NaN if that is not positive); with `sign` -1 to the lowest one (NaN if that is
+    not negative).
     """
     scores = scores.double()
-    highest = scores.max().item()
     return (
         {str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
         (scores < final).double().mean().item(),
-        _times(final, highest),
+        _times(sign * final, (sign * scores).max().item()),
     )
 
 
@@ -240,13 +247,13 @@ def _times(value: float, highest: float) -> float:
 
 
 def _peaks(targets: TargetSet, output: Tensor) -> tuple[Tensor, Tensor]:
-    """The greatest values (B, C) at any position in a layer's output, and where they are.
+    """The peaks (B, C) at any position in a layer's output, and where they are.
 
     For `target.position=cls` there is but one position.
     """
     values = targets.readers[0].maps(output)
-    peak, place = values.reshape(*values.shape[:2], -1).max(2)
-    return peak, place
+    peak, place = (targets.sign * values.reshape(*values.shape[:2], -1)).max(2)
+    return targets.sign * peak, place
 
 
 def beside(rgb: Tensor, patches: Sequence[Patch], model: Model) -> Tensor:

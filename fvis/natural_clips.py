@@ -44,12 +44,14 @@ class NaturalClips:
     """How strongly each of N windows of videos excites each of a layer's C units.
 
     `scores` (N, C) are the values at `target.position`. `places` say where the windows are: in
-    which file, and the number of the first of their `frames` frames.
+    which file, and the number of the first of their `frames` frames. With `sign` -1 the strongest
+    windows are those that excite a unit least.
     """
 
     scores: Tensor
     places: Sequence[tuple[Path, int]]
     frames: int
+    sign: int = 1
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
@@ -63,7 +65,8 @@ class NaturalClips:
         """
         most = math.ceil(count / len(self.files))  # of one file
         found: list[Window] = []
-        for row in self.scores[:, unit].argsort(descending=True, stable=True).tolist():
+        order = (self.sign * self.scores[:, unit]).argsort(descending=True, stable=True)
+        for row in order.tolist():
             file, start = self.places[row]
             others = [other.start for other in found if other.file == file]
             if len(others) < most and all(abs(start - at) >= self.frames for at in others):
@@ -74,7 +77,9 @@ class NaturalClips:
 
     def compare(self, unit: int, final: float, windows: Sequence[Window]) -> NaturalClipsRecord:
         """How the activation `final` of a unit's own clip compares with those of the windows."""
-        percentiles, below, times_strongest = grounding.standing(self.scores[:, unit], final)
+        percentiles, below, times_strongest = grounding.standing(
+            self.scores[:, unit], final, self.sign
+        )
         return NaturalClipsRecord(
             windows=len(self.scores),
             files=len(self.files),
@@ -110,7 +115,7 @@ def natural_clips(context: Context, targets: TargetSet, network: Network) -> Nat
         arrays = _measure(model, targets, network, files)
         grounding.keep(place, arrays)
     places = [(files[index], start) for index, start in arrays["places"].tolist()]
-    natural = NaturalClips(arrays["scores"], places, frames)
+    natural = NaturalClips(arrays["scores"], places, frames, targets.sign)
     if recalled:
         grounding.tell_left_out(files, natural.files)
     return natural

@@ -18,7 +18,7 @@ RUNNING, DONE, INTERRUPTED = "running", "done", "interrupted"
 
 @dataclass(frozen=True)
 class ActivationRecord:
-    """The score before, after and on the way: `trace` has (step, score) pairs."""
+    """The activation before, after and on the way: `trace` has (step, activation) pairs."""
 
     initial: Number = None
     final: Number = None
@@ -53,7 +53,8 @@ class GroundingRecord:
 
     `best_position` compares single positions. All else is read at `target.position`: `below` is the
     share of photographs with a lower activation, and `times_strongest` the ratio to the highest.
-    `strongest` has the patches that excite the unit most.
+    `strongest` has the patches that excite the unit most. With `target.sign=-1` the lowest value
+    stands in the place of the highest, and what excites the unit least in that of what does most.
     """
 
     photographs: int = 0
@@ -173,11 +174,11 @@ class PriorRecord:
 class UnitRecord:
     """metadata.json: what every method says of a unit.
 
-    `config_sha256` is that of the run that made the unit. `score` is what the ascent maximised,
-    where that was not simply the unit's value: see `objectives.classes`. `ensemble` has the final
-    score of the class by each further network that shares the picture. `seconds` is the wall time
-    of the unit's batch over the number of its units. `extra` holds keys that this version does not
-    know.
+    `config_sha256` is that of the run that made the unit. `sign` is -1 for a picture that excites
+    the unit least, else left out. `score` is what the ascent maximised, where that was not simply
+    the unit's value: see `objectives.classes`. `ensemble` has the final score of the class by each
+    further network that shares the picture. `seconds` is the wall time of the unit's batch over the
+    number of its units. `extra` holds keys that this version does not know.
     """
 
     schema: int = 1
@@ -186,6 +187,7 @@ class UnitRecord:
     layer: str | None = None
     unit: int | str | None = None
     repeat: int | None = None
+    sign: int | None = key(omitted=True)
     position: str | int | list[int] | None = None
     score: str | None = key(omitted=True)
     method: str | None = None

@@ -71,6 +71,11 @@ def resting_rows(objective: LinearObjective, final: Tensor, spread: Tensor) -> T
     return objective.excites & (final <= LEAST_MOVEMENT * spread)
 
 
+def lowest_rows(minimised: Tensor, initial: Tensor, final: Tensor) -> Tensor:
+    """Which of the `minimised` rows (B,) fell to zero: behind a ReLU they cannot fall further."""
+    return minimised & (initial < 0) & (final == 0)
+
+
 @dataclass(frozen=True)
 class NearestActivation:
     """The last activation function that runs before the layer is read.
@@ -90,6 +95,11 @@ class NearestActivation:
         points away from what the unit responds to.
         """
         return self.is_read and isinstance(self.module, (*RESTING_AT_ZERO, *timm_layers(*OF_TIMM)))
+
+    @property
+    def is_never_negative(self) -> bool:
+        """Whether what is read is the output of a ReLU."""
+        return self.is_read and isinstance(self.module, nn.ReLU | nn.ReLU6)
 
     @contextlib.contextmanager
     def leaking(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ def setting(
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
-    one_of: Sequence[str] | None = None,
+    one_of: Sequence[str | int] | None = None,
 ) -> Any:
     """A dataclass field with the range or the choices that `section` checks its value against."""
     limits = {"at_least": at_least, "above": above, "at_most": at_most, "one_of": one_of}
@@ -107,7 +107,7 @@ def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, An
 def _check(path: str, value: Any, limits: Mapping[str, Any]) -> None:
     one_of = limits.get("one_of")
     if one_of is not None and value not in one_of:
-        raise RequestError(f"{path} is {value!r}; it takes one of: {', '.join(one_of)}")
+        raise RequestError(f"{path} is {value!r}; it takes one of: {', '.join(map(str, one_of))}")
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue

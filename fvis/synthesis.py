@@ -67,10 +67,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Optimum:
-    """One target's optimal picture (3, ...) as saved, its scores, and ok, rescued or dead.
+    """One target's optimal picture (3, ...) as saved, its activations, and ok, rescued or dead.
 
     `motif` (3, h, h) is the part of the picture that the unit sees, enlarged, where that is less
-    than the whole picture. `without` is the final score of the picture made without the prior.
+    than the whole picture. `without` is the final activation of that made without the prior.
     `shared` has the final score by each further network of an ensemble.
     """
 
@@ -131,6 +131,7 @@ def unit_record(
         layer=job.layer,
         unit=job.unit,
         repeat=job.repeat,
+        sign=None if job.sign > 0 else job.sign,
         position=config.target.position,
         score=None if config.target.score == VALUE else config.target.score,
         method=config.method.name,
@@ -210,7 +211,10 @@ class Synthesizer:
             for place, row in enumerate(stuck):
                 if not second.stuck[place]:
                     best[row] = (second, place)
-        return [self._optimum(attempt, row, rescued=attempt is not first) for attempt, row in best]
+        return [
+            self._optimum(attempt, row, job.sign, rescued=attempt is not first)
+            for job, (attempt, row) in zip(jobs, best, strict=True)
+        ]
 
     def attempt(
         self,
@@ -270,6 +274,9 @@ class Synthesizer:
         stuck = rescue.stuck_rows(initial, final, ascent.trace, spread)
         if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
             stuck |= rescue.resting_rows(objective, final, spread)
+        if nearest and nearest.is_never_negative:
+            minimised = torch.tensor([job.sign < 0 and not job.weights for job in jobs])
+            stuck &= ~rescue.lowest_rows(minimised.to(device), initial, final)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
 
     @functools.cached_property
@@ -335,16 +342,11 @@ class Synthesizer:
             penalties.append(Penalty(config.target.diversity, similarity))
         return penalties
 
-    def _optimum(self, attempt: Attempt, row: int, *, rescued: bool) -> Optimum:
+    def _optimum(self, attempt: Attempt, row: int, sign: int, *, rescued: bool) -> Optimum:
+        """A row of an attempt; the activation is `sign` times the score."""
         status = DEAD if attempt.stuck[row] else RESCUED if rescued else OK
-        initial, final = attempt.initial[row].item(), attempt.final[row].item()
-        picture, trace = attempt.pictures[row], attempt.traces[row]
-        return Optimum(
-            picture,
-            initial,
-            final,
-            trace,
-            status,
-            self.canvas.motif(picture),
-            shared=attempt.shared[row],
-        )
+        initial, final = (sign * scores[row].item() for scores in (attempt.initial, attempt.final))
+        picture = attempt.pictures[row]
+        trace = [(step, sign * score) for step, score in attempt.traces[row]]
+        motif, shared = self.canvas.motif(picture), attempt.shared[row]
+        return Optimum(picture, initial, final, trace, status, motif, shared=shared)

@@ -87,18 +87,19 @@ class Evidence:
         record = EvidenceRecord(
             observer=observer.observe(int(job.unit), optimum, others) if observer else None,
             path=path,
-            seeds=compare_seeds(optimum, others, self._embedding, among),
+            seeds=compare_seeds(optimum, others, self._embedding, among, job.sign),
             strangers=strangers,
         )
         if record == EvidenceRecord():
             return None
-        return judged(record, optimum.final, failed=optimum.status == DEAD)
+        return judged(record, optimum.final, failed=optimum.status == DEAD, sign=job.sign)
 
     def _paths(self, jobs: Sequence[Target], course: Sequence[Tensor]) -> list[PathRecord | None]:
         natural = self._natural
         if natural is None or not natural.course or len(natural.files) < FEWEST:
             return [None] * len(jobs)
-        order = natural.scores.argsort(dim=0, descending=True, stable=True)[:STRONGEST]
+        scores = natural.sign * natural.scores
+        order = scores.argsort(dim=0, descending=True, stable=True)[:STRONGEST]
         return [
             measure_path(natural.course, [means[row] for means in course], order[:, int(job.unit)])
             for row, job in enumerate(jobs)

@@ -50,7 +50,7 @@ def make_others(
         sign = -1 if name == "minimising" else 1
         asked = [replace(job, repeat=sign * (APART * number + (job.repeat or 0))) for job in jobs]
         if name == "minimising":
-            asked = [synthesizer.targets.minimising(job) for job in asked]
+            asked = [replace(job, sign=-1) for job in asked]
         return synthesizer.optima(asked, run_stage)
 
     seeds = [ascend("seed", n) for n in range(1, settings.seeds + 1)]

@@ -87,7 +87,7 @@ class SeedsRecord:
 
     Attributes:
         activations: of the pictures from other seeds.
-        agreement: the lowest activation over the highest, the unit's own picture included.
+        agreement: the weakest activation over the strongest, the unit's own picture included.
         similarity: the mean similarity of the pictures' embeddings (cosine).
         of_photographs: that of photographs to one another.
     """

@@ -9,20 +9,25 @@ from fvis.synthesis import Optimum
 
 
 def compare_seeds(
-    optimum: Optimum, others: Others, embedding: Embedding | None, photographs: Tensor | None
+    optimum: Optimum,
+    others: Others,
+    embedding: Embedding | None,
+    photographs: Tensor | None,
+    sign: int = 1,
 ) -> SeedsRecord | None:
     """How a unit's pictures agree; None where there is but one.
 
-    `photographs` (N, N) are the similarities of photographs to one another, if they are known.
+    `photographs` (N, N) are the similarities of photographs to one another, if they are known. With
+    `sign` -1 the pictures excite the unit least.
     """
     if not others.seeds:
         return None
     pictures = [optimum, *others.seeds]
-    finals = [picture.final for picture in pictures]
+    scores = [sign * picture.final for picture in pictures]
     vectors = None if embedding is None else embedding(stacked(pictures))
     return SeedsRecord(
-        activations=[*finals[1:]],
-        agreement=min(finals) / max(finals) if max(finals) > 0 else None,
+        activations=[picture.final for picture in others.seeds],
+        agreement=min(scores) / max(scores) if max(scores) > 0 else None,
         similarity=None if vectors is None else mean_of_pairs(vectors @ vectors.T),
         of_photographs=None if photographs is None else mean_of_pairs(photographs),
     )

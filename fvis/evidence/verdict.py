@@ -70,13 +70,15 @@ def of_path(record: PathRecord) -> str | None:
     return FOR if record.kept >= KEPT else AGAINST if record.kept <= LOST else None
 
 
-def of_seeds(record: SeedsRecord, final: float) -> str | None:
+def of_seeds(record: SeedsRecord, final: float, sign: int = 1) -> str | None:
     """Against where another seed excites the unit far more than `final`, the picture's activation.
 
-    That seeds agree speaks for no picture: those of a network made to fool agree, too.
+    With `sign` -1 more is less. That seeds agree speaks for no picture: those of a network made to
+    fool agree, too.
     """
-    best = max((value for value in record.activations if value is not None), default=final)
-    return AGAINST if best > 0 and final < WEAK * best else None
+    scores = (sign * value for value in record.activations if value is not None)
+    own, best = sign * final, max(scores, default=sign * final)
+    return AGAINST if best > 0 and own < WEAK * best else None
 
 
 def of_strangers(records: dict[str, StrangerRecord]) -> str | None:
@@ -103,16 +105,17 @@ def by_chance(right: int, count: int) -> float:
     return ways / int(2**count)
 
 
-def judged(record: EvidenceRecord, final: float, *, failed: bool) -> EvidenceRecord:
+def judged(record: EvidenceRecord, final: float, *, failed: bool, sign: int = 1) -> EvidenceRecord:
     """The record with what its kinds of evidence say, and the word for it.
 
-    `final` is the picture's activation. An ascent that `failed` speaks against its picture.
+    `final` is the picture's activation, which is to be high; with `sign` -1, low. An ascent that
+    `failed` speaks against its picture.
     """
     said = {
         "ascent": AGAINST if failed else None,
         "observer": record.observer and of_observer(record.observer),
         "path": record.path and of_path(record.path),
-        "seeds": record.seeds and of_seeds(record.seeds, final),
+        "seeds": record.seeds and of_seeds(record.seeds, final, sign),
         "strangers": record.strangers and of_strangers(record.strangers),
         "people": record.people and of_people(record.people),
     }

@@ -155,12 +155,14 @@ def _alt(record: UnitRecord, name: str, shown: str) -> str:
     if isinstance(record, AccentuationRecord):
         return f"{record.image}, changed to excite {unit}"
     does = "failed to excite" if record.status == DEAD else "excites"
-    return f"{kind} that {does} {unit}" + (f", {meant}" if meant is not None else "")
+    least = " least" if record.sign == -1 else ""
+    return f"{kind} that {does} {unit}{least}" + (f", {meant}" if meant is not None else "")
 
 
 def _title(record: UnitRecord, name: str) -> str:
     """What a person would call a unit: its class, or layer and number; of an attack, its goal."""
     again = "" if record.repeat is None else f", repeat {record.repeat}"
+    again = f", minimised{again}" if record.sign == -1 else again
     if isinstance(record, AdversarialRecord):
         goal = record.class_name if record.class_name is not None else record.target
         known = record.image is not None and goal is not None

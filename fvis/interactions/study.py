@@ -121,6 +121,7 @@ def _refuse(config: Config) -> None:
         "target.dictionary": target.dictionary is not None,
         "target.joint or target.grid": target.is_joint,
         "target.repeats": target.repeats > 1,
+        "target.sign=-1": target.sign < 0,
         "several layers": isinstance(target.layer, list),
         f"method={config.method.name}": config.method.name != ActivationMaximizationConfig.name,
     }

@@ -60,7 +60,7 @@ class ActivationMaximization:
     def _responses(
         self, jobs: Sequence[Target], optima: Sequence[Optimum]
     ) -> tuple[list[float], list[Tensor]]:
-        """The greatest value of each unit at any position in its picture, for the grounding.
+        """Each unit's peak at any position in its picture, for the grounding.
 
         Beside it, the pictures' course through the network (`grounding.responses`).
         """

@@ -1,6 +1,5 @@
 """Targets: units, directions and weighted sums of units, resolved against a model's layers."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +28,7 @@ class Target:
 
     `weights` is None for a single unit; for a direction or a joint target it has one vector (C,)
     for each layer that is read. The repeats of a unit share a `group`. `concept` says how a
-    direction was fitted, where `fvis concept` did.
+    direction was fitted, where `fvis concept` did. With `sign` -1 it is to be excited least.
     """
 
     layer: str
@@ -38,6 +37,7 @@ class Target:
     repeat: int | None = None
     weights: tuple[Tensor, ...] | None = None
     concept: ConceptRecord | None = None
+    sign: int = 1
 
     @property
     def name(self) -> str:
@@ -65,18 +65,10 @@ class TargetSet:
             groups.setdefault(target.group, []).append(target)
         return list(groups.values())
 
-    def minimising(self, target: Target) -> Target:
-        """The target whose score is that of `target` with its sign turned."""
-        weights = target.weights
-        if weights is None:
-            reader = self.readers[0]
-            count = reader.layer.units if reader.dictionary is None else reader.dictionary.count
-            assert count is not None, "resolve() refuses unknown channel axes"
-            assert isinstance(target.unit, int), "a target without weights is a unit"
-            one = torch.zeros(count)
-            one[target.unit] = 1
-            weights = (one,)
-        return dataclasses.replace(target, weights=tuple(-weight for weight in weights))
+    @property
+    def sign(self) -> int:
+        """1 where the targets are to be excited most, -1 where least."""
+        return self.targets[0].sign
 
     def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """Per layer, the values (B, C) of its units at the position that was asked for."""
@@ -85,12 +77,18 @@ class TargetSet:
     def objective(
         self, targets: Sequence[Target], device: torch.device, views: int = 1
     ) -> "UnitObjective | WeightedObjective":
-        """The objective of a batch that has `views` consecutive rows for each of these targets."""
+        """The objective of a batch that has `views` consecutive rows for each of these targets.
+
+        Where a target is to be excited least, its score is minus its value.
+        """
         rows = [target for target in targets for _ in range(views)]
+        signs = torch.tensor([target.sign for target in rows]).to(device)
         if all(target.weights is None for target in rows):
-            return UnitObjective(self, torch.tensor([target.unit for target in rows]).to(device))
+            units = torch.tensor([target.unit for target in rows]).to(device)
+            return UnitObjective(self, units, signs)
         columns = zip(*(target.weights for target in rows if target.weights), strict=True)
-        return WeightedObjective(self, [torch.stack(column).to(device) for column in columns])
+        weights = [signs[:, None] * torch.stack(column).to(device) for column in columns]
+        return WeightedObjective(self, weights)
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,13 @@ class _TargetObjective:
 
 @dataclass(frozen=True)
 class UnitObjective(_TargetObjective):
-    """Row b's score is the value of unit `units[b]` of the only layer that is read."""
+    """Row b's score is the value of unit `units[b]` of the only layer that is read.
+
+    It is multiplied by `signs[b]`, 1 or -1.
+    """
 
     units: Tensor
+    signs: Tensor
 
     @property
     def norms(self) -> list[Tensor]:
@@ -122,15 +124,15 @@ class UnitObjective(_TargetObjective):
 
     @property
     def excites(self) -> Tensor:
-        """Which rows (B,) have no negative weight: all, but latents that may be negative."""
+        """Which rows (B,) have no negative weight; latents that may be negative do not count."""
         dictionary = self.read.readers[0].dictionary
         positive = dictionary is None or dictionary.read == "post"
-        return torch.full_like(self.units, positive, dtype=torch.bool)
+        return (self.signs > 0) & positive
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """One score per row (B,)."""
         (reader,), (output,) = self.read.readers, outputs
-        return reader.units(output, self.units)
+        return self.signs * reader.units(output, self.units)
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def resolve(
         named = [(unit, None) for unit in parse_units(config.units, count, seed, classes)]
     repeats = [None] if config.repeats == 1 else list(range(config.repeats))
     targets = [
-        Target(paths[0], unit, group, repeat, weights, concepts.get(unit))
+        Target(paths[0], unit, group, repeat, weights, concepts.get(unit), config.sign)
         for group, (unit, weights) in enumerate(named)
         for repeat in repeats
     ]

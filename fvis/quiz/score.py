@@ -106,7 +106,8 @@ def _record(unit: SavedUnit, found: Sequence[Judged]) -> None:
     }
     people = {condition: _people(some) for condition, some in by_condition.items() if some}
     evidence = replace(evidence, people=people or None)
-    evidence = judged(evidence, final or 0.0, failed=unit.record.status == DEAD)
+    failed, sign = unit.record.status == DEAD, unit.record.sign or 1
+    evidence = judged(evidence, final or 0.0, failed=failed, sign=sign)
     rewrite_unit(unit.folder, replace(unit.record, evidence=evidence))
 
 

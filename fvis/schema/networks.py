@@ -38,6 +38,7 @@ class TargetConfig:
 
     layer: Any = "logits"
     units: Any = "all"
+    sign: int = setting(1, one_of=(1, -1))
     position: Any = "mean"
     direction: str | None = None
     dictionary: str | None = None

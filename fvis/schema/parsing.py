@@ -54,6 +54,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
     _validate_target(config.target)
+    _validate_sign(config)
     _validate_source(config.model.source)
     _validate_grounding(config)
     _validate_evidence(config)
@@ -126,6 +127,28 @@ def _validate_evidence(config: Config) -> None:
     networks_of(evidence)  # which names what is no network
 
 
+def _validate_sign(config: Config) -> None:
+    """Refuse minimising pictures of what shows, or is judged by, what excites units most."""
+    if config.target.sign > 0:
+        return
+    method, evidence = config.method.name, config.evidence
+    if method != ActivationMaximizationConfig.name:
+        raise RequestError(
+            f"target.sign=-1 takes method=activation_maximization, not method={method}"
+        )
+    observed = evidence.embedding is not None and config.grounding.images
+    for name, asked in {
+        "embedding": observed,
+        "minimising": evidence.minimising,
+        "strangers": evidence.strangers,
+    }.items():
+        if asked:
+            raise RequestError(
+                f"evidence.{name} judges pictures that excite units most; target.sign=-1 makes "
+                "those that excite them least (evidence.minimising has them as well)"
+            )
+
+
 def _validate_photographs(config: Config) -> None:
     """Refuse what the methods that work on photographs lack or cannot do."""
     method, target = config.method, config.target
@@ -165,6 +188,8 @@ def _validate_classes(config: Config) -> None:
         return
     if not isinstance(method, ActivationMaximizationConfig):
         raise RequestError("target.ensemble needs method=activation_maximization")
+    if target.sign < 0:
+        raise RequestError("target.ensemble has what networks share; target.sign=-1 has none of it")
     if config.engine.canvas not in ("auto", "full"):
         raise RequestError("target.ensemble makes whole pictures: it takes engine.canvas=full")
 

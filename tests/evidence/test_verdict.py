@@ -70,6 +70,15 @@ def test_a_failed_ascent_speaks_against_its_picture() -> None:
     assert judged(HONEST, final=4.0, failed=True).word == "unsupported"
 
 
+def test_of_pictures_that_excite_units_least_a_better_seed_is_a_lower_one() -> None:
+    weak, strong = (
+        EvidenceRecord(seeds=SeedsRecord([-10.0])),
+        EvidenceRecord(seeds=SeedsRecord([-2.0])),
+    )
+    assert judged(weak, final=-4.0, failed=False, sign=-1).word == "unsupported"
+    assert judged(strong, final=-4.0, failed=False, sign=-1).word == "plausible"
+
+
 def test_run_json_counts_the_words_and_averages_the_observers_accuracy() -> None:
     tally = judged(HONEST, final=4.0, failed=False).tally()
     assert tally["evidence.supported"] == 1

@@ -110,7 +110,8 @@ function evidenceSection(unit) {
 /** A large picture, which a click enlarges; a wide one takes a whole row. */
 function figure(unit, file, first) {
   const moves = /\.gif$/i.test(file.name);
-  const meaning = MEANINGS[file.name] ?? NUMBERED[file.name.match(/^(\w+)-\d+\.png$/)?.[1]];
+  const most = MEANINGS[file.name] ?? NUMBERED[file.name.match(/^(\w+)-\d+\.png$/)?.[1]];
+  const meaning = unit.metadata.sign === -1 ? most?.replace("excite it most", "excite it least") : most;
   const link = source(`${unit.folder}/${file.link}`);
   const about = `${meaning ?? file.name} of ${unit.title}`;
   const image = element("img", { alt: about, decoding: "async" });
