@@ -13,18 +13,20 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
-from scipy.stats import spearmanr
+from scipy.stats import bootstrap, spearmanr
 
 from fvis import schema
 from fvis.artifacts import read_png
 from fvis.batching import auto_size
 from fvis.context import Context, prepare
+from fvis.evidence.record import SeedsRecord
 from fvis.evidence.verdict import judged
 from fvis.methods.activation_maximization import ActivationMaximization
 from fvis.objectives import Target
@@ -37,6 +39,7 @@ from fvis.workspace import working_directory
 from ..passes import counted
 
 TIMED_STEPS = 8  # of the ascents whose CPU seconds are measured; all steps cost the same
+RESAMPLES = 2000  # of the units, for the intervals of correlations
 TRIES = 3  # of everything else
 
 
@@ -49,10 +52,25 @@ def _natural(record: UnitRecord) -> float | None:
     return observer.natural.accuracy if observer else None
 
 
+def _seeds(record: UnitRecord) -> SeedsRecord:
+    found = record.evidence.seeds if record.evidence else None
+    return found or SeedsRecord()
+
+
+def _certainty(record: UnitRecord) -> float | None:
+    """The greatest probability that a stranger gives to a class, of several strangers the mean."""
+    strangers = (record.evidence and record.evidence.strangers) or {}
+    tops = [stranger.top[0][1] or 0.0 for stranger in strangers.values() if stranger.top]
+    return statistics.fmean(tops) if tops else None
+
+
 # What is cheap to know of a picture, and how it is read of a record.
 CHEAP: dict[str, Callable[[UnitRecord], float | None]] = {
     "path kept": _path,
     "photographs' accuracy": _natural,
+    "seeds' agreement": lambda record: _seeds(record).agreement,
+    "seeds' similarity": lambda record: _seeds(record).similarity,
+    "strangers' certainty": _certainty,
     "below": lambda record: record.grounding and record.grounding.below,
     "times the strongest photograph": lambda r: r.grounding and r.grounding.times_strongest,
     "the same, best position": lambda r: r.grounding and r.grounding.best_position.times_strongest,
@@ -78,7 +96,8 @@ def rows(runs: list[Path]) -> Iterator[Row]:
             if evidence is not None and evidence.observer is not None:
                 synthetic, failed = evidence.observer.synthetic, unit.record.status == DEAD
                 group = f"{unit.record.model} {unit.record.layer}"
-                now = judged(evidence, unit.record.activation.final or 0.0, failed=failed)
+                final = unit.record.activation.final or 0.0
+                now = judged(evidence, final, failed=failed)
                 record = dataclasses.replace(unit.record, evidence=now)  # by the rule as it is now
                 yield Row(group, record, synthetic.accuracy or 0.0, synthetic.score or 0.0)
 
@@ -111,20 +130,43 @@ def observer_table(found: list[Row]) -> str:
 def correlation_table(found: list[Row]) -> str:
     """Spearman's rank correlation of the observer with each cheap kind of evidence.
 
-    `within` is the mean of the correlations with the score within the layers, which differences
-    between networks cannot bring about.
+    Beside each is its 95 % interval, by bootstrap over units. `within` is the mean of the
+    correlations with the score within the layers, which differences between networks cannot bring
+    about.
     """
-    lines = ["| cheap evidence | units | with accuracy | p | with score | p | within |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    lines = ["| cheap evidence | units | with accuracy | 95 % | with score | 95 % | within |"]
+    lines.append("| --- | ---: | ---: | --- | ---: | --- | ---: |")
     for name, read in CHEAP.items():
         known = [(read(row.record), row.accuracy, row.score) for row in found]
         columns = list(zip(*(one for one in known if one[0] is not None), strict=True))
         if not columns or len({*columns[0]}) < 2:
             continue
-        results = [spearmanr(columns[0], column) for column in columns[1:]]
-        numbers = " | ".join(f"{r.statistic:.2f} | {r.pvalue:.2g}" for r in results)
+        numbers = " | ".join(_with_interval(columns[0], column) for column in columns[1:])
         lines.append(f"| {name} | {len(columns[0])} | {numbers} | {_within(found, read):.2f} |")
     return "\n".join(lines)
+
+
+def _with_interval(first: Sequence[float], second: Sequence[float]) -> str:
+    """Spearman's rank correlation, and its interval by percentiles of the bootstrap."""
+    generator = np.random.default_rng(0)
+    drawn = bootstrap(
+        (first, second),
+        _correlation,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=generator,
+    )
+    lowest, highest = drawn.confidence_interval
+    return f"{_correlation(first, second):.2f} | {lowest:.2f} to {highest:.2f}"
+
+
+def _correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation; 0 where either never varies, as in some resamples."""
+    if len({*first}) < 2 or len({*second}) < 2:
+        return 0.0
+    return float(spearmanr(first, second).statistic)
 
 
 def _within(found: list[Row], read: Callable[[UnitRecord], float | None]) -> float:
