@@ -332,10 +332,7 @@ def _print_run(folder: Path, base: Path) -> None:
 
 def _words_of(record: "RunRecord") -> str:
     """How many pictures are supported by evidence, and so on; nothing where there is none."""
-    from fvis.evidence.record import WORDS
-
-    means = {word: record.summary.get(f"evidence.{word}") for word in WORDS}
-    counts = [f"{round(m.mean * m.of)} {w}" for w, m in means.items() if m and m.mean is not None]
+    counts = [f"{count} {word}" for word, count in record.words.items()]
     return f"; evidence: {', '.join(counts)}" if counts else ""
 
 

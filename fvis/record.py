@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fvis.evidence.record import EvidenceRecord
+from fvis.evidence.record import WORDS, EvidenceRecord
 from fvis.processes import Process
 from fvis.typed_json import Number as Number
 from fvis.typed_json import key
@@ -508,6 +508,12 @@ class RunRecord:
     summary: dict[str, MeanRecord] = field(default_factory=dict)
     timings: TimingsRecord = field(default_factory=TimingsRecord)
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def words(self) -> dict[str, int]:
+        """How many pictures have each word of the evidence; empty where there is none."""
+        means = {word: self.summary.get(f"evidence.{word}") for word in WORDS}
+        return {word: round((m.mean or 0) * m.of) for word, m in means.items() if m}
 
     def setting(self, *path: str) -> Any:
         """A setting of the config, e.g. `setting("method", "name")`; None where there is none."""

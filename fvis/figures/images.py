@@ -19,7 +19,7 @@ from fvis.figures.sheet import (
     three_digits,
     wrapped,
 )
-from fvis.figures.words import about, by_model, short, unit_lines
+from fvis.figures.words import about, by_model, of_evidence, short, unit_lines
 from fvis.record import AdversarialRecord
 from fvis.run_folder import SavedUnit
 
@@ -192,7 +192,7 @@ def _unit(sheet: Sheet, x: float, y: float, side: float, unit: SavedUnit) -> Non
 
 
 def _caption(text: str, runs: Sequence[Run], activation: str = ACTIVATION) -> list[str]:
-    words = " ".join([text, about(runs), activation])
+    words = " ".join(filter(None, [text, about(runs), activation, of_evidence(runs)]))
     return wrapped(words, WIDTH - 2 * MARGIN)
 
 

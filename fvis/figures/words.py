@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fvis.evidence.record import WORDS
 from fvis.figures.runs import Run
 from fvis.figures.sheet import three_digits
 from fvis.record import DEAD, UnitRecord
@@ -25,24 +26,38 @@ def short(label: int | str) -> str:
 
 
 def unit_name(record: UnitRecord) -> str:
-    """A unit's number, the name of its class if it has one, and `(dead)` if it is dead.
+    """A unit's number, the name of its class if it has one, and `(dead)` or `(minimised)`.
 
     >>> unit_name(UnitRecord(unit=3, class_name="striped ring", status="ok"))
     'unit 3 striped ring'
     """
-    words = [record.called, short(record.class_name or ""), _dead(record)]
+    words = [record.called, short(record.class_name or ""), _how(record)]
     return " ".join(filter(None, words))
 
 
 def unit_lines(record: UnitRecord) -> list[str]:
-    """The lines under a unit's picture: its number, its class if it has one, its activation."""
-    name = " ".join(filter(None, [record.called, _dead(record)]))
+    """The lines under a unit's picture: its number, its class if it has one, its activation.
+
+    Where there is evidence, the last line has its word.
+    """
+    name = " ".join(filter(None, [record.called, _how(record)]))
     label = [short(record.class_name)] if record.class_name else []
-    return [name, *label, f"a {three_digits(record.activation.final)}"]
+    word = [record.evidence.word] if record.evidence else []
+    return [name, *label, f"a {three_digits(record.activation.final)}", *word]
 
 
-def _dead(record: UnitRecord) -> str:
-    return "(dead)" if record.status == DEAD else ""
+def _how(record: UnitRecord) -> str:
+    if record.status == DEAD:
+        return "(dead)"
+    return "(minimised)" if record.sign == -1 else ""
+
+
+def of_evidence(runs: Sequence[Run]) -> str:
+    """What the words under pictures mean, where there are any."""
+    records = [unit.record for run in runs for unit in run.units]
+    if not any(record.evidence for record in records):
+        return ""
+    return f"{', '.join(WORDS)}: how far the evidence says to believe the picture."
 
 
 def about(runs: Sequence[Run]) -> str:

@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader
 from jinja2.utils import htmlsafe_json_dumps
 
 from fvis import artifacts
+from fvis.evidence.record import WORDS
 from fvis.gallery.contents import ENTRY, Contents
 from fvis.gallery.units import shown_text, shown_units, tidy
 from fvis.record import RUNNING, RunRecord
@@ -57,6 +58,16 @@ def write_single(runs: Sequence[Path], path: Path) -> Path:
         for picture in (f"{unit['folder']}/{file['link']}" for file in unit["pictures"])
     ]
     return _write(saved, path, pictures)
+
+
+COUNTS = {f"evidence.{word}" for word in WORDS}  # means that are told as counts
+SUMMARY = {  # names of others
+    "evidence.observer.natural": "observer's accuracy by photographs",
+    "evidence.observer.synthetic": "observer's accuracy by pictures",
+    "evidence.observer.gap": "observer's gap",
+    "evidence.people.natural": "people's accuracy by photographs",
+    "evidence.people.synthetic": "people's accuracy by pictures",
+}
 
 
 def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
@@ -197,8 +208,12 @@ def _header(run: SavedRun, name: str) -> dict[str, Any]:
         "started": record.timings.started,
         "seconds": record.timings.seconds,
         "versions": record.versions,
+        "words": record.words,
+        "judged": sum(record.words.values()),
         "summary": {
-            shown_text(k): to_json(v) for k, v in record.summary.items() if v.mean is not None
+            SUMMARY.get(k, shown_text(k)): to_json(v)
+            for k, v in record.summary.items()
+            if v.mean is not None and k not in COUNTS
         },
         "refused": record.refused,
     }

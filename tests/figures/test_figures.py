@@ -226,6 +226,18 @@ def test_a_dead_unit_is_called_dead(fake: Make) -> None:
     assert "unit 3 (dead)" in texts(outputs([finished_run(fake(status="dead"))]))
 
 
+def test_a_figure_says_how_far_to_believe_each_picture_where_that_is_known(fake: Make) -> None:
+    sheet = outputs([finished_run(fake(evidence={"word": "unsupported", "votes": {}}))])
+    assert texts(sheet).count("unsupported") == 2
+    assert "how far the evidence says to believe" in " ".join(texts(sheet))
+    assert_legible(sheet)
+    assert "evidence" not in " ".join(texts(outputs([finished_run(fake())])))
+
+
+def test_a_picture_that_excites_its_unit_least_is_called_minimised(fake: Make) -> None:
+    assert "unit 3 (minimised)" in texts(outputs([finished_run(fake(sign=-1))]))
+
+
 def test_a_figure_of_clips_states_the_motion(clips: Run) -> None:
     sheet, _ = grid([(clips, [read_clip(unit) for unit in clips.units])])
     said = " ".join(texts(sheet))

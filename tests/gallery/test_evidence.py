@@ -1,5 +1,7 @@
 """How far to believe a picture: on its card, on its page, as a filter and an order."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,37 @@ def test_cards_say_the_word_and_what_speaks_for_and_against(page: Path) -> None:
     assert "for: path; people 80 % (60 to 90 %)" in text
     assert "for: observer; against: path" in text
     assert "a-secret.png" not in text  # tasks are for the quiz
+
+
+def test_the_page_says_how_many_are_supported(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [judged_unit(i) for i in range(3)])
+    record = json.loads((run / "run.json").read_text())
+    shares = {"supported": 3, "plausible": 1, "unsupported": 0}
+    record["summary"] = {
+        **{f"evidence.{word}": {"mean": n / 4, "of": 4} for word, n in shares.items()},
+        "evidence.observer.synthetic": {"mean": 0.75, "of": 4},
+    }
+    (run / "run.json").write_text(json.dumps(record))
+    text = write_index([run], tmp_path / "index.html").read_text()
+    assert "<dt>Evidence</dt><dd>3 of 4 supported, 1 plausible</dd>" in text
+    assert "<dt>observer&#39;s accuracy by pictures, mean of 4</dt><dd>0.75</dd>" in text
+    assert "evidence.supported" not in text
+
+
+def test_the_atlas_marks_what_is_supported_and_what_is_not(tmp_path: Path) -> None:
+    units = [{**judged_unit(i), "layer": f"layer{i % 2}"} for i in range(8)]
+    run = write_run(tmp_path / "run", units)
+    text = write_index([run], tmp_path / "index.html").read_text()
+    for word in ("supported", "plausible", "unsupported"):
+        assert len(re.findall(rf'<li class="(?:\w+ )?{word}">', text)) == 2
+
+
+def test_a_picture_that_excites_its_unit_least_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [{**image_unit(0), "sign": -1}])
+    (unit,) = read_units(run, tmp_path)
+    assert unit["title"].endswith(", minimised")
+    assert "excites" in unit["alt"]
+    assert " least" in unit["alt"]
 
 
 def test_units_without_evidence_say_nothing(tmp_path: Path) -> None:
