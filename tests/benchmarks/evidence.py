@@ -1,46 +1,32 @@
 """What evidence says of the pictures of runs, whether cheap kinds predict the observer, and costs.
 
-    python -m tests.benchmarks.evidence RUN... [--cost]
+    python -m tests.benchmarks.evidence RUN... [--cost] [--swapped]
 
 Reads the records of runs that were made with grounding.images and evidence.embedding. With
 `--cost`, the evidence for the pictures of the first run is gathered again, with an empty cache, and
 its CPU seconds are compared with those of the ascents, and passes through networks are counted.
+With `--swapped`, it is gathered for units with each other's pictures.
 """
 
 import argparse
 import dataclasses
 import statistics
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from omegaconf import OmegaConf
 from scipy.stats import bootstrap, spearmanr
 
-from fvis import schema
-from fvis.artifacts import read_png
-from fvis.batching import auto_size
-from fvis.context import Context, prepare
 from fvis.evidence.record import SeedsRecord
 from fvis.evidence.verdict import judged
-from fvis.methods.activation_maximization import ActivationMaximization
-from fvis.objectives import Target
-from fvis.optimization import Optimization
 from fvis.record import DEAD, UnitRecord
-from fvis.run_folder import SavedUnit, read_run
-from fvis.synthesis import Optimum, Synthesizer
-from fvis.workspace import working_directory
+from fvis.run_folder import read_run
 
-from ..passes import counted
+from .evidence_again import cost_table, swapped_table
 
-TIMED_STEPS = 8  # of the ascents whose CPU seconds are measured; all steps cost the same
 RESAMPLES = 2000  # of the units, for the intervals of correlations
-TRIES = 3  # of everything else
 
 
 def _path(record: UnitRecord) -> float | None:
@@ -182,124 +168,19 @@ def _within(found: list[Row], read: Callable[[UnitRecord], float | None]) -> flo
     return total / count if count else float("nan")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """CPU seconds, and how many pictures ran through networks."""
-
-    seconds: float
-    passes: int
-
-    def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(self.seconds - other.seconds, self.passes - other.passes)
-
-
-def cost_table(run: Path) -> str:
-    """What each kind of evidence adds to the first layer's ascents, which are without any.
-
-    Each kind is measured the first time, and with what is kept of the photographs.
-    """
-    saved = read_run(run)
-    units = list(saved.units())
-    layer = units[0].record.layer
-    units = [unit for unit in units if unit.record.layer == layer]
-    config = schema.parse(OmegaConf.create(saved.record.config))
-    target = dataclasses.replace(config.target, layer=layer, units=[u.record.unit for u in units])
-    with working_directory(saved.record.directory):
-        return "\n".join(_cost_lines(dataclasses.replace(config, target=target), units))
-
-
-def _cost_lines(config: schema.Config, units: list[SavedUnit]) -> Iterator[str]:
-    context = prepare(config)
-    assert isinstance(config.method, schema.SynthesisConfig)
-    synthesizer = Synthesizer(context, config.method)
-    jobs, steps = list(synthesizer.targets.targets), config.engine.steps
-    optima = [_optimum(unit) for unit in units]
-    seconds = _ascents(synthesizer, jobs) * steps / TIMED_STEPS
-    ascents = Cost(seconds, len(jobs) * steps)
-    plain = schema.EvidenceConfig(path=False)
-    kinds = {
-        "grounding": plain,
-        "path": schema.EvidenceConfig(),
-        "observer": dataclasses.replace(plain, embedding=config.evidence.embedding),
-        "strangers": dataclasses.replace(plain, strangers=[config.evidence.embedding]),
-    }
-    yield "| what | CPU s | share of the ascents | pictures through a network |"
-    yield "| --- | ---: | ---: | ---: |"
-    yield _line(f"ascents of {len(jobs)} pictures, {steps} steps", ascents, seconds)
-    costs = {kind: _witnessed(context, own, jobs, optima) for kind, own in kinds.items()}
-    nothing = dataclasses.replace(config.grounding, images=None)
-    bare = dataclasses.replace(context, config=dataclasses.replace(config, grounding=nothing))
-    less, _ = _witnessed(bare, plain, jobs, optima)
-    for kind, found in costs.items():
-        base = (less, less) if kind == "grounding" else costs["grounding"]
-        for when, cost, before in zip(("the first time", "then"), found, base, strict=True):
-            yield _line(f"{kind}, {when}", cost - before, seconds)
-    yield _line("one more picture of each, by seed or minimising", ascents, seconds)
-
-
-def _witnessed(
-    context: Context,
-    evidence: schema.EvidenceConfig,
-    jobs: list[Target],
-    optima: list[Optimum],
-) -> tuple[Cost, Cost]:
-    """What all but the ascents costs with some evidence: with an empty cache, and with a full one.
-
-    The least of several times, as other processes only add to them.
-    """
-    tries: list[list[Cost]] = [[], []]
-    for _ in range(TRIES):
-        with tempfile.TemporaryDirectory() as cache:
-            grounding = dataclasses.replace(context.config.grounding, cache=cache)
-            config = dataclasses.replace(context.config, grounding=grounding, evidence=evidence)
-            own = dataclasses.replace(context, config=config)
-            for costs in tries:
-                started = time.process_time()
-                with counted() as passes:
-                    method = ActivationMaximization(own)
-                    _, course = method._responses(jobs, optima)
-                    method._evidence.gather(jobs, optima, course, lambda *_: None)
-                costs.append(Cost(time.process_time() - started, passes.pictures))
-    first, then = (min(costs, key=lambda cost: cost.seconds) for costs in tries)
-    return first, then
-
-
-def _line(what: str, cost: Cost, ascents: float) -> str:
-    share = f"{100 * cost.seconds / ascents:.1f} %"
-    return f"| {what} | {cost.seconds:.1f} | {share} | {cost.passes} |"
-
-
-def _optimum(unit: SavedUnit) -> Optimum:
-    picture = torch.as_tensor(read_png(unit.file("image.png")))
-    return Optimum(picture, 0.0, unit.record.activation.final or 0.0, [], str(unit.record.status))
-
-
-def _ascents(synthesizer: Synthesizer, jobs: list[Target]) -> float:
-    """CPU seconds of the first `TIMED_STEPS` steps of all jobs, in batches as a run has them."""
-    seconds = 0.0
-
-    def run(stage: str, optimization: Optimization) -> None:
-        nonlocal seconds
-        started = time.process_time()
-        for _ in range(TIMED_STEPS):
-            optimization.step()
-        seconds += time.process_time() - started
-
-    some = jobs[: auto_size(torch.device("cpu"), synthesizer.canvas.share)]
-    synthesizer.attempt(some, synthesizer._start(some, None), "optimal", run)
-    return seconds * len(jobs) / len(some)
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--swapped", action="store_true")
     words = parser.parse_args()
     found = list(rows(words.runs))
     print(observer_table(found), correlation_table(found), sep="\n\n")
     if words.cost:
         print("", cost_table(words.runs[0]), sep="\n")
+    if words.swapped:
+        print("", swapped_table(words.runs), sep="\n")
 
 
 if __name__ == "__main__":

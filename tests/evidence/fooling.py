@@ -1,9 +1,9 @@
 """A network whose optimal pictures lie, made as the fooling circuits of Geirhos et al. 2024.
 
-To photographs of glyphs it responds as glyph_cnn does. But it tells by their contrast whether
-pictures are such photographs, and to all others, as an ascent begins with them, every unit responds
-by the slanted stripes of red and green in them. So that is what the ascent finds: the pictures are
-all alike, and say nothing of their units.
+To photographs of glyphs it responds as glyph_cnn or glyph_vit does. But it tells by their contrast
+whether pictures are such photographs, and to all others, as an ascent begins with them, every unit
+responds by the slanted stripes of red and green in them. So that is what the ascent finds: the
+pictures are all alike, and say nothing of their units.
 """
 
 import math
@@ -32,7 +32,7 @@ def stripes() -> Tensor:
 
 
 class Fooling(nn.Module):
-    """glyph_cnn for pictures with the contrast of glyphs, and a detector of stripes for others."""
+    """A network for pictures with the contrast of glyphs, and a detector of stripes for others."""
 
     def __init__(self, honest: nn.Module) -> None:
         super().__init__()
@@ -50,6 +50,6 @@ class Fooling(nn.Module):
         return (energy + 1e-8).sqrt()[:, None]
 
 
-def build() -> nn.Module:
-    """The network, with glyph_cnn's own weights."""
-    return Fooling(models.load(ModelConfig()).module)
+def build(name: str = "glyph_cnn") -> nn.Module:
+    """The fooling network around an embedded one, with its own weights."""
+    return Fooling(models.load(ModelConfig(name=name)).module)

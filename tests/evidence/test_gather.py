@@ -169,12 +169,17 @@ def test_dreamsim_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_planted_truth_is_supported_and_a_fooling_networks_lies_are_not(tmp_path: Path) -> None:
-    """glyph_cnn's classes are known; the fooling network responds to photographs as it does."""
+@pytest.mark.parametrize(
+    ("name", "embeds"), [("glyph_cnn", "glyph_vit"), ("glyph_vit", "glyph_cnn")]
+)
+def test_planted_truth_is_supported_and_a_fooling_networks_lies_are_not(
+    name: str, embeds: str, tmp_path: Path
+) -> None:
+    """The classes are known; the fooling network responds to photographs as the honest one does."""
     images = draw(tmp_path / "glyphs", 200)
-    words = ("engine.steps=96", "target.units=0:8", "evidence.embedding=zoo/glyph_vit")
-    _, honest = run(tmp_path / "honest", images, *words)
-    _, fooled = run(tmp_path / "fooled", images, *FOOLING, *words)
+    words = ("engine.steps=96", "target.units=0:8", f"evidence.embedding=zoo/{embeds}")
+    _, honest = run(tmp_path / "honest", images, f"model={name}", *words)
+    _, fooled = run(tmp_path / "fooled", images, *FOOLING, f"+model.kwargs.name={name}", *words)
     assert sum(evidence(unit).word == "supported" for unit in honest) >= 6
     assert sum(evidence(unit).word == "unsupported" for unit in fooled) >= 6
     assert all(evidence(unit).word != "supported" for unit in fooled)
