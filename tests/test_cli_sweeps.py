@@ -285,7 +285,11 @@ def test_run_help_lists_groups_choices_and_settings(forked_fvis: Call, tmp_path:
     ran = forked_fvis("run", "--help", cwd=tmp_path)
     assert ran.returncode == 0
     assert ran.stderr == ""
-    for text in ("transforms: maximal, natural, none", "parametrization:", "batch_size: auto"):
+    for text in (
+        "transforms: maximal, natural, none, photograph",
+        "parametrization:",
+        "batch_size: auto",
+    ):
         assert text in ran.stdout
     assert list(tmp_path.iterdir()) == []
 

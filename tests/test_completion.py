@@ -174,5 +174,5 @@ def test_other_shells_ask_in_their_own_way(
 def test_each_offer_has_a_line_of_its_own(shell: str, fvis: Call) -> None:
     ran = fvis("-sc", f"query={shell}", COMP_LINE="fvis run transforms=")
     assert ran.stdout.split("\n") == [
-        *(f"transforms={name}" for name in ("maximal", "natural", "none")), "",
+        *(f"transforms={name}" for name in ("maximal", "natural", "none", "photograph")), "",
     ]  # fmt: skip

@@ -99,3 +99,23 @@ def test_photographs_are_classified(lite: None) -> None:
     cat, coffee = ({model.class_name(index) for index in row} for row in top)
     assert any("cat" in str(name) for name in cat)
     assert any(str(name) in ("espresso", "cup", "coffee mug") for name in coffee)
+
+
+def test_a_photograph_is_accentuated_and_stays_nearer_to_itself_than_to_another(
+    shared: Path, tmp_path: Path
+) -> None:
+    units = run(
+        shared,
+        tmp_path / "run",
+        "method=accentuation",
+        "target.layer=blocks.8.mlp.act",
+        "target.units=[3,17]",
+        "method.strongest=1",
+        "engine.steps=32",
+        "engine.lr=0.15",
+        f"grounding.images={shared / 'images'}",
+        f"grounding.cache={tmp_path / 'cache'}",
+    )
+    for unit in units.values():
+        assert unit["times"] > 3
+        assert unit["distance"]["picture"] < unit["distance"]["photographs"]

@@ -112,7 +112,7 @@ class AccentuationConfig(AscentConfig):
     name: str = "accentuation"
     strongest: int = setting(3, at_least=1, at_most=100)
     layer: str | None = None
-    weight: float = setting(0.3, at_least=0, at_most=1e6)
+    weight: float = setting(0.5, at_least=0, at_most=1e6)
     norm: str = setting("none", one_of=("linf", "l2", "none"))
     epsilon: Any = "32/255"
 
