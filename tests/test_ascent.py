@@ -18,7 +18,7 @@ from fvis.parametrizations.base import UpdateRule
 from fvis.randomness import random_generator
 from fvis.regularizers import l2, total_variation
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
-from fvis.schema import EngineConfig, TransformsConfig
+from fvis.schema import EngineConfig, FourierConfig, TransformsConfig
 from fvis.transforms import Transforms
 
 CPU = torch.device("cpu")
@@ -103,6 +103,21 @@ def test_total_variation_smooths() -> None:
     rough, _ = climb("pixel", weights, [], 60)
     smooth, _ = climb("pixel", weights, [Penalty(0.9, total_variation)], 60)
     assert total_variation(smooth) < 0.7 * total_variation(rough)
+
+
+def test_what_the_score_does_not_see_falls_back_to_grey_under_weight_decay() -> None:
+    only_red = kernels(1) * torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    contrasts = {}
+    for decay in (0.0, 0.5):
+        config = FourierConfig(init_std=3.0, decorrelate=False, weight_decay=decay)
+        picture = PARAMETRIZATIONS["fourier"](config, [random_generator(0)], SHAPE, CPU)
+        score, engine = functools.partial(linear, only_red), EngineConfig(steps=100)
+        before = picture.render().detach().std((2, 3))[0]
+        Ascent(picture, score, still(1, 100), [], engine).run()
+        contrasts[decay] = picture.render().detach().std((2, 3))[0] / before
+    torch.testing.assert_close(contrasts[0.0][1:], torch.ones(2))
+    assert (contrasts[0.5][1:] < 0.4).all()
+    assert contrasts[0.5][0] > 2 * contrasts[0.5][1:].max(), "what is asked for stays"
 
 
 def test_a_row_that_is_not_finite_leaves_the_others_alone() -> None:

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from fvis.parametrizations.base import PARAMETRIZATIONS, Parametrization, leaf, unbounded
+from fvis.parametrizations.base import (
+    PARAMETRIZATIONS,
+    Parametrization,
+    UpdateRule,
+    leaf,
+    unbounded,
+)
 from fvis.parametrizations.colour import correlate
 from fvis.randomness import normal
 from fvis.schema import FourierConfig
@@ -47,7 +53,7 @@ def build(
         signal = torch.fft.irfftn(scaled, s=shape[1:], dim=axes, norm="ortho")
         return torch.sigmoid(base + (correlate(signal) if config.decorrelate else signal))
 
-    return Parametrization((spectrum,), render)
+    return Parametrization((spectrum,), render, (UpdateRule(config.weight_decay),))
 
 
 def spectrum_scale(size: Sequence[int], decay: float, temporal_decay: float) -> Tensor:

@@ -38,6 +38,7 @@ class FourierConfig(PictureConfig):
     temporal_decay: float = setting(1.0, at_least=0)
     blur: float | None = setting(None, at_least=0)
     decorrelate: bool = True
+    weight_decay: float = setting(0.0, at_least=0, at_most=10)
 
 
 @dataclass

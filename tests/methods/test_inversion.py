@@ -48,7 +48,7 @@ def values(
 
 def test_an_inversion_is_nearer_to_its_own_photograph_than_to_another(tmp_path: Path) -> None:
     words = ("method=inversion", "target.layer=layer1", f"method.images=[{DISC},{CROSS}]")
-    results = solved(*words, "engine.steps=90", "method.regularizers.total_variation=0.05")
+    results = solved(*words, "engine.lr=0.2", "method.regularizers.total_variation=0.05")
     assert [result.name for result in results] == [
         "layer1-03-striped-disc",
         "layer1-02-plain-cross",
