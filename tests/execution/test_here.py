@@ -79,7 +79,8 @@ def test_a_state_replaces_that_of_the_batch_before_when_it_is_written(
 
     monkeypatch.setattr(batch_state.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(batch_state, "write_bytes", note)
-    runner.run(config_of("engine.checkpoint_every=1", "execution.writers=2"), tmp_path / "run")
+    settings = ("engine.checkpoint_every=1", "execution.writers=2", "method.rescue=false")
+    runner.run(config_of(*settings), tmp_path / "run")
     assert written == [0, 0, 2, 2, 4, 4]  # at each of two steps of three batches
 
 
