@@ -36,11 +36,12 @@ FVIS, PGD, MI_FGSM = "fvis", "torchattacks PGD", "torchattacks MI-FGSM"
 TOOLS = (FVIS, PGD, MI_FGSM)
 BATCH = 4
 HEADS = (
-    "network", "bound", "tool", "success", "TV", "SSIM", "spectral centroid", "mean change",
-    "CPU s an image",
+    "network", "bound", "tool", "success", "probability", "TV", "SSIM", "spectral centroid",
+    "mean change", "CPU s an image",
 )  # fmt: skip
 CAPTION = (
-    "success: PNG files read back that are taken for their target; TV: of the perturbation, mean "
+    "success: PNG files read back that are taken for their target; "
+    "probability: the target's, their mean; TV: of the perturbation, mean "
     "absolute difference of neighbours, both axes added, in 1/255; spectral centroid: cycles per "
     "pixel; mean change: of a value, in 1/255; CPU s: of the attack alone. Means over all images."
 )
@@ -56,6 +57,7 @@ class Row:
     bound: int
     tool: str
     success: list[bool]
+    probability: list[float]
     tv: list[float]
     ssim: list[float]
     centroid: list[float]
@@ -69,6 +71,7 @@ class Row:
             f"{self.bound}/255",
             self.tool,
             f"{sum(self.success)} of {len(self.success)}",
+            f"{statistics.fmean(self.probability):.2f}",
             f"{statistics.fmean(self.tv):.2f}",
             f"{statistics.fmean(self.ssim):.4f}",
             f"{statistics.fmean(self.centroid):.3f}",
@@ -93,13 +96,15 @@ def judge(model: Model, task: Task, files: Tensor, tool: str, cpu_seconds: float
     if delta.abs().max() > task.bound / 255 + 1e-6:
         raise ValueError(f"{tool} left the ball of {task.bound}/255")
     with torch.no_grad():
-        seen = [model.module(model.preprocessing.normalise(rgb)) for rgb in files.split(BATCH)]
+        logits = [model.module(model.preprocessing.normalise(rgb)) for rgb in files.split(BATCH)]
+    seen = torch.cat(logits)
     pairs = zip(task.clean, files, strict=True)
     return Row(
         network=task.network,
         bound=task.bound,
         tool=tool,
-        success=(torch.cat(seen).argmax(1) == task.targets).tolist(),
+        success=(seen.argmax(1) == task.targets).tolist(),
+        probability=seen.softmax(1).gather(1, task.targets[:, None])[:, 0].tolist(),
         tv=measures.total_variation(delta).tolist(),
         ssim=[measures.ssim(*pair) for pair in pairs],
         centroid=measures.spectral_centroid(delta).nan_to_num(0).tolist(),

@@ -35,6 +35,8 @@ def test_pictures_are_judged_by_what_they_are_taken_for() -> None:
     files[:, 1] += 2 / 255
     row = attacks.judge(model(), task(), files, "tool", 3.0)
     assert row.success == [True, False]
+    likely = files.mean((2, 3)).softmax(1)
+    assert row.probability == pytest.approx([likely[0, 1].item(), likely[1, 2].item()])
     assert row.change == pytest.approx([2 / 3, 2 / 3], rel=1e-4)
     assert row.centroid == pytest.approx([0, 0])
     assert row.tv == pytest.approx([0, 0])
@@ -47,9 +49,10 @@ def test_a_picture_out_of_its_ball_is_no_result() -> None:
 
 
 def test_a_row_has_a_cell_for_each_head() -> None:
-    row = Row("net", 2, "tool", [True, False], [1.0, 2.0], [0.9, 1.0], [0.1, 0.3], [0.5, 0.7], 0.25)
+    measures = [[0.5, 0.9], [1.0, 2.0], [0.9, 1.0], [0.1, 0.3], [0.5, 0.7]]
+    row = Row("net", 2, "tool", [True, False], *measures, 0.25)
     cells = dict(zip(HEADS, row.cells(), strict=True))
-    assert cells["success"] == "1 of 2"
+    assert (cells["success"], cells["probability"]) == ("1 of 2", "0.70")
     assert (cells["bound"], cells["TV"], cells["SSIM"]) == ("2/255", "1.50", "0.9500")
 
 
