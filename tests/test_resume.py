@@ -17,6 +17,8 @@ import torch
 from fvis import batch_state, provenance, runner, schema
 from fvis.compose import compose
 from fvis.errors import InterruptedRunError, RequestError
+from fvis.interactions import files
+from fvis.interactions.study import carry_out
 from fvis.optimization import Optimization
 from fvis.photographs import EXAMPLES
 from tests.conftest import PROGRAM, QUIET, TIMEOUT, Call
@@ -50,6 +52,18 @@ CASES = {
     "adversarial": (
         *("method=adversarial", "method.images=zoo:glyphs", "method.target=[3,random]"),
         *("engine.steps=9", "engine.batch_size=5"),
+    ),
+    "networks": (
+        *("method=adversarial", "method.models=[zoo/glyph_vit]", "method.images=zoo:glyphs"),
+        *("method.target=any", "engine.steps=9", "engine.batch_size=5"),
+    ),
+    "accentuation": (
+        *("method=accentuation", "target.layer=layer3", "target.units=0:3", "engine.steps=5"),
+        "parametrization.start=zoo:glyphs/03-striped-disc.png",
+    ),
+    "inversion": (
+        *("method=inversion", "target.layer=[layer1,layer2]", "engine.steps=5"),
+        "method.images=zoo:glyphs/03-striped-disc.png",
     ),
 }
 
@@ -152,6 +166,31 @@ def test_a_run_killed_at_any_step_is_finished_to_the_same_bytes(
     assert runner.resume(folder)
     assert tree(folder) == tree(undisturbed)
     assert not (folder / ".state").exists()
+
+
+@pytest.mark.parametrize("after", [7, 2 * 5 + 3], ids=["alone", "together"])
+def test_interactions_that_are_killed_are_finished_to_the_same_bytes(
+    after: int, ending: Any, tmp_path: Path
+) -> None:
+    asked = config_of(
+        *("target.layer=layer3", "target.units=0:3", "engine.steps=5", "engine.batch_size=2"),
+        *("grounding.images=zoo:glyphs", f"grounding.cache={tmp_path / 'cache'}"),
+        *("engine.canvas=full", "method.rescue=false"),
+    )
+
+    def made(folder: Path) -> None:
+        files.write(carry_out(asked, folder), folder)
+
+    made(tmp_path / "undisturbed" / "study")
+    folder = tmp_path / "killed" / "study"
+    with pytest.raises(Killed):
+        ending(after, kill)
+        made(folder)
+    assert not (folder / files.PAIRS).exists(), "no half of a study"
+    assert (folder / "together").exists() is (after > 2 * 5), "where it was killed"
+    ending(0, kill)
+    made(folder)
+    assert tree(folder) == tree(tmp_path / "undisturbed" / "study")
 
 
 @pytest.mark.parametrize("case", ["activation_maximization", "factored"])

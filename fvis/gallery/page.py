@@ -29,6 +29,7 @@ from fvis.run_folder import SavedRun, read_run
 from fvis.typed_json import to_json
 
 PAGE = 400  # units whose cards the browser adds at once
+INTERACTIONS = "interactions.html"  # the page of `fvis interactions`, beside its `index.html`
 
 
 def write_index(runs: Sequence[Path], path: Path) -> Path:
@@ -97,6 +98,7 @@ def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
             keys=ENTRY,
             rows=_pieces(table),
             models=len({header["model"] for header in headers}),
+            interactions=_interactions(path.parent) if not inside else None,
             atlas=contents.atlas([run.record for run in runs]),
             choices=contents.choices(),
             sorts=contents.sorts(),
@@ -109,6 +111,11 @@ def write_interactions(path: Path, content: Mapping[str, Any]) -> Path:
     """Write the page of how units combine, `interactions.html`, from what it is to show."""
     artifacts.write_text(path, _templates().get_template("interactions.html").render(content))
     return path
+
+
+def _interactions(folder: Path) -> str | None:
+    """The page of how the units of a folder's runs combine, if there is one, as a link."""
+    return INTERACTIONS if (folder / INTERACTIONS).is_file() else None
 
 
 @functools.cache

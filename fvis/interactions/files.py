@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fvis import artifacts
-from fvis.gallery.page import write_index, write_interactions
+from fvis.gallery.page import INTERACTIONS, write_index, write_interactions
 from fvis.interactions.figure import write_figure
 from fvis.interactions.measures import STRONG, TOLERANCE, Interaction
 from fvis.interactions.study import ALONE, TOGETHER, Study
 
 LISTED = 200  # interactions on the page; the table has all
-PAGE, FIGURE, METADATA = "interactions.html", "interactions.png", "interactions.json"
+FIGURE, METADATA = "interactions.png", "interactions.json"
 RESPONSES, PAIRS = "responses.csv", "interactions.csv"
 
 
@@ -22,15 +22,17 @@ def write(study: Study, directory: Path) -> Path:
     """Write the files of a study into its folder; returns the page's path.
 
     `responses.csv` has a row for each optimum and each unit, `interactions.csv` one for each pair
-    and each unit that is not of it. `index.html` is the gallery of all optima.
+    and each unit that is not of it. `index.html` is the gallery of all optima, and has a link to
+    the page.
     """
     rows = [_row(study, one) for one in study.found]
     artifacts.write_text(directory / RESPONSES, _csv(_responses(study)))
     artifacts.write_text(directory / PAIRS, _csv(rows))
     artifacts.write_json(directory / METADATA, _metadata(study, rows))
     write_figure(directory / FIGURE, study)
+    page = write_interactions(directory / INTERACTIONS, _page(study, rows, directory))
     write_index([directory / ALONE, directory / TOGETHER], directory / "index.html")
-    return write_interactions(directory / PAGE, _page(study, rows, directory))
+    return page
 
 
 def _responses(study: Study) -> Iterable[dict[str, Any]]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fvis.artifacts import to_bytes
 from fvis.errors import RequestError
+from fvis.gallery.page import INTERACTIONS
 from fvis.interactions import files
 from fvis.interactions.study import Study, carry_out
 from tests.gallery.conftest import Browser
@@ -100,11 +101,12 @@ def test_the_files_hold_what_was_measured(made: tuple[Study, Path]) -> None:
     assert content["units"] == list(range(7))
     with (folder / files.RESPONSES).open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 49
-    page = (folder / files.PAGE).read_text()
+    page = (folder / INTERACTIONS).read_text()
     assert all(f"<td>{word}" in page for word in ("and", "or", "sum", "inhibition by 1"))
     links = {part.partition('"')[0] for part in page.split('src="')[1:]}
     assert len(links) > 21 and all((folder / link).is_file() for link in links)
-    assert (folder / "index.html").is_file()
+    assert f'href="{INTERACTIONS}"' in (folder / "index.html").read_text()
+    assert 'href="index.html"' in page
 
 
 @pytest.mark.slow
