@@ -52,6 +52,7 @@ bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare lim
 	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
 	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
 	$(BIN)/python -m tests.benchmarks.gallery
+	$(BIN)/python -m tests.benchmarks.execution --json outputs/bench_execution.json
 	$(BIN)/python -m tests.benchmarks.checkpoints --json outputs/bench_checkpoints.json
 	@if [ -n "$(FVIS_SHARED)" ]; then \
 		$(PEERS)/bin/python -m tests.benchmarks.attacks $(FVIS_SHARED) --json outputs/bench_attacks.json; \
