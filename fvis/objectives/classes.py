@@ -30,10 +30,12 @@ def log_odds(logits: Tensor) -> Tensor:
     """Each class's logit (B, C) less the log of the summed exponentials of all others.
 
     That is log(p / (1 - p)) of its probability p by softmax, for any p that is near to 0 or 1.
+    Classes without a finite logit, such as masked ones, do not count.
 
     >>> log_odds(torch.tensor([[0.0, 0.0, 60.0]]))
     tensor([[-60.0000, -60.0000,  59.3069]])
     """
+    logits = logits.masked_fill(~logits.isfinite(), -math.inf)
     top = logits.argmax(1, keepdim=True)
     others = logits.scatter(1, top, -math.inf).logsumexp(1, keepdim=True)  # than the likeliest
     first = logits.gather(1, top) - others

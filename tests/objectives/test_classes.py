@@ -28,6 +28,15 @@ def test_log_odds_and_their_gradients_stay_finite_where_a_class_is_certain() -> 
     assert of_first[0, 0] == 1 and of_first[0, 1:].sum().item() == pytest.approx(-1)
 
 
+def test_classes_without_a_finite_logit_do_not_matter() -> None:
+    logits = torch.tensor([[2.0, 1.0, torch.nan, -torch.inf]], requires_grad=True)
+    for score in (CONTRAST, LOG_ODDS):
+        own = scored(score, logits, torch.tensor([0]))
+        assert own.item() == pytest.approx(2.0 if score == CONTRAST else 1.0)
+        (gradient,) = torch.autograd.grad(own.sum(), logits)
+        assert torch.allclose(gradient, torch.tensor([[1.0, -1.0, 0.0, 0.0]]))
+
+
 def test_a_contrast_is_the_logit_with_the_gradient_of_its_log_odds() -> None:
     logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
     classes = torch.tensor([0, 3, 3, 6])
