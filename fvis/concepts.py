@@ -38,8 +38,7 @@ def fit_concept(
     target = dataclasses.replace(config.target, units=0, repeats=1)
     if target.direction is not None or target.joint is not None or target.dictionary is not None:
         raise RequestError("fvis concept takes target.layer and target.position, no other target")
-    if model.preprocessing.frames is not None:
-        raise RequestError(f"fvis concept needs a network of images; {model.name} takes clips")
+    photographs.refuse_clips(model, "fvis concept")
     _refuse_shared(folders)
     targets = resolve(target, model, config.engine.seed)
     network = Network(model, targets.layers, target.output, context.autocast)

@@ -94,14 +94,19 @@ def load(path: Path, preprocessing: Preprocessing) -> Tensor:
     return pixels(image).float() / 255
 
 
+def refuse_clips(model: Model, what: str) -> None:
+    """Raise `RequestError` if the network takes clips; `what` is what takes photographs."""
+    if model.preprocessing.frames is not None:
+        raise RequestError(f"{what} needs a network of images; {model.name} takes clips")
+
+
 def load_asked(spec: str, model: Model, setting: str) -> Tensor:
     """The one photograph that a setting names, as `load` gives it.
 
     Raises `RequestError` if it cannot be read, if `spec` stands for several, or if the network
     takes clips.
     """
-    if model.preprocessing.frames is not None:
-        raise RequestError(f"{setting} needs a network of images; {model.name} takes clips")
+    refuse_clips(model, setting)
     files = find(spec)
     if len(files) > 1:
         raise RequestError(f"{setting} is {spec!r}: it takes one photograph, not {len(files)}")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fvis import photographs
 from fvis.artifacts import Writer
 from fvis.context import Context
-from fvis.errors import RequestError
 from fvis.evidence.embedding import load_embedding
 from fvis.evidence.observer import Observer
 from fvis.evidence.others import Others, make_others
@@ -114,7 +114,5 @@ def _checkpoints(settings: EvidenceConfig) -> list[Path]:
 def _refuse_clips(context: Context) -> None:
     """Raise `RequestError` for evidence that is asked for of a network of clips."""
     asked = [name for name in EVIDENCE_ASKED if getattr(context.config.evidence, name)]
-    if asked and context.model.preprocessing.frames is not None:
-        raise RequestError(
-            f"evidence.{asked[0]} needs a network of images; {context.model.name} takes clips"
-        )
+    if asked:
+        photographs.refuse_clips(context.model, f"evidence.{asked[0]}")

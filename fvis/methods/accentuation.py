@@ -60,10 +60,7 @@ class Accentuation:
         config, model = context.config, context.model
         assert isinstance(config.method, AccentuationConfig)
         self._context, self._settings = context, config.method
-        if model.preprocessing.frames is not None:
-            raise RequestError(
-                f"method=accentuation needs a network of images; {model.name} takes clips"
-            )
+        photographs.refuse_clips(model, f"method={config.method.name}")
         if not isinstance(config.parametrization, PictureConfig):
             name = config.parametrization.name
             raise RequestError(f"parametrization={name} cannot start from a photograph")

@@ -53,10 +53,7 @@ class Inversion:
         config, model = context.config, context.model
         assert isinstance(config.method, InversionConfig)
         self._context, self._settings = context, config.method
-        if model.preprocessing.frames is not None:
-            raise RequestError(
-                f"method=inversion needs a network of images; {model.name} takes clips"
-            )
+        photographs.refuse_clips(model, f"method={config.method.name}")
         asked = start_of(config)
         self._start = (
             None if asked is None else photographs.load_asked(asked, model, "parametrization.start")
