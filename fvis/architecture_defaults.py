@@ -11,12 +11,7 @@ from typing import Any, TypeVar
 
 from fvis.models.base import Model
 from fvis.objectives.positions import reads_one_position
-from fvis.schema import (
-    ActivationMaximizationConfig,
-    Config,
-    FourierConfig,
-    TransformsConfig,
-)
+from fvis.schema import Config, FourierConfig, TransformsConfig
 
 T = TypeVar("T", bound=TransformsConfig | FourierConfig)
 
@@ -80,17 +75,7 @@ def with_architecture_defaults(config: Config, model: Model) -> Config:
     parametrization = config.parametrization
     if isinstance(parametrization, FourierConfig):
         parametrization = _filled(parametrization, defaults)
-    config = dataclasses.replace(config, transforms=transforms, parametrization=parametrization)
-    if config.target.score is not None or not (model.chooses and _shows_classes(config)):
-        return config
-    return dataclasses.replace(config, target=dataclasses.replace(config.target, score="contrast"))
-
-
-def _shows_classes(config: Config) -> bool:
-    """Whether it asks for pictures of classes that are to hold up in views that differ."""
-    differ = config.transforms.noise > 0 or config.transforms.crop != [1.0, 1.0]
-    climbs = isinstance(config.method, ActivationMaximizationConfig)
-    return climbs and differ and config.target.names_classes
+    return dataclasses.replace(config, transforms=transforms, parametrization=parametrization)
 
 
 def _filled(section: T, defaults: ArchitectureDefaults) -> T:

@@ -12,7 +12,7 @@ from fvis import layout
 from fvis.ascent import Views, climbing
 from fvis.context import Context
 from fvis.objectives import Target
-from fvis.objectives.classes import VALUE, scored
+from fvis.objectives.classes import scored
 from fvis.paths import expand
 from fvis.perturbation.classifier import (
     Classifier,
@@ -57,7 +57,7 @@ class Ensemble:
         engine, model = context.config.engine, context.model
         self.inputs: Sequence[Path] = [expand(c.checkpoint) for c in configs if c.checkpoint]
         self._device = context.device
-        self._score = context.config.target.score or VALUE
+        self._score = context.config.target.score
         if not configs:
             self._own, self._others = None, dict[str, Classifier]()
             return

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fvis.architecture_defaults import with_architecture_defaults
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods import METHODS, Method
@@ -77,7 +76,6 @@ def plan(context: Context) -> Plan:
     methods, left_out = list[Method](), dict[str, str]()
     for layer in selected:
         config = dataclasses.replace(context.config, target=layer.target)
-        config = with_architecture_defaults(config, context.model)
         try:
             methods.append(build(dataclasses.replace(context, config=config)))
         except RequestError as error:

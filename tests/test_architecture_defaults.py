@@ -1,6 +1,5 @@
 """What the config leaves open is filled to suit the network; what it says stands."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,6 @@ import timm
 import torchvision
 from torch import nn
 
-from fvis import models
 from fvis.architecture_defaults import with_architecture_defaults
 from fvis.models import Model, Preprocessing
 from fvis.models.architecture import attends
@@ -109,30 +107,3 @@ def test_what_is_said_of_clips_stands() -> None:
     said = TransformsConfig(crop=[0.5, 0.9], rotate=0.0, settle=0.1, settle_noise=0.7)
     given = config_of(said, FourierConfig(decay=0.8, blur=0.0))
     assert with_architecture_defaults(given, model_of(nn.Conv3d(3, 4, 3), frames=16)) == given
-
-
-@pytest.mark.parametrize(
-    ("asked", "chooses", "score"),
-    [
-        ({}, True, "contrast"),
-        ({}, False, None),  # a network whose outputs may be anything
-        ({"target": {"layer": "layer2"}}, True, None),
-        ({"target": {"joint": [{"unit": 1}]}}, True, None),
-        ({"target": {"score": "value"}}, True, "value"),
-        ({"transforms": {"noise": 0.0, "crop": [1.0, 1.0]}}, True, None),
-    ],
-)
-def test_classes_of_a_classifier_are_told_apart_unless_the_highest_activation_is_wanted(
-    asked: dict[str, dict[str, Any]], chooses: bool, score: str | None
-) -> None:
-    transforms = {"noise": 0.1} | asked.get("transforms", {})
-    given = config_of(TransformsConfig(**transforms), FourierConfig())
-    given.target = TargetConfig(**asked.get("target", {}))
-    model = dataclasses.replace(model_of(nn.Conv2d(3, 4, 3)), chooses=chooses)
-    assert with_architecture_defaults(given, model).target.score == score
-
-
-def test_what_an_embedded_network_computes_is_no_choice_of_a_class() -> None:
-    loaded = {name: models.load(ModelConfig(name=name)) for name in ("glyph_cnn", "hard_motion")}
-    assert loaded["glyph_cnn"].chooses and loaded["hard_motion"].classes
-    assert not loaded["hard_motion"].chooses

@@ -66,7 +66,6 @@ class Model:
         sha256: hexadecimal hash of the weights file, or of the state dict if there is no file.
         hashed: what `sha256` is the hash of: the file's name, or `state_dict`.
         attends: whether it is a transformer, for which some settings have other defaults.
-        chooses: whether its library says that it chooses one of its outputs, as a classifier does.
     """
 
     module: nn.Module
@@ -76,7 +75,6 @@ class Model:
     sha256: str
     hashed: str
     attends: bool = False
-    chooses: bool = False
 
     @property
     def device(self) -> torch.device:

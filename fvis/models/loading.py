@@ -47,9 +47,8 @@ def _model(
 ) -> Model:
     preprocessing = override(network.preprocessing, config.input)
     attends = architecture.attends(module) if config.attends is None else config.attends
-    classes, chooses = network.classes, network.classes is not None and network.chooses
     model = Model(
-        module, shown_name(config), preprocessing, classes, sha256, hashed, attends, chooses
+        module, shown_name(config), preprocessing, network.classes, sha256, hashed, attends
     )
     if config.classes is None:
         return model

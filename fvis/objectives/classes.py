@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-VALUE, CONTRAST, LOG_ODDS = SCORES = ("value", "contrast", "log_odds")  # `target.score`
+VALUE, LOG_ODDS = "value", "log_odds"  # `target.score`
 
 
 def told(score: str, values: Tensor) -> Tensor:
@@ -14,16 +14,8 @@ def told(score: str, values: Tensor) -> Tensor:
 
 
 def scored(score: str, values: Tensor, units: Tensor) -> Tensor:
-    """The score (B,) of unit `units[b]` in each row b, from all units' values (B, C).
-
-    With `contrast` it is the value itself, but has the gradient of the log-odds: an ascent raises
-    what tells the class from all others, and says what the class itself gives.
-    """
-    own = told(score, values).gather(1, units[:, None])[:, 0]
-    if score != CONTRAST:
-        return own
-    odds = log_odds(values).gather(1, units[:, None])[:, 0]
-    return odds + (own - odds).detach()
+    """The score (B,) of unit `units[b]` in each row b, from all units' values (B, C)."""
+    return told(score, values).gather(1, units[:, None])[:, 0]
 
 
 def log_odds(logits: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ def resolve(
             f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
         )
     dictionary = _dictionary(config, read[0])
-    score = (config.score or VALUE) if (read[0].units or 0) > 1 else VALUE
+    score = config.score if (read[0].units or 0) > 1 else VALUE
     readers = tuple(
         position_reader(layer, config.position, model, dictionary, score) for layer in read
     )

@@ -43,7 +43,7 @@ class TargetConfig:
     direction: str | None = None
     dictionary: str | None = None
     read: str = setting("pre", one_of=("pre", "post", "decoder"))
-    score: str | None = setting(None, one_of=("value", "contrast", "log_odds"))
+    score: str = setting("value", one_of=("value", "log_odds"))
     joint: Any = None
     grid: list[Any] | None = None
     grid_steps: int = setting(5, at_least=2, at_most=101)

@@ -178,7 +178,7 @@ def _validate_classes(config: Config) -> None:
     target, method = config.target, config.method
     shared = bool(parse_models(target.ensemble, "target.ensemble"))
     setting = "target.ensemble" if shared else f"target.score={target.score}"
-    if not shared and target.score in (None, "value"):
+    if not shared and target.score == "value":
         return
     if not target.names_classes:
         raise RequestError(f"{setting} needs classes: target.layer=logits and target.units")

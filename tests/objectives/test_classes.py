@@ -9,7 +9,7 @@ from fvis import models, runner, schema
 from fvis.artifacts import read_png
 from fvis.compose import compose
 from fvis.errors import RequestError
-from fvis.objectives.classes import CONTRAST, LOG_ODDS, log_odds, scored
+from fvis.objectives.classes import LOG_ODDS, log_odds, scored
 from fvis.record import UnitRecord
 
 
@@ -30,21 +30,10 @@ def test_log_odds_and_their_gradients_stay_finite_where_a_class_is_certain() -> 
 
 def test_classes_without_a_finite_logit_do_not_matter() -> None:
     logits = torch.tensor([[2.0, 1.0, torch.nan, -torch.inf]], requires_grad=True)
-    for score in (CONTRAST, LOG_ODDS):
-        own = scored(score, logits, torch.tensor([0]))
-        assert own.item() == pytest.approx(2.0 if score == CONTRAST else 1.0)
-        (gradient,) = torch.autograd.grad(own.sum(), logits)
-        assert torch.allclose(gradient, torch.tensor([[1.0, -1.0, 0.0, 0.0]]))
-
-
-def test_a_contrast_is_the_logit_with_the_gradient_of_its_log_odds() -> None:
-    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    classes = torch.tensor([0, 3, 3, 6])
-    told = scored(CONTRAST, logits, classes)
-    assert torch.allclose(told, logits[range(4), classes])
-    (gradient,) = torch.autograd.grad(told.sum(), logits)
-    (expected,) = torch.autograd.grad(log_odds(logits)[range(4), classes].sum(), logits)
-    assert torch.allclose(gradient, expected)
+    own = scored(LOG_ODDS, logits, torch.tensor([0]))
+    assert own.item() == pytest.approx(1.0)
+    (gradient,) = torch.autograd.grad(own.sum(), logits)
+    assert torch.allclose(gradient, torch.tensor([[1.0, -1.0, 0.0, 0.0]]))
 
 
 def run(folder: Path, *settings: str) -> tuple[torch.Tensor, UnitRecord]:
@@ -66,12 +55,10 @@ def test_pictures_of_log_odds_tell_their_class_further_from_others(tmp_path: Pat
     alone, value = run(tmp_path / "value", "target.score=value")
     assert value.score is None
     assert value.activation.final == pytest.approx(alone[0, 4].item(), rel=1e-4)
-    for score in (CONTRAST, LOG_ODDS):
-        logits, record = run(tmp_path / score, f"target.score={score}")
-        assert log_odds(logits)[0, 4] > log_odds(alone)[0, 4]
-        told = (log_odds(logits) if score == LOG_ODDS else logits)[0, 4].item()
-        assert record.activation.final == pytest.approx(told, rel=1e-3)
-        assert record.score == score
+    logits, record = run(tmp_path / "odds", "target.score=log_odds")
+    assert log_odds(logits)[0, 4] > log_odds(alone)[0, 4]
+    assert record.activation.final == pytest.approx(log_odds(logits)[0, 4].item(), rel=1e-3)
+    assert record.score == LOG_ODDS
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,12 @@ class SourceModel:
         module: the network itself.
         preprocessing: how pictures become its input.
         classes: the names of its outputs; None if they are unknown.
-        chooses: whether it is to choose one of these, as a classifier does.
         rename: turns the keys of the network's published checkpoints into its own.
     """
 
     module: nn.Module
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None = None
-    chooses: bool = True
     rename: Rename = dict
 
 

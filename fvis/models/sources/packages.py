@@ -59,7 +59,7 @@ def load(config: ModelConfig) -> SourceModel:
 
     if wants_hub_weights(config):
         load_checkpoint(module, _weights(entry, name), rename)
-    return SourceModel(module, preprocessing_of(module), class_names(module), rename=rename)
+    return SourceModel(module, preprocessing_of(module), class_names(module), rename)
 
 
 @CATALOGUES.register("packages")

@@ -33,7 +33,7 @@ def load(config: ModelConfig) -> SourceModel:
     size = (entry.height, entry.width, entry.frames)
     # A network whose outputs depend on its arguments names them in its own attribute `classes`.
     classes = tuple(getattr(module, "classes", entry.classes))
-    return SourceModel(module, Preprocessing(*size, entry.mean, entry.std), classes, entry.trained)
+    return SourceModel(module, Preprocessing(*size, entry.mean, entry.std), classes)
 
 
 @CATALOGUES.register("zoo")
