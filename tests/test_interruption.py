@@ -69,6 +69,19 @@ def test_an_interruption_that_python_drops_is_raised_again(
     assert capsys.readouterr().err == ""
 
 
+def test_a_dropped_interruption_is_raised_again_however_slowly_threads_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = threading.Thread.start
+
+    def start_slowly(thread: threading.Thread) -> None:
+        start(thread)
+        time.sleep(0.1)  # the thread's signal comes meanwhile
+
+    monkeypatch.setattr(threading.Thread, "start", start_slowly)
+    test_an_interruption_that_python_drops_is_raised_again(monkeypatch, capsys)
+
+
 def test_an_error_that_a_library_makes_of_an_interruption_is_one_again() -> None:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     hook = sys.unraisablehook
