@@ -47,7 +47,33 @@ class DeferredInterruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self._say()
+
+    def _say(self) -> None:
         sys.stderr.write("\nfvis: interrupted; saving after this step (once more: at once)\n")
+
+
+class Uninterrupted(DeferredInterruption):
+    """A context in which the first of `SIGNALS` comes when it is left, as whatever it is then.
+
+    For what shares locks with other threads: an exception there would leave a lock that is never
+    released, and threads that wait for it for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = signal.SIGINT
+
+    def __exit__(self, *given: object) -> None:
+        super().__exit__(*given)
+        if self.requested:
+            signal.raise_signal(self._number)
+
+    def _defer(self, number: int, frame: FrameType | None) -> None:
+        self._number = signal.Signals(number)
+        super()._defer(number, frame)
+
+    def _say(self) -> None: ...
 
 
 def end_on_signals() -> None:

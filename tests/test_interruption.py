@@ -13,6 +13,7 @@ from fvis import cli, interruption
 from fvis.interruption import (
     SIGNALS,
     DeferredInterruption,
+    Uninterrupted,
     end_on_signals,
     interrupt,
     interruptions_first,
@@ -132,6 +133,27 @@ def test_an_interruption_as_the_program_starts_is_told_in_a_line(
         cli.main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == "fvis: interrupted\n"
+
+
+def test_what_shares_locks_ends_before_an_interruption_comes() -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    done: list[str] = []
+    try:
+        end_on_signals()
+        with pytest.raises(KeyboardInterrupt), Uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.001)
+            done.append("alone")
+        assert done == ["alone"]
+        with DeferredInterruption() as outer:
+            with Uninterrupted():
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.001)
+                assert not outer.requested
+            assert outer.requested, "what surrounds it defers it further"
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_outside_the_main_thread_nothing_is_deferred() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from fvis.batch_state import BatchState
 from fvis.batching import in_batches
 from fvis.execution.base import EXECUTIONS, Work
+from fvis.interruption import Uninterrupted
 from fvis.methods import Method, Result
 from fvis.progress import Progress
 from fvis.record import UnitRecord
@@ -86,13 +87,15 @@ class Writers:
         try:
             self.finish()  # also when the run ends early: what is solved is not lost
         finally:
-            self._pool.shutdown(cancel_futures=True)
+            with Uninterrupted():
+                self._pool.shutdown(cancel_futures=True)
 
     def take(self, results: Sequence[Result]) -> None:
         """Write the results of a batch, once those of the batch before it are written."""
         self.finish()
         write = self._work.write
-        self._at_work = {result.name: self._pool.submit(write, result) for result in results}
+        with Uninterrupted():
+            self._at_work = {result.name: self._pool.submit(write, result) for result in results}
         if not self._meanwhile:
             self.finish()
 
@@ -100,7 +103,8 @@ class Writers:
         """Wait until everything taken is written and counted; raises what a thread has raised."""
         if not self._at_work:
             return
-        concurrent.futures.wait(self._at_work.values())
+        with Uninterrupted():
+            concurrent.futures.wait(self._at_work.values())
         taken, self._at_work = self._at_work, {}
         failed = [future.exception() for future in taken.values()]
         self._work.count(

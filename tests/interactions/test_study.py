@@ -118,7 +118,7 @@ def test_axe_finds_nothing_wrong_with_the_page(
     _, folder = made
     browser.size(width, 900)
     browser.prefer(scheme)
-    browser.open(folder / files.PAGE)
+    browser.open(folder / INTERACTIONS)
     assert browser.violations() == []
     root = "document.documentElement"
     assert browser.js(f"{root}.scrollWidth <= {root}.clientWidth"), "only the table scrolls"
