@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no types
 
 from fvis import yaml_files
+from fvis.interruption import interruptions_first
 from fvis.record import AccentuationRecord, AdversarialRecord, InversionRecord, UnitRecord
 
 # A path that needs no quotes in Hydra's override grammar.
@@ -100,8 +101,9 @@ def _load(path: Path) -> Any:
     if path.is_symlink() or path.parent.is_symlink():
         return None
     try:
-        yaml_files.check(path)
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        with interruptions_first():
+            yaml_files.check(path)
+            return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException):
         return None
 
