@@ -20,7 +20,6 @@ SIGNALS = tuple(
 )
 
 _received: list[float] = []  # when signals have ended something, by the monotonic clock
-_insisting = threading.Event()  # while what Python drops is being raised again
 
 
 class DeferredInterruption:
@@ -94,18 +93,16 @@ def _insist(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
         return
     _received.append(-math.inf)  # the next one is not to be passed over
-    again = threading.Thread(target=_raise_again, args=(heeded[0], len(_received)), daemon=True)
-    _insisting.set()
-    again.start()
-    _insisting.clear()
+    returning = threading.Event()
+    threading.Thread(target=_raise_again, args=(heeded[0], returning), daemon=True).start()
+    returning.set()
 
 
-def _raise_again(number: signal.Signals, received: int) -> None:
-    """Signal the main thread until that has been heeded, after so many that were before."""
+def _raise_again(number: signal.Signals, returning: threading.Event) -> None:
+    """Signal the main thread a moment after `_insist`, in which the signal would be dropped too."""
+    returning.wait()
     time.sleep(AGAIN)
-    while len(_received) == received:
-        _thread.interrupt_main(number)
-        time.sleep(AGAIN)
+    _thread.interrupt_main(number)
 
 
 def _heeded() -> list[signal.Signals]:
@@ -119,8 +116,6 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     A signal soon after another is passed over: what the first one ends is just being left in order.
     """
     now = time.monotonic()
-    if _insisting.is_set():  # Python would drop it, and it comes again
-        return
     if _received and now - _received[-1] < SOON:
         return
     _received.append(now)

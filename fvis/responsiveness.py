@@ -18,9 +18,7 @@ from fvis.randomness import random_generator
 
 FADED = 1e-4  # of the spread among units; an ascent that moves a unit by 1e-2 of it stands still
 COARSE = 4  # blobs of colour along each axis of a picture
-SCALE = (
-    1e-3  # a layer scale that is this or less for every channel is one that training has not moved
-)
+SCALE = 1e-3  # a layer scale of this or less in every channel is as small as training starts it
 
 
 def check_responsive(network: Network) -> None:

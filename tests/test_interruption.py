@@ -52,9 +52,18 @@ class Finalized:
         time.sleep(0.001)  # here Python calls the handler, and drops what it raises
 
 
+@pytest.mark.parametrize("slowly", [False, True], ids=["at once", "while the thread starts"])
 def test_an_interruption_that_python_drops_is_raised_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slowly: bool
 ) -> None:
+    start = threading.Thread.start
+
+    def start_slowly(thread: threading.Thread) -> None:
+        start(thread)
+        time.sleep(0.1)  # the thread's signal comes meanwhile
+
+    if slowly:
+        monkeypatch.setattr(threading.Thread, "start", start_slowly)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     try:
@@ -68,19 +77,6 @@ def test_an_interruption_that_python_drops_is_raised_again(
         for number, handler in before.items():
             signal.signal(number, handler)
     assert capsys.readouterr().err == ""
-
-
-def test_a_dropped_interruption_is_raised_again_however_slowly_threads_start(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    start = threading.Thread.start
-
-    def start_slowly(thread: threading.Thread) -> None:
-        start(thread)
-        time.sleep(0.1)  # the thread's signal comes meanwhile
-
-    monkeypatch.setattr(threading.Thread, "start", start_slowly)
-    test_an_interruption_that_python_drops_is_raised_again(monkeypatch, capsys)
 
 
 def test_an_error_that_a_library_makes_of_an_interruption_is_one_again() -> None:
