@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,29 +22,38 @@ from fvis.interruption import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests after a test know nothing of its signals."""
+    monkeypatch.setattr(interruption, "_received", [])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)  # in the background some are ignored
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_is_deferred_and_the_second_is_not(number: signal.Signals) -> None:
-    inherited = signal.signal(number, interrupt)  # in the background some are ignored
+    signal.signal(number, interrupt)
     before = [signal.getsignal(each) for each in SIGNALS]
-    with pytest.raises(KeyboardInterrupt), DeferredInterruption() as interruption:
-        assert not interruption.requested
+    with pytest.raises(KeyboardInterrupt), DeferredInterruption() as deferred:
+        assert not deferred.requested
         os.kill(os.getpid(), number)
-        assert interruption.requested
+        assert deferred.requested
         os.kill(os.getpid(), number)
     assert [signal.getsignal(each) for each in SIGNALS] == before
-    signal.signal(number, inherited)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with DeferredInterruption() as interruption:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not interruption.requested
-        end_on_signals()
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with DeferredInterruption() as deferred:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not deferred.requested
+    end_on_signals()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 class Finalized:
@@ -64,58 +74,37 @@ def test_an_interruption_that_python_drops_is_raised_again(
 
     if slowly:
         monkeypatch.setattr(threading.Thread, "start", start_slowly)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    try:
-        end_on_signals()
-        assert not was_interrupted()
-        with pytest.raises(KeyboardInterrupt):
-            Finalized()
-            time.sleep(10)
-        assert was_interrupted(), "whatever a library makes of it"
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    end_on_signals()
+    assert not was_interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        Finalized()
+        time.sleep(10)
+    assert was_interrupted(), "whatever a library makes of it"
     assert capsys.readouterr().err == ""
 
 
 def test_an_error_that_a_library_makes_of_an_interruption_is_one_again() -> None:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    hook = sys.unraisablehook
-    try:
-        end_on_signals()
-        with pytest.raises(TypeError), interruptions_first():
-            raise TypeError("an error like others")
-        with pytest.raises(KeyboardInterrupt), interruptions_first():
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(10)
-            except KeyboardInterrupt:
-                raise TypeError("what a library makes of it") from None
-    finally:
-        sys.unraisablehook = hook
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def test_a_second_signal_soon_after_the_first_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    try:
-        end_on_signals()
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGHUP)
+    end_on_signals()
+    with pytest.raises(TypeError), interruptions_first():
+        raise TypeError("an error like others")
+    with pytest.raises(KeyboardInterrupt), interruptions_first():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)
+        except KeyboardInterrupt:
+            raise TypeError("what a library makes of it") from None
+
+
+def test_a_second_signal_soon_after_the_first_changes_nothing() -> None:
+    end_on_signals()
+    with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGHUP)
-        time.sleep(interruption.SOON + 0.1)  # here it would be raised
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGHUP)
-            time.sleep(10)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        time.sleep(10)
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(interruption.SOON + 0.1)  # here it would be raised
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(10)
 
 
 def test_an_interruption_as_the_program_starts_is_told_in_a_line(
@@ -132,32 +121,27 @@ def test_an_interruption_as_the_program_starts_is_told_in_a_line(
 
 
 def test_what_shares_locks_ends_before_an_interruption_comes() -> None:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
     done: list[str] = []
-    try:
-        end_on_signals()
-        with pytest.raises(KeyboardInterrupt), Uninterrupted():
+    end_on_signals()
+    with pytest.raises(KeyboardInterrupt), Uninterrupted():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)
+        done.append("alone")
+    assert done == ["alone"]
+    with DeferredInterruption() as outer:
+        with Uninterrupted():
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.001)
-            done.append("alone")
-        assert done == ["alone"]
-        with DeferredInterruption() as outer:
-            with Uninterrupted():
-                os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.001)
-                assert not outer.requested
-            assert outer.requested, "what surrounds it defers it further"
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            assert not outer.requested
+        assert outer.requested, "what surrounds it defers it further"
 
 
 def test_outside_the_main_thread_nothing_is_deferred() -> None:
     seen: list[bool] = []
 
     def work() -> None:
-        with DeferredInterruption() as interruption:
-            seen.append(interruption.requested)
+        with DeferredInterruption() as deferred:
+            seen.append(deferred.requested)
 
     thread = threading.Thread(target=work)
     thread.start()
