@@ -93,6 +93,9 @@ def _prepare() -> None:
     # Threads that wait for one another sleep, before torch is imported: spinning, they would keep a
     # core from the one they wait for wherever another process keeps a core busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # oneDNN keeps a kernel for every shape that it has met. Second tries have a batch size of their
+    # own each time, so that by its own 1024 a long run's memory would grow by these alone.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who print them in one line
 
 
