@@ -98,7 +98,7 @@ class Ascent(AdamOptimization):
     def _advance(self) -> Tensor:
         for optimizer, _ in self._schedules:
             optimizer.zero_grad()
-        rgb = self._picture.render()
+        rgb = self._picture.climbing(self.done)
         leaf = rgb.detach().requires_grad_(True)
         scores, uphill = self._uphill(leaf)
         downhill = [pull.gradient(leaf, self.done) for pull in self._pulls]

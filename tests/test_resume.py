@@ -43,7 +43,7 @@ CASES = {
         *("target.layer=[logits,layer1]", "target.units=0:3"),
         *("engine.steps=5", "engine.batch_size=2"),
     ),
-    "factored": (*MOTION, "method.steps=5", "method.pilot_steps=2"),
+    "factored": (*MOTION, "method.steps=5", "method.pilot_steps=2", "method.mirror_steps=4"),
     "tracking": (
         *(*MOTION, "method.solver=tracking"),
         *("method.fit.frame_steps=2", "method.fit.refine_steps=5"),

@@ -6,6 +6,7 @@ parametrization do: the ascent finds common motion first, no penalty is needed t
 smooth, and the clip is a moving texture by construction.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,14 +57,25 @@ class Factored:
         uniform = self.terms[..., 0, 0, 0, None]
         return torch.cat([self.slopes, uniform], 2).detach()
 
-    @property
-    def picture(self) -> Parametrization:
-        """The clips (B, 3, T, H, W) of the textures as they move."""
+    def picture(self, mirror_steps: int = 0) -> Parametrization:
+        """The clips (B, 3, T, H, W) of the textures as they move.
+
+        In the first `mirror_steps` of an ascent every other step shows the textures, not how they
+        move, mirrored left to right: what tells left from right must then be in the motion.
+        """
+
+        def climbing(step: int) -> Tensor:
+            parts = self.decomposition()
+            if step < mirror_steps and step % 2 == 0:
+                parts = dataclasses.replace(parts, texture=parts.texture.flip(3))
+            return parts.render()
+
         texture_rules = (UpdateRule(),) * len(self.texture.parameters)
         return Parametrization(
             parameters=(*self.texture.parameters, self.coefficients),
             render=lambda: self.decomposition().render(),
             update_rules=(*texture_rules, UpdateRule(self._decays(), rowwise=True)),
+            render_at=climbing,
         )
 
     def _decays(self) -> Tensor:

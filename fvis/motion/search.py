@@ -192,8 +192,9 @@ class MotionSearch:
                 parameter.copy_(numbers)
         lr = settings.lr_scale * context.config.engine.lr
         engine = dataclasses.replace(context.config.engine, steps=steps, lr=lr)
+        picture = moving.picture(settings.mirror_steps)
         attempt = synthesizer.attempt(
-            jobs, moving.picture, stage, run, engine=engine, purpose=stage, leaking=leaking
+            jobs, picture, stage, run, engine=engine, purpose=stage, leaking=leaking
         )
         return attempt, moving
 

@@ -35,11 +35,17 @@ class Parametrization:
             parameter affects more than its own row.
         render: returns the pictures, RGB in [0, 1], (B, 3, H, W) or clips (B, 3, T, H, W).
         update_rules: one rule for each of the `parameters`; empty for plain Adam on all of them.
+        render_at: what climbs instead of the pictures at a step of the ascent, if anything does.
     """
 
     parameters: tuple[Tensor, ...]
     render: Callable[[], Tensor]
     update_rules: tuple[UpdateRule, ...] = ()
+    render_at: Callable[[int], Tensor] | None = None
+
+    def climbing(self, step: int) -> Tensor:
+        """What climbs at a step: usually the pictures themselves."""
+        return self.render_at(step) if self.render_at else self.render()
 
 
 class Build(Protocol):

@@ -77,6 +77,7 @@ class TextureMotionConfig(SynthesisConfig):
     steps: int = setting(200, at_least=1, at_most=MOST_STEPS)
     pilot_steps: int = setting(24, at_least=0, at_most=MOST_STEPS)
     finalists: int = setting(3, at_least=1, at_most=11)
+    mirror_steps: int = setting(0, at_least=0, at_most=MOST_STEPS)
     lr_scale: float = setting(2.5, above=0)
     decay: float | None = setting(1.0, at_least=0)
     margin: float = setting(0.5, at_least=0, at_most=2)

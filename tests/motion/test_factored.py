@@ -1,5 +1,6 @@
 """The factored clip is a texture moving by its velocity's cosine series, row by row."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -67,7 +68,7 @@ def with_term(*index: int) -> Tensor:
 def test_the_clip_is_the_texture_seen_through_the_displacement() -> None:
     moving = shaken([0, 1])
     with torch.no_grad():
-        parts, clip = moving.decomposition(), moving.picture.render()
+        parts, clip = moving.decomposition(), moving.picture().render()
     assert clip.shape == (2, *SHAPE)
     assert clip.std() > 0.05
     for row in range(2):
@@ -146,18 +147,29 @@ def test_a_row_depends_on_its_own_stream_guess_and_numbers_alone() -> None:
     together, alone = shaken([4, 5]), shaken([5])
     with torch.no_grad():
         torch.testing.assert_close(
-            together.picture.render()[1:], alone.picture.render(), atol=1e-6, rtol=0
+            together.picture().render()[1:], alone.picture().render(), atol=1e-6, rtol=0
         )
-    numbers = together.picture.parameters
-    gradients = torch.autograd.grad(together.picture.render()[0].square().sum(), numbers)
+    numbers = together.picture().parameters
+    gradients = torch.autograd.grad(together.picture().render()[0].square().sum(), numbers)
     for gradient in gradients:
         assert gradient[0].abs().sum() > 0
         assert gradient[1].abs().sum() == 0
 
 
+def test_first_steps_mirror_the_texture_and_not_its_motion() -> None:
+    moving = shaken([4])
+    picture, parts = moving.picture(mirror_steps=3), moving.decomposition()
+    back = parts.displacement.flip(4) * torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1, 1)
+    mirrored = dataclasses.replace(parts, displacement=back).render().flip(4)
+    for step in range(6):
+        expected = mirrored if step in (0, 2) else picture.render()
+        torch.testing.assert_close(picture.climbing(step), expected, atol=1e-4, rtol=0)
+    assert (mirrored - picture.render()).abs().mean() > 0.05
+
+
 def test_all_numbers_move_the_terms_as_one_and_shrinking() -> None:
     moving = factored(torch.zeros(1, 2), [0], settings=VelocityConfig(weight_decay=0.3))
-    picture = moving.picture
+    picture = moving.picture()
     assert picture.parameters[-1] is moving.coefficients
     texture, motion = picture.update_rules
     assert texture == UpdateRule() and motion.rowwise
