@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from fvis import __version__, completion, compose, schema
+from fvis import __version__, completion, compose, launching, schema
 from fvis.concept_command import concept
 from fvis.errors import (
     InterruptedRunError,
@@ -54,7 +54,7 @@ FORCE = "--force"
 SINGLE = "--single"
 
 # What a job does: it gets its config and --force, and returns the path of what it made.
-Work = Callable[[schema.Config, compose.LaunchedJob, bool], Path]
+Work = Callable[[schema.Config, launching.LaunchedJob, bool], Path]
 
 
 def main() -> NoReturn:
@@ -120,23 +120,23 @@ def run(arguments: Sequence[str]) -> int:
     if option == "-sc" and shell in completion.SCRIPTS:
         sys.stdout.write(completion.SCRIPTS[shell])
         return 0
-    words = compose.options_first([word for word in arguments if word != FORCE])
+    words = launching.options_first([word for word in arguments if word != FORCE])
     words = compose.as_in_other_tools(words)
-    compose.check_arguments(words)
+    launching.check_arguments(words)
     force = FORCE in arguments
     base = Path.cwd()  # hydra.job.chdir changes it
     process, launched = os.getpid(), list[Path]()
 
-    def work(job: compose.LaunchedJob) -> None:
+    def work(job: launching.LaunchedJob) -> None:
         launched.append(job.directory)
         shown = _run_job(job, force)
         if os.getpid() == process:  # the processes of some launchers have a stdout of their own
             _print_run(shown, base)
 
     try:
-        compose.launch(words, work)
+        launching.launch(words, work)
     finally:
-        for sweep in compose.Observer.sweeps:
+        for sweep in launching.Observer.sweeps:
             if not launched:
                 _print_done(sweep, base)
             _show_sweep(sweep, base)
@@ -145,27 +145,27 @@ def run(arguments: Sequence[str]) -> int:
 
 def interactions(arguments: Sequence[str]) -> int:
     """`fvis interactions`: how units of a layer combine; what is finished is used again."""
-    words = compose.options_first([word for word in arguments if word != FORCE])
-    compose.check_arguments(words)
+    words = launching.options_first([word for word in arguments if word != FORCE])
+    launching.check_arguments(words)
     force, base = FORCE in arguments, Path.cwd()
-    compose.launch(words, lambda job: _print_path(_run_job(job, force, _study), base))
+    launching.launch(words, lambda job: _print_path(_run_job(job, force, _study), base))
     return 0
 
 
-def _study(config: schema.Config, job: compose.LaunchedJob, force: bool) -> Path:
+def _study(config: schema.Config, job: launching.LaunchedJob, force: bool) -> Path:
     from fvis.interactions import files, study
 
     found = study.carry_out(config, job.directory, job.texts, force=force)
     return files.write(found, job.directory)
 
 
-def _make(config: schema.Config, job: compose.LaunchedJob, force: bool) -> Path:
+def _make(config: schema.Config, job: launching.LaunchedJob, force: bool) -> Path:
     from fvis import runner  # after the settings are checked: it takes a second
 
     return runner.run(config, job.directory, job.texts, force=force)
 
 
-def _run_job(job: compose.LaunchedJob, force: bool, work: Work = _make) -> Path:
+def _run_job(job: launching.LaunchedJob, force: bool, work: Work = _make) -> Path:
     """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
     try:
         config = schema.parse(job.config)

@@ -1,64 +1,34 @@
-"""Hydra composes configs and launches jobs: the one module that touches it."""
+"""Hydra composes configs."""
 
 import contextlib
-import copy
 import importlib.util
-import io
 import itertools
-import logging
-import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser  # the parser that hydra.main uses
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException
-from hydra.experimental.callback import Callback
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
 from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fvis import artifacts, schema, yaml_files
-from fvis.errors import JobError, RequestError, UnwritableError, one_line, unknown
-from fvis.record import DONE, SCHEMA, SweepJobRecord, SweepRecord
-from fvis.run_folder import RUN_FILE, read_run, read_sweep, write_sweep
-from fvis.settings import own_environment
-
-logger = logging.getLogger(__name__)
+from fvis import schema, yaml_files
+from fvis.errors import JobError, RequestError, one_line, unknown
 
 VERSION_BASE = "1.3"
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 ENTRY_POINTS = (*schema.ENTRY_POINTS.values(), "fvis.sources")
 MERGING = "Error merging override "  # Hydra's words, before an override of another kind
 CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
-
-
-@dataclass(frozen=True)
-class LaunchedJob:
-    """One job that Hydra launches: its config, its output folder, and the texts to keep there.
-
-    `texts` maps paths below the folder to what they hold. `sweep` is the sweep's folder.
-    """
-
-    config: DictConfig
-    directory: Path
-    texts: Mapping[str, str]
-    sweep: Path | None = None
 
 
 def config_directory() -> Path:
@@ -73,7 +43,7 @@ def compose(overrides: Sequence[str], *, directory: Path | None = None) -> DictC
     words = as_in_other_tools(overrides)
     if directory is not None:
         words.append(f"hydra.searchpath=[file://{directory.resolve()}]")
-    with _refusing(), _own_hydra():
+    with refusing(), _own_hydra():
         return hydra.compose("config", words)
 
 
@@ -107,23 +77,6 @@ def swept(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(itertools.product(*axes))
 
 
-def options_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments, options before overrides: Hydra's parser takes no options in between."""
-    known = get_args_parser()._option_string_actions
-    options: list[str] = []
-    overrides: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        options.append(word)
-        action = known.get(word)
-        if action is not None and action.nargs is None:  # it takes one value
-            options += itertools.islice(words, 1)
-    return options + overrides
-
-
 def as_in_other_tools(arguments: Sequence[str]) -> list[str]:
     """The arguments with `+experiment=NAME`, as tools without a default experiment ask for it."""
     return [
@@ -142,173 +95,8 @@ def check_config_directory(directory: Path) -> None:
             raise RequestError(str(error)) from None
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Raise `RequestError` where Hydra's own parser does not take the arguments."""
-
-    def refuse(message: str) -> NoReturn:
-        raise RequestError(f"{message}; see `fvis run --help`")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's usage
-    given = parser.parse_args(arguments)
-    if given.experimental_rerun is not None:
-        raise RequestError("--experimental-rerun is not supported: `fvis resume` finishes a run")
-    for word in given.overrides:
-        section, _, choice = word.partition("=")
-        if section.lstrip("+~") == "hydra.output_subdir":
-            raise RequestError(f"{word}: a run's folder always has Hydra's record in .hydra")
-        if choice == "null" and section in (*schema.SECTIONS, *schema.CHOICES):
-            raise RequestError(f"{word}: there is no config without {section}; name a choice")
-    if given.config_dir is not None:
-        check_config_directory(Path(given.config_dir))
-
-
-def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> None:
-    """Call `work` for the job that the arguments ask for, or with -m for each job of the sweep.
-
-    Whatever Hydra itself raises becomes a `RequestError`. Where `work` has raised a `JobError`, one
-    that names all failed jobs is raised after the last job, wherever a launcher has run them. Its
-    status is theirs where all have failed alike, else 1. The folder of a job that has written
-    nothing is taken away.
-    """
-    base, process, failed = Path.cwd(), os.getpid(), dict[str, int]()
-
-    def task(composed: DictConfig) -> None:
-        settings = HydraConfig.get()
-        single = settings.mode is RunMode.RUN
-        directory = Path(settings.runtime.output_dir)
-        sweep = None if single else Path(settings.sweep.dir)
-        try:
-            work(LaunchedJob(composed, directory, job_texts(composed), sweep))
-        except JobError as error:
-            name = directory.name if sweep is None else os.path.relpath(directory, sweep)
-            if os.getpid() != process:  # only Hydra can tell the process that launched the jobs
-                raise JobError(error.status, [name]) from None
-            failed[name] = error.status  # Hydra would add a line of its own
-        finally:
-            if not single:
-                artifacts.remove_if_empty(directory, base)
-
-    _register_plugins()
-    sys.argv = [sys.argv[0], *arguments]
-    decorate = hydra.main(
-        version_base=VERSION_BASE, config_path=str(config_directory()), config_name="config"
-    )
-    asked = get_args_parser().parse_args(arguments)
-    said = io.StringIO() if asked.cfg and asked.package else sys.stderr
-    try:
-        with _refusing(), contextlib.redirect_stderr(said):
-            decorate(task)()
-    except JobError as error:  # the first that has failed in another process
-        failed |= dict.fromkeys(error.jobs, error.status)
-    except SystemExit as ended:
-        if ended.code and said is not sys.stderr:
-            raise RequestError(f"--package: the config has no {asked.package!r}") from None
-        raise
-    finally:
-        for folder in Observer.folders:  # Hydra may have failed after it had made one
-            artifacts.remove_if_empty(folder, base)
-    _raise_for(failed)
-
-
-def _raise_for(failed: dict[str, int]) -> None:
-    """Raise a `JobError` for the jobs that failed, by name, and those of sweeps that are not done.
-
-    Of the jobs that other processes have run, Hydra tells the first failure only.
-    """
-    done = {
-        job.folder: (place := sweep / job.folder / RUN_FILE).is_file()
-        and read_run(place.parent).record.status == DONE
-        for sweep in Observer.sweeps
-        for job in (read_sweep(sweep) or SweepRecord()).jobs
-    }
-    failed = dict.fromkeys((name for name in done if not done[name]), 1) | failed
-    if failed:
-        all_alike = len(failed) >= len(done) and len({*failed.values()}) == 1
-        status = next(iter(failed.values())) if all_alike else 1
-        raise JobError(status, sorted(failed, key=[*done, *failed].index) if done else ())
-
-
-def job_texts(composed: DictConfig) -> dict[str, str]:
-    """What a job keeps in `.hydra`: its config, Hydra's settings, its overrides."""
-    settings = HydraConfig.get()
-    return {
-        ".hydra/config.yaml": OmegaConf.to_yaml(composed),
-        ".hydra/hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
-        ".hydra/overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
-    }
-
-
-class Observer(Callback):
-    """What Hydra calls before it starts a run or a sweep."""
-
-    folders: ClassVar[list[Path]] = []  # that Hydra makes for runs and sweeps
-    sweeps: ClassVar[list[Path]] = []  # those of sweeps
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the folder of a run."""
-        self.folders.append(Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute())
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write sweep.json: all jobs of a sweep, so that each can be resumed.
-
-        Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their
-        folders.
-        """
-        self.folders.append(Path(str(config.hydra.sweep.dir)).absolute())
-        self.sweeps.append(self.folders[-1])
-        sweeper = config.hydra.sweeper
-        if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
-            return
-        loader = GlobalHydra.instance().config_loader()
-        params = [f"{name}={value}" for name, value in (sweeper.params or {}).items()]
-        words = [*params, *config.hydra.overrides.task]
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
-        jobs = []
-        for number, choice in enumerate(BasicSweeper.split_arguments(parsed, None)[0]):
-            composed = loader.load_sweep_config(config, choice)
-            jobs.append(_recorded_job(composed, number))
-        try:
-            write_sweep(Path(config.hydra.sweep.dir), SweepRecord(SCHEMA, str(Path.cwd()), jobs))
-        except UnwritableError as error:
-            logger.warning("%s; a job that never begins cannot be resumed", error)
-
-
-def _recorded_job(composed: DictConfig, number: int) -> SweepJobRecord:
-    """A job as Hydra's launcher will run it: numbered, with its folder known."""
-    with open_dict(composed):
-        composed.hydra.job.id = composed.hydra.job.num = number
-    current = HydraConfig.instance()
-    before = current.cfg
-    current.set_config(composed)
-    try:
-        folder = str(OmegaConf.select(composed, "hydra.sweep.subdir"))
-        directory = Path(str(OmegaConf.select(composed, "hydra.sweep.dir"))) / folder
-        with read_write(composed.hydra.runtime), open_dict(composed.hydra.runtime):
-            composed.hydra.runtime.output_dir = str(directory.absolute())
-        current.set_config(composed)
-        task = copy.deepcopy(composed)
-        with read_write(task), open_dict(task):
-            del task["hydra"]
-        config = _container(task)
-        return SweepJobRecord(folder, {str(k): v for k, v in config.items()}, job_texts(task))
-    finally:
-        current.cfg = before
-
-
-def _container(task: DictConfig) -> dict[Any, Any]:
-    """A job's config, resolved; unresolved where that cannot be: the job itself will say why."""
-    try:
-        with own_environment():
-            resolved = OmegaConf.to_container(task, resolve=True)
-    except OmegaConfBaseException:
-        resolved = OmegaConf.to_container(task, resolve=False)
-    assert isinstance(resolved, dict)
-    return resolved
-
-
 @contextlib.contextmanager
-def _refusing() -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """A context in which what Hydra cannot do, or warns of, is a `RequestError`."""
     try:
         with warnings.catch_warnings():
@@ -362,7 +150,7 @@ def choices(group: str) -> list[str]:
 @contextlib.contextmanager
 def _own_hydra() -> Iterator[None]:
     """A context to compose in; the Hydra of an app that calls us stays as it was."""
-    _register_plugins()
+    register_plugins()
     instances = Singleton._instances
     theirs: dict[type, Singleton] = {
         kind: instances.pop(kind) for kind in SINGLETONS if kind in instances
@@ -385,7 +173,8 @@ class PluginConfigs(SearchPathPlugin):
             search_path.append("fvis-plugin", f"file://{folder}")
 
 
-def _register_plugins() -> None:
+def register_plugins() -> None:
+    """Let Hydra search the configs of packages that extend fvis, too."""
     plugins = Plugins.instance()
     if PluginConfigs not in plugins.discover(SearchPathPlugin):
         plugins.register(PluginConfigs)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fvis import cli, schema
-from fvis.compose import compose, options_first
+from fvis.compose import compose
+from fvis.launching import options_first
 from fvis.models.sources.base import CATALOGUES
 from fvis.settings import setting_names
 from tests.conftest import ROOT, Call
