@@ -18,7 +18,7 @@ from fvis.errors import RequestError
 from fvis.objectives import TargetSet
 from fvis.randomness import random_generator
 from fvis.receptive_field import ReceptiveField, grid, has_maps, receptive_field
-from fvis.record import CanvasRecord
+from fvis.record.unit import CanvasRecord
 from fvis.schema import TransformsConfig
 
 WORTHWHILE = 0.8  # of the input's side; a larger canvas would hardly cost less than the whole input

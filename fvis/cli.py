@@ -28,7 +28,7 @@ from fvis.listing import layers, models
 from fvis.streams import ForgivingStream, own_streams
 
 if TYPE_CHECKING:
-    from fvis.record import RunRecord
+    from fvis.record.run import RunRecord
 
 USAGE = """\
 usage: fvis COMMAND ...
@@ -321,7 +321,7 @@ def _show_thread(ended: threading.ExceptHookArgs) -> None:
 
 def _print_run(folder: Path, base: Path) -> None:
     """What a run has made, and its page, on stderr; its folder on stdout."""
-    from fvis.record import DEAD, OK, RESCUED
+    from fvis.record.unit import DEAD, OK, RESCUED
     from fvis.run_folder import read_run
     from fvis.workspace import INDEX
 
@@ -341,7 +341,7 @@ def _words_of(record: "RunRecord") -> str:
 
 def _print_done(sweep: Path, base: Path) -> None:
     """Print the runs of a sweep that are done: a launcher has run them in other processes."""
-    from fvis.record import DONE
+    from fvis.record.run import DONE
     from fvis.run_folder import read_run, runs_below
 
     for folder in runs_below(sweep):

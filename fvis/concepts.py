@@ -19,7 +19,7 @@ from fvis.models.checkpoints import sha256_of_file
 from fvis.objectives import resolve
 from fvis.objectives.concepts import Concepts, read_concepts, write_concepts
 from fvis.randomness import random_generator
-from fvis.record import ConceptRecord
+from fvis.record.unit import ConceptRecord
 
 FOLDS = 5
 ONE_IN_TWENTY = 1.645  # standard deviations that a normal number exceeds its mean by so often

@@ -20,8 +20,8 @@ from fvis.perturbation.classifier import (
     refuse_other_classes,
     refuse_other_inputs,
 )
-from fvis.record import Number
 from fvis.schema import TargetConfig, parse_models
+from fvis.typed_json import Number
 
 SETTING = "target.ensemble"
 

@@ -29,8 +29,9 @@ from fvis.objectives import TargetSet
 from fvis.objectives.positions import channel_means, token_grid
 from fvis.paths import expand
 from fvis.randomness import random_generator
-from fvis.record import BestPositionRecord, GroundingRecord, Number, PatchRecord
+from fvis.record.witnesses import BestPositionRecord, GroundingRecord, PatchRecord
 from fvis.schema import GroundingConfig
+from fvis.typed_json import Number
 
 BATCH = 16  # photographs per forward pass
 CELLS = 4  # a patch's side in cells of the layer's grid

@@ -32,7 +32,8 @@ from fvis.compose import (
     register_plugins,
 )
 from fvis.errors import JobError, RequestError, UnwritableError
-from fvis.record import DONE, SCHEMA, SweepJobRecord, SweepRecord
+from fvis.record.run import DONE, SweepJobRecord, SweepRecord
+from fvis.record.unit import SCHEMA
 from fvis.run_folder import RUN_FILE, read_run, read_sweep, write_sweep
 from fvis.settings import own_environment
 

@@ -19,7 +19,7 @@ from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.models.base import Model, Preprocessing
 from fvis.objectives import Target, TargetSet
-from fvis.record import ClipRecord, NaturalClipsRecord
+from fvis.record.witnesses import ClipRecord, NaturalClipsRecord
 from fvis.synthesis import Optimum
 
 BATCH = 8  # windows per forward pass

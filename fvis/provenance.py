@@ -19,7 +19,8 @@ from fvis.models.checkpoints import sha256_of_file
 from fvis.objectives.dictionaries import weights_of
 from fvis.objectives.directions import direction_file
 from fvis.paths import expand
-from fvis.record import SCHEMA, ModelRecord, RunRecord, WeightsRecord
+from fvis.record.run import ModelRecord, RunRecord
+from fvis.record.unit import SCHEMA, WeightsRecord
 from fvis.schema import (
     AdversarialConfig,
     Config,

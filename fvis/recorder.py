@@ -12,7 +12,8 @@ from typing import NamedTuple
 from fvis import processes
 from fvis.errors import UnwritableError
 from fvis.pacing import Pace
-from fvis.record import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord, UnitRecord
+from fvis.record.run import DONE, INTERRUPTED, RUNNING, MeanRecord, RunRecord, TimingsRecord
+from fvis.record.unit import UnitRecord
 from fvis.run_folder import UNITS, finished_unit, overwrite_run, write_run
 
 

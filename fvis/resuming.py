@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from fvis import provenance, runner, schema, workspace
 from fvis.errors import RequestError
-from fvis.record import SweepJobRecord
+from fvis.record.run import SweepJobRecord
 from fvis.run_folder import RUN_FILE, SWEEP_FILE, read_sweep, subfolders
 
 

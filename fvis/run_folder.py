@@ -12,16 +12,8 @@ from typing import Any, TypeVar
 from fvis import artifacts, processes
 from fvis.artifacts import Writer, safe_name
 from fvis.errors import RequestError
-from fvis.record import (
-    DONE,
-    INTERRUPTED,
-    RUNNING,
-    SCHEMA,
-    UNIT_RECORDS,
-    RunRecord,
-    SweepRecord,
-    UnitRecord,
-)
+from fvis.record.run import DONE, INTERRUPTED, RUNNING, UNIT_RECORDS, RunRecord, SweepRecord
+from fvis.record.unit import SCHEMA, UnitRecord
 from fvis.typed_json import from_json, to_json
 
 logger = logging.getLogger(__name__)

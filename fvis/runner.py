@@ -21,7 +21,8 @@ from fvis.methods import Method, Result
 from fvis.optimization import Optimization
 from fvis.plan import Plan, plan
 from fvis.progress import Progress, log_file
-from fvis.record import DEAD, DONE, RunRecord
+from fvis.record.run import DONE, RunRecord
+from fvis.record.unit import DEAD
 from fvis.recorder import Recorder, finished_units
 from fvis.responsiveness import why_dead
 from fvis.run_folder import RUN_FILE, read_run

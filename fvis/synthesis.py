@@ -24,16 +24,15 @@ from fvis.optimization import RunStage
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
 from fvis.priors import Prior
 from fvis.randomness import random_generator
-from fvis.record import (
+from fvis.record.unit import (
     DEAD,
     OK,
     RESCUED,
     ActivationRecord,
     DictionaryRecord,
-    Number,
     PriorRecord,
     UnitRecord,
-)  # fmt: skip
+)
 from fvis.responsiveness import check_responsive
 from fvis.schema import (
     AscentConfig,
@@ -43,6 +42,7 @@ from fvis.schema import (
     start_of,
 )
 from fvis.transforms import Transforms
+from fvis.typed_json import Number  # fmt: skip
 
 Points = list[tuple[int, float]]
 R = TypeVar("R", bound=UnitRecord)

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from fvis import artifacts
 from fvis.errors import RequestError, UnwritableError
 from fvis.gallery.page import write_page
-from fvis.record import DONE, RunRecord
+from fvis.record.run import DONE, RunRecord
 from fvis.recorder import Recorder
 from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedRun, read_run
 

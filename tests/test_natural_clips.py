@@ -19,7 +19,8 @@ from fvis.models import Model, Preprocessing, load
 from fvis.motion.pictures import GAP
 from fvis.natural_clips import NaturalClips, Window, natural_clips
 from fvis.objectives import resolve
-from fvis.record import TextureMotionRecord, UnitRecord
+from fvis.record.motion import TextureMotionRecord
+from fvis.record.unit import UnitRecord
 from fvis.typed_json import from_json
 from tests.methods.test_adversarial import config_of, run
 from tests.motion.reference import clip_of, translating

@@ -29,7 +29,8 @@ import torch
 
 from fvis import artifacts, schema
 from fvis.methods.base import METHODS, Result
-from fvis.record import UNIT_RECORDS, UnitRecord
+from fvis.record.run import UNIT_RECORDS
+from fvis.record.unit import UnitRecord
 from fvis.settings import setting
 
 

@@ -10,7 +10,10 @@ import pytest
 from fvis import processes
 from fvis.errors import RequestError
 from fvis.processes import Process
-from fvis.record import UNIT_RECORDS, AdversarialRecord, RunRecord, TextureMotionRecord, UnitRecord
+from fvis.record.attack import AdversarialRecord
+from fvis.record.motion import TextureMotionRecord
+from fvis.record.run import UNIT_RECORDS, RunRecord
+from fvis.record.unit import UnitRecord
 from fvis.run_folder import SavedRun, finished_unit, read_run, read_unit
 from fvis.typed_json import from_json, to_json
 from tests import recorded

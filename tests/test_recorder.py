@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fvis import pacing, recorder
-from fvis.record import RunRecord, UnitRecord
+from fvis.record.run import RunRecord
+from fvis.record.unit import UnitRecord
 from fvis.recorder import Recorder
 
 

@@ -20,7 +20,7 @@ from fvis.grounding import Natural
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.paths import expand
-from fvis.record import DEAD
+from fvis.record.unit import DEAD
 from fvis.schema import EVIDENCE_ASKED, EvidenceConfig, networks_of
 from fvis.synthesis import Optimum, Synthesizer
 

@@ -9,7 +9,7 @@ from fvis.models.layers import LOGITS
 from fvis.objectives import Target
 from fvis.perturbation.aims import Aim
 from fvis.perturbation.classifier import Classifier, load_classifiers
-from fvis.record import Top
+from fvis.record.unit import Top
 from fvis.schema import TargetConfig, parse_models
 from fvis.synthesis import Optimum
 

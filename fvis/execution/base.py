@@ -10,7 +10,7 @@ from fvis.context import Context
 from fvis.methods import Method, Result
 from fvis.pacing import Pace
 from fvis.plan import Plan
-from fvis.record import UnitRecord
+from fvis.record.unit import UnitRecord
 from fvis.recorder import Recorder
 from fvis.registry import Registry
 from fvis.run_folder import UNITS, write_unit

@@ -12,7 +12,7 @@ from fvis.execution.base import EXECUTIONS, Work
 from fvis.interruption import Uninterrupted
 from fvis.methods import Method, Result
 from fvis.progress import Progress
-from fvis.record import UnitRecord
+from fvis.record.unit import UnitRecord
 from fvis.schema import Config, HereConfig
 from fvis.workspace import BATCH_FILE
 

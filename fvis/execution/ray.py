@@ -24,7 +24,7 @@ from fvis.execution.worker import Batch, Worker
 from fvis.interruption import SIGNALS
 from fvis.methods import Result
 from fvis.progress import Progress
-from fvis.record import RunRecord
+from fvis.record.run import RunRecord
 from fvis.schema import Config, RayConfig
 
 POLL = 0.5  # seconds between two looks at the workers' progress

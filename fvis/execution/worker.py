@@ -16,7 +16,7 @@ from fvis.methods import Result
 from fvis.optimization import Optimization
 from fvis.plan import Plan, plan
 from fvis.progress import score
-from fvis.record import RunRecord
+from fvis.record.run import RunRecord
 from fvis.schema import Config
 
 

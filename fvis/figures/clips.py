@@ -39,8 +39,9 @@ from fvis.motion.colours import (
 )
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.kinds import NOTES
-from fvis.record import Number, TextureMotionRecord
+from fvis.record.motion import TextureMotionRecord
 from fvis.run_folder import SavedUnit
+from fvis.typed_json import Number
 
 # Kernels per row: all kernels of a layer if there are at most MOST_COLUMNS, else COLUMNS.
 MOST_COLUMNS, COLUMNS = 4, 3

@@ -20,7 +20,7 @@ from fvis.figures.sheet import (
     wrapped,
 )
 from fvis.figures.words import about, by_model, of_evidence, short, unit_lines
-from fvis.record import AdversarialRecord
+from fvis.record.attack import AdversarialRecord
 from fvis.run_folder import SavedUnit
 
 OUTPUT_COLUMNS = 6

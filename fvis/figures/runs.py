@@ -16,7 +16,7 @@ from fvis.compose import compose, swept
 from fvis.errors import RequestError
 from fvis.models.checkpoints import sha256_of_file
 from fvis.paths import expand
-from fvis.record import DONE, INTERRUPTED, ModelRecord, RunRecord
+from fvis.record.run import DONE, INTERRUPTED, ModelRecord, RunRecord
 from fvis.run_folder import RUN_FILE, UNIT_FILE, UNITS, SavedUnit, read_run, read_unit
 
 PROGRAM = "from fvis.cli import main; main()"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fvis.evidence.record import WORDS
 from fvis.figures.runs import Run
 from fvis.figures.sheet import three_digits
-from fvis.record import DEAD, UnitRecord
+from fvis.record.unit import DEAD, UnitRecord
 
 
 def by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -13,7 +13,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no ty
 
 from fvis import yaml_files
 from fvis.interruption import interruptions_first
-from fvis.record import AccentuationRecord, AdversarialRecord, InversionRecord, UnitRecord
+from fvis.record.attack import AdversarialRecord
+from fvis.record.photograph import AccentuationRecord, InversionRecord
+from fvis.record.unit import UnitRecord
 
 # A path that needs no quotes in Hydra's override grammar.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")

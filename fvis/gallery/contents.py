@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fvis.evidence.record import PLAUSIBLE, SUPPORTED, UNSUPPORTED
-from fvis.record import RunRecord
+from fvis.record.run import RunRecord
 
 COLUMNS = 64  # units of a layer that the atlas shows
 # What filters, orders and search need of a unit: a row of the page's table.

@@ -24,7 +24,7 @@ from fvis import artifacts
 from fvis.evidence.record import WORDS
 from fvis.gallery.contents import ENTRY, Contents
 from fvis.gallery.units import shown_text, shown_units, tidy
-from fvis.record import RUNNING, RunRecord
+from fvis.record.run import RUNNING, RunRecord
 from fvis.run_folder import SavedRun, read_run
 from fvis.typed_json import to_json
 

@@ -10,15 +10,11 @@ from urllib.parse import quote
 from fvis.evidence.record import AGAINST, FOR
 from fvis.gallery.commands import Origin, command, read_origin
 from fvis.gallery.paths import relative, without_folders
-from fvis.record import (
-    DEAD,
-    AccentuationRecord,
-    AdversarialRecord,
-    InversionRecord,
-    RunRecord,
-    TextureMotionRecord,
-    UnitRecord,
-)
+from fvis.record.attack import AdversarialRecord
+from fvis.record.motion import TextureMotionRecord
+from fvis.record.photograph import AccentuationRecord, InversionRecord
+from fvis.record.run import RunRecord
+from fvis.record.unit import DEAD, UnitRecord
 from fvis.run_folder import UNIT_FILE, SavedRun, SavedUnit
 from fvis.typed_json import to_json
 

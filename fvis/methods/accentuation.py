@@ -28,7 +28,8 @@ from fvis.parametrizations import Parametrization
 from fvis.perturbation.ball import in_8_bits, projected, radius
 from fvis.perturbation.pictures import amplified, write_strip
 from fvis.randomness import random_generator
-from fvis.record import DEAD, OK, AccentuationRecord, TetherRecord
+from fvis.record.photograph import AccentuationRecord, TetherRecord
+from fvis.record.unit import DEAD, OK
 from fvis.schema import AccentuationConfig, PictureConfig, start_of
 from fvis.synthesis import Optimum, opener, penalties_of, start, unit_record
 from fvis.transforms import PairedViews, Transforms

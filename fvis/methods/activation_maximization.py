@@ -21,7 +21,7 @@ from fvis.methods.base import METHODS, Result
 from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
 from fvis.optimization import RunStage
-from fvis.record import UnitRecord
+from fvis.record.unit import UnitRecord
 from fvis.schema import ActivationMaximizationConfig
 from fvis.synthesis import Optimum, Synthesizer, opener
 

@@ -34,7 +34,8 @@ from fvis.perturbation.classifier import (
 from fvis.perturbation.outcome import Judged, Outcome
 from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
-from fvis.record import DEAD, OK, AdversarialRecord
+from fvis.record.attack import AdversarialRecord
+from fvis.record.unit import DEAD, OK
 from fvis.schema import AdversarialConfig, TargetConfig, parse_models
 
 

@@ -11,7 +11,7 @@ from fvis import artifacts
 from fvis.artifacts import Writer
 from fvis.context import Context
 from fvis.optimization import RunStage
-from fvis.record import UnitRecord
+from fvis.record.unit import UnitRecord
 from fvis.registry import Registry
 from fvis.typed_json import to_json
 

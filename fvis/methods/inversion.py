@@ -23,7 +23,8 @@ from fvis.objectives import resolve
 from fvis.objectives.units import directory_name
 from fvis.optimization import RunStage
 from fvis.randomness import random_generator
-from fvis.record import DEAD, OK, ActivationRecord, InversionRecord
+from fvis.record.photograph import InversionRecord
+from fvis.record.unit import DEAD, OK, ActivationRecord
 from fvis.schema import InversionConfig, start_of
 from fvis.synthesis import opener, penalties_of, start
 from fvis.transforms import PairedViews, Transforms

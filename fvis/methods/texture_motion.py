@@ -24,7 +24,7 @@ from fvis.motion.witnesses import NaturalTuning, contradiction, natural_tuning
 from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
 from fvis.optimization import RunStage
-from fvis.record import MotionRecord, TextureMotionRecord
+from fvis.record.motion import MotionRecord, TextureMotionRecord
 from fvis.schema import TextureMotionConfig
 from fvis.synthesis import Optimum, Synthesizer
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fvis.motion.measures import Motion
 from fvis.motion.tuning import peak
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 LEAST_INDEX = 0.33  # direction index: the preferred one excites twice as much as the opposite one
 AS_GOOD = 0.8  # share of the best score from which on another finalist is an answer too

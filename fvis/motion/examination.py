@@ -14,7 +14,7 @@ from fvis.motion.decomposition import Decomposition, chosen
 from fvis.motion.kinds import MOVING, NOTES, UNDIRECTED, doubt, kind_of
 from fvis.motion.measures import Motion, along_axis, measure
 from fvis.motion.tuning import Score
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 # Clips (B, 3, T, H, W) -> scores (B,) and, where the target is a logit, all logits (B, K).
 See = Callable[[Tensor], tuple[Tensor, Tensor | None]]

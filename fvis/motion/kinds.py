@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from fvis.motion.confidence import WIDEST, angle_deg, direction_of
 from fvis.motion.controls import motion_index
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 # A moving texture that keeps less of the reference's activation does not explain the unit.
 LEAST_KEPT = 0.5

@@ -14,7 +14,7 @@ from fvis.artifacts import Writer, clip_writers, write_npz, write_png
 from fvis.motion.colours import motion_clip, speed_scale
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.summary import Summary, write_summary
-from fvis.record import NaturalRecord, TuningRecord
+from fvis.record.motion import NaturalRecord, TuningRecord
 from fvis.schema import OutputConfig
 
 NAMES = {"optimal": "free clip"}  # what figures call a clip that files call by an older name

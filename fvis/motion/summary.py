@@ -21,7 +21,7 @@ from torch.nn import functional
 from fvis.artifacts import to_bytes, write_figure
 from fvis.motion.colours import SMALLEST_SCALE, flow_colours
 from fvis.motion.tuning import peak
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 WIDTH, HEIGHT, DPI = 7.2, 5.0, 200  # inches (the width of a two-column page), dots per inch
 TEXT, SMALL = 8, 7  # font sizes in points

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fvis.motion.decomposition import Decomposition
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 Score = Callable[[Tensor], Tensor]  # clips (B, 3, T, H, W) -> scores (B,)
 

@@ -21,7 +21,7 @@ from fvis.motion.confidence import WIDEST, angle_deg
 from fvis.motion.decomposition import Decomposition
 from fvis.motion.tuning import responses_to_drifts, tuning
 from fvis.objectives import TargetSet
-from fvis.record import NaturalRecord, TuningRecord
+from fvis.record.motion import NaturalRecord, TuningRecord
 from fvis.schema import GroundingConfig
 
 DISTANCES = (1 / 8, 1 / 3, 3 / 4)  # of the frame's height, in one clip: the speeds that are shown

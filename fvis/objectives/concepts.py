@@ -13,7 +13,7 @@ from torch import Tensor
 from fvis.artifacts import write_bytes
 from fvis.errors import RequestError
 from fvis.models.base import Model
-from fvis.record import ConceptRecord
+from fvis.record.unit import ConceptRecord
 from fvis.typed_json import from_json, to_json
 
 KEY = "fvis.concepts"  # of the file's metadata

@@ -15,7 +15,7 @@ from fvis.models.checkpoints import is_plain, read_content
 from fvis.models.layers import Layer
 from fvis.objectives.concepts import read_concepts, refuse_elsewhere
 from fvis.paths import expand
-from fvis.record import DIRECTION, ConceptRecord
+from fvis.record.unit import DIRECTION, ConceptRecord
 
 logger = logging.getLogger(__name__)
 

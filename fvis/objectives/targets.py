@@ -16,7 +16,7 @@ from fvis.objectives.joint import joint_targets, weights_of
 from fvis.objectives.positions import PositionReader, position_reader
 from fvis.objectives.units import directory_name, parse_units
 from fvis.paths import expand
-from fvis.record import ConceptRecord
+from fvis.record.unit import ConceptRecord
 from fvis.schema import TargetConfig
 
 MOST_NAMES = 12  # of a layer's outputs in a message

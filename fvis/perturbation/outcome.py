@@ -11,14 +11,8 @@ from torch import Tensor
 from fvis.models.layers import LOGITS
 from fvis.perturbation import measures
 from fvis.perturbation.classifier import Classifier, Verdict
-from fvis.record import (
-    ActivationRecord,
-    AttackedRecord,
-    MarginRecord,
-    ProbabilityRecord,
-    Top,
-    TransferRecord,
-)
+from fvis.record.attack import AttackedRecord, MarginRecord, ProbabilityRecord, TransferRecord
+from fvis.record.unit import ActivationRecord, Top
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from fvis.models.sources.base import constructing
 from fvis.models.sources.factory import find
 from fvis.optimization import Optimization
 from fvis.parametrizations import Parametrization
-from fvis.record import WeightsRecord
+from fvis.record.unit import WeightsRecord
 from fvis.registry import Registry
 from fvis.schema import Config, EngineConfig, FactoryPriorConfig, NoPriorConfig
 

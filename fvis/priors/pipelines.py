@@ -16,7 +16,7 @@ from fvis.models import hub
 from fvis.models.checkpoints import check_finite, sha256_of_state
 from fvis.paths import expand, with_suffix
 from fvis.priors.base import bytes_of, frozen
-from fvis.record import WeightsRecord
+from fvis.record.unit import WeightsRecord
 from fvis.schema import DiffusionConfig
 
 HUB = "https://huggingface.co"

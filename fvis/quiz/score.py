@@ -14,7 +14,8 @@ from fvis.evidence.record import PeopleRecord, TaskRecord
 from fvis.evidence.verdict import judged
 from fvis.quiz.answers import Answer
 from fvis.quiz.trials import CATCH, NATURAL, SYNTHETIC, right_answer
-from fvis.record import DEAD, DONE
+from fvis.record.run import DONE
+from fvis.record.unit import DEAD
 from fvis.recorder import summary_of
 from fvis.run_folder import SavedRun, SavedUnit, read_run, rewrite_unit, write_run
 

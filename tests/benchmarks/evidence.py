@@ -21,7 +21,7 @@ from scipy.stats import bootstrap, spearmanr
 
 from fvis.evidence.record import SeedsRecord
 from fvis.evidence.verdict import judged
-from fvis.record import DEAD, UnitRecord
+from fvis.record.unit import DEAD, UnitRecord
 from fvis.run_folder import read_run
 
 from .evidence_again import cost_table, swapped_table

@@ -16,7 +16,7 @@ from fvis.compose import compose
 from fvis.context import prepare
 from fvis.methods.texture_motion import TextureMotion
 from fvis.optimization import run_stage
-from fvis.record import MotionRecord, TextureMotionRecord
+from fvis.record.motion import MotionRecord, TextureMotionRecord
 from fvis.zoo.hard import HardMotion, HardUnit
 
 BATCH = 4

@@ -12,7 +12,8 @@ from fvis.evidence.record import (
     SeedsRecord,
     StrangerRecord,
 )
-from fvis.record import GroundingRecord, UnitRecord
+from fvis.record.unit import UnitRecord
+from fvis.record.witnesses import GroundingRecord
 
 from . import evidence
 from .evidence import Row, correlation_table, observer_table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fvis.record import MotionRecord
+from fvis.record.motion import MotionRecord
 from fvis.zoo import hard
 from tests.benchmarks.hard_motion import Answer, answers
 

@@ -7,7 +7,7 @@ import torch
 from fvis import runner, schema
 from fvis.artifacts import write_png
 from fvis.compose import compose
-from fvis.record import RunRecord
+from fvis.record.run import RunRecord
 from fvis.run_folder import SavedUnit, read_run
 from fvis.zoo import glyphs
 

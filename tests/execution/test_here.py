@@ -12,7 +12,7 @@ from fvis.compose import compose
 from fvis.errors import UnwritableError
 from fvis.execution.here import Writers
 from fvis.methods import Result
-from fvis.record import UnitRecord
+from fvis.record.unit import UnitRecord
 from fvis.run_folder import read_run
 from tests.test_resume import tree
 

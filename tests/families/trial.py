@@ -12,7 +12,7 @@ from fvis.errors import RequestError
 from fvis.models import Model
 from fvis.models.layers import LOGITS, Layer, survey
 from fvis.plan import plan
-from fvis.record import DEAD, OK, RESCUED
+from fvis.record.unit import DEAD, OK, RESCUED
 from fvis.responsiveness import why_dead
 from fvis.schema import Config
 

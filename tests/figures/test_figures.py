@@ -30,7 +30,7 @@ from fvis.figures.runs import (
 )
 from fvis.figures.sheet import DPI, SMALL, WIDTH, Sheet
 from fvis.models.checkpoints import sha256_of_file
-from fvis.record import MotionRecord, TextureMotionRecord
+from fvis.record.motion import MotionRecord, TextureMotionRecord
 from fvis.run_folder import SavedUnit
 from tests import recorded
 from tests.conftest import ROOT

@@ -8,7 +8,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fvis.gallery.commands import Origin, command, read_origin
-from fvis.record import AdversarialRecord, UnitRecord
+from fvis.record.attack import AdversarialRecord
+from fvis.record.unit import UnitRecord
 
 from ..conftest import Call
 from .fake_runs import read_units, write_overrides

@@ -16,7 +16,7 @@ from fvis.errors import RequestError
 from fvis.methods import Result
 from fvis.models import Model, Preprocessing
 from fvis.optimization import run_stage
-from fvis.record import DEAD, OK
+from fvis.record.unit import DEAD, OK
 from fvis.schema import ActivationMaximizationConfig, GroundingConfig, TransformsConfig, parse
 from fvis.synthesis import Synthesizer
 from fvis.typed_json import to_json

@@ -7,7 +7,7 @@ import pytest
 
 from fvis.motion.confidence import SHARPEST, circular_deviation_deg, confidence
 from fvis.motion.measures import Motion
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 
 def motion(speed: float = 1.0, curl: float = 0.0) -> Motion:

@@ -14,7 +14,7 @@ from fvis.motion.kinds import (
     doubt,
     kind_of,
 )
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 
 @pytest.mark.parametrize(

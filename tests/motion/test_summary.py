@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fvis.motion import summary
 from fvis.motion.summary import Summary, draw_tuning, write_summary
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 
 ACTIVATIONS = {
     "reconstruction": 0.97,

@@ -14,7 +14,7 @@ from fvis.models import load
 from fvis.motion import witnesses
 from fvis.motion.witnesses import NaturalTuning, disagreement_deg, natural_tuning
 from fvis.objectives import resolve
-from fvis.record import TuningRecord
+from fvis.record.motion import TuningRecord
 from fvis.schema import GroundingConfig, InputConfig, ModelConfig, TargetConfig
 from tests.motion.reference import places, waves
 

@@ -10,7 +10,7 @@ from fvis.artifacts import read_png
 from fvis.compose import compose
 from fvis.errors import RequestError
 from fvis.objectives.classes import LOG_ODDS, log_odds, scored
-from fvis.record import UnitRecord
+from fvis.record.unit import UnitRecord
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:

@@ -1,0 +1,1 @@
+"""run.json and metadata.json as types: written by runs, read by everything else."""
