@@ -16,8 +16,10 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 AUTO_SIZE = {"cpu": 4, "mps": 16}  # of whole inputs; a CPU is no faster per row with more than 4
-AUTO_SIZE_CUDA = 64
+AUTO_SIZE_CUDA = 64  # where it is not known how much memory a row takes
 MOST_SMALLER = 4  # times as many pictures on a small canvas; still more would gain nothing
+MOST_CUDA = 1024  # pictures; more would only put off the first files, and the next saved state
+ROOM = 0.6  # of the free memory; the rest is for what a row's bytes leave out, such as workspaces
 # What torch's allocators and its CPU kernels say when memory runs out.
 OUT_OF_MEMORY = (
     "out of memory",
@@ -29,16 +31,28 @@ OUT_OF_MEMORY = (
 )
 
 
-def auto_size(device: torch.device, share: float = 1.0) -> int:
+def auto_size(device: torch.device, share: float = 1.0, row_bytes: int = 0) -> int:
     """The batch size tried first on a device when none is asked for.
 
-    `share` is that of the network's input which is synthesised, in (0, 1].
+    On CUDA it is the largest power of two that fits into `ROOM` of the free memory. Elsewhere, and
+    where `row_bytes` is 0, it is a fixed one, divided by `share`, or as many as fit if those are
+    fewer. (Pictures of other batches differ by rounding, so a size that hangs on what else uses the
+    memory is taken only where it makes pictures much faster.)
+
+    Args:
+        device: where the batches are solved.
+        share: that of the network's input which is synthesised, in (0, 1].
+        row_bytes: what the ascent of one picture takes; 0 where that is not known.
 
     >>> auto_size(torch.device("cpu")), auto_size(torch.device("cpu"), 0.5)
     (4, 8)
     """
-    size = AUTO_SIZE.get(device.type, AUTO_SIZE_CUDA)
-    return int(size * min(1 / share, MOST_SMALLER))
+    room = memory.free(device) if row_bytes else None
+    fitting = max(1, int(ROOM * room) // row_bytes) if room is not None else None
+    if device.type == "cuda" and fitting is not None:
+        return min(MOST_CUDA, 1 << (fitting.bit_length() - 1))
+    size = int(AUTO_SIZE.get(device.type, AUTO_SIZE_CUDA) * min(1 / share, MOST_SMALLER))
+    return size if fitting is None else min(size, fitting)
 
 
 def in_batches(

@@ -160,6 +160,28 @@ def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | 
     )
 
 
+def bytes_kept(network: Network, shape: tuple[int, ...]) -> int:
+    """The bytes that a pass of one picture of `shape` keeps for its gradient; enters `network`.
+
+    Weights do not count. They are counted by storage: views of a tensor are kept but once.
+    """
+    sizes: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    rgb = torch.full((1, *shape), 0.5, device=network.model.device, requires_grad=True)
+    with network, torch.enable_grad():
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            outputs = network(rgb)
+        module = network.model.module
+        for tensor in (*module.parameters(), *module.buffers()):
+            sizes.pop(tensor.untyped_storage().data_ptr(), None)
+    return sum(sizes.values()) + sum(output.nbytes for output in outputs)
+
+
 def pairs_to_fold(model: Model, layers: Sequence[Layer], output: int | str | None) -> list[Pair]:
     """The batch norms of a network that can be folded where these layers are read of it."""
     grey = torch.full((1, *model.preprocessing.shape), 0.5, device=model.device)

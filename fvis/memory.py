@@ -65,6 +65,17 @@ def available(device: torch.device) -> int | None:
     return min([machine, *_cgroup_limits()]) or None
 
 
+def free(device: torch.device) -> int | None:
+    """The bytes of memory that batches may take; None where that is not known.
+
+    On CUDA those that are free now; elsewhere what the machine has, whatever else it does.
+    """
+    if device.type != "cuda":
+        return available(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
 def give_back() -> None:
     """Hand memory that is free back to the system, once in a while; to be called between batches.
 

@@ -44,6 +44,15 @@ class Plan:
         return max(method.share for method in self.methods)
 
     @property
+    def row_bytes(self) -> int:
+        """The bytes of memory that one picture takes, at most; 0 where that is not known.
+
+        A method tells them as its `row_bytes`, if it can.
+        """
+        known = [getattr(method, "row_bytes", 0) for method in self.methods]
+        return max(known) if all(known) else 0
+
+    @property
     def inputs(self) -> list[Path]:
         """Files, besides the model's own, that the results depend on."""
         return list(dict.fromkeys(file for method in self.methods for file in method.inputs))

@@ -147,7 +147,7 @@ def _describe(context: Context, planned: Plan) -> RunRecord:
 
 def _batch_size(planned: Plan, config: Config, device: torch.device) -> int:
     size = config.engine.batch_size
-    return auto_size(device, planned.share) if size == "auto" else int(size)
+    return auto_size(device, planned.share, planned.row_bytes) if size == "auto" else int(size)
 
 
 def _config_of(record: RunRecord) -> Config:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,10 @@ from torch import Generator, Tensor
 from fvis import photographs, regularizers, rescue
 from fvis.ascent import Ascent, Penalty, Pull
 from fvis.canvas import Canvas, find_canvas
-from fvis.capture import Network, changes_in_place, pairs_to_fold
+from fvis.capture import Network, bytes_kept, changes_in_place, pairs_to_fold
 from fvis.context import Context
 from fvis.ensemble import Ensemble
+from fvis.memory import FLOAT
 from fvis.models.layers import LOGITS, Layer
 from fvis.objectives import Target, TargetSet, resolve
 from fvis.objectives.classes import VALUE
@@ -46,6 +48,10 @@ from fvis.typed_json import Number  # fmt: skip
 
 Points = list[tuple[int, float]]
 R = TypeVar("R", bound=UnitRecord)
+
+# Pictures' sizes that a step takes for each view: parameters and moments, the view, its noise, grid
+# and gradient, and what their passes keep.
+VIEW_TENSORS = 24
 
 
 @dataclass(frozen=True)
@@ -286,6 +292,16 @@ class Synthesizer:
         whole = self._photograph is not None or (prior is not None and prior.draws)
         wanted = "full" if whole else self._context.config.engine.canvas
         return find_canvas(self.targets, self.network(), wanted)
+
+    @functools.cached_property
+    def row_bytes(self) -> int:
+        """The bytes of memory that the ascent of one picture takes, about: measured in one pass.
+
+        Those of a prior or of an ensemble's further networks are left out.
+        """
+        shape = self.canvas.shape
+        seen = bytes_kept(self.network(), shape) + VIEW_TENSORS * FLOAT * math.prod(shape)
+        return seen * self._context.config.transforms.views
 
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""

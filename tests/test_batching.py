@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from fvis.batching import in_batches
+from fvis import memory
+from fvis.batching import ROOM, auto_size, in_batches
 from fvis.errors import RequestError
 
 
@@ -78,3 +79,32 @@ def test_a_hosts_memory_runs_out_in_other_words(error: Exception) -> None:
 def test_first_batches_may_have_sizes_of_their_own() -> None:
     batches = list(in_batches(groups(1, 1, 1, 1, 1, 1), 4, list, sizes=[1, 2]))
     assert batches == [[0], [1, 2], [3, 4, 5]]
+
+
+CPU, CUDA, GIGABYTE = torch.device("cpu"), torch.device("cuda"), 10**9
+
+
+@pytest.mark.parametrize(
+    ("device", "share", "row", "size"),
+    [
+        (CPU, 1.0, GIGABYTE // 100, 4),
+        (CPU, 0.1, GIGABYTE // 100, 16),
+        (CPU, 0.1, 2 * GIGABYTE, 3),  # more would not fit
+        (CPU, 1.0, 100 * GIGABYTE, 1),
+        (CUDA, 1.0, GIGABYTE // 50, 256),  # 300 would
+        (CUDA, 1.0, GIGABYTE // 200, 1024),  # 1200 would
+        (CUDA, 0.1, 3, 1024),
+        (CUDA, 1.0, 100 * GIGABYTE, 1),
+        (CUDA, 0.5, 0, 128),  # nothing is known of its rows
+    ],
+)
+def test_the_first_batch_fits_into_the_free_memory(
+    device: torch.device, share: float, row: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free", lambda device: int(6 * GIGABYTE / ROOM))
+    assert auto_size(device, share, row) == size
+
+
+def test_a_size_is_fixed_where_the_memory_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda device: None)
+    assert auto_size(CPU, 1.0, GIGABYTE) == 4

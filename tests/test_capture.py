@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fvis.capture import Network, changes_in_place
+from fvis.capture import Network, bytes_kept, changes_in_place
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import survey
@@ -245,3 +245,23 @@ def test_a_network_that_no_gradient_passes_is_refused(
     model = gate(change)
     with pytest.raises(RequestError, match=says):
         changes_in_place(model, [survey(model)["logits"]], None)
+
+
+def test_what_a_pass_keeps_for_its_gradient_is_counted_without_the_weights() -> None:
+    squares = nn.Sequential(nn.Conv2d(3, 64, 1), nn.SiLU(), nn.Flatten(), nn.LazyLinear(500))
+    squares(torch.zeros(1, 3, 32, 32))
+    number = 4 * 32 * 32  # bytes of a channel
+    network = open_network(squares, "2")
+    kept = bytes_kept(network, PLAIN.shape)
+    # what SiLU gets and gives; the picture itself is either kept or not
+    assert 2 * 64 * number <= kept <= (2 * 64 + 2 * 3) * number
+    assert bytes_kept(open_network(squares, "1"), (3, 16, 16)) == pytest.approx(kept / 4, rel=1e-3)
+    with_weights = bytes_kept(open_network(squares, "3"), PLAIN.shape)
+    assert with_weights < 1.1 * kept < 500 * 64 * number, "the linear layer's weights are left out"
+    assert squares[0].weight.requires_grad
+
+
+def test_what_a_network_keeps_that_runs_without_changes_in_place_is_counted() -> None:
+    model = model_of(Tail())
+    network = Network(model, [survey(model)["relu"]], functional=True)
+    assert bytes_kept(network, PLAIN.shape) >= 4 * 4 * 30 * 30

@@ -50,6 +50,11 @@ class ActivationMaximization:
         self.steps = self._synthesizer.steps * (1 + self._evidence.ascents)
         self.share = self._synthesizer.canvas.share
 
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of memory that one picture takes, about."""
+        return self._synthesizer.row_bytes
+
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""
         optima = self._synthesizer.optima(jobs, run)
