@@ -7,13 +7,29 @@ run; and no library has the rowwise form.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 TINY = 1e-30  # keeps 0/0 of a row without gradient at 0
 EPSILON = 1e-15  # rows' gradients have length 1, so it need not hold small ones down
+
+
+class Rates(NamedTuple):
+    """What differs between steps: numbers, or tensors () in double precision on the device.
+
+    With either torch computes the same, since a tensor without axes takes the others' type.
+
+    Attributes:
+        lr: the learning rate.
+        first: the sum of the weights that gradients have in the running mean so far.
+        second: that of the gradients' squares.
+    """
+
+    lr: float | Tensor
+    first: float | Tensor
+    second: float | Tensor
 
 
 @dataclass
@@ -42,7 +58,6 @@ class Optimizer(ABC):
         betas: tuple[float, float],
     ) -> None:
         self._parameters, self._decays, self._betas = parameters, decays, betas
-        self._steps = 0
         self._moments = [
             _Moments(torch.zeros_like(p), torch.zeros_like(self._squared(p))) for p in parameters
         ]
@@ -52,30 +67,31 @@ class Optimizer(ABC):
         for parameter in self._parameters:
             parameter.grad = None
 
-    @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Move every parameter against its gradient."""
-        self._steps += 1
+    def rates(self, lr: float, number: int) -> Rates:
+        """The rates of a step, by the learning rate and its number, from 1 on."""
         b0, b1 = self._betas
-        corrections = (1 - b0**self._steps, 1 - b1**self._steps)
+        return Rates(lr, 1 - b0**number, 1 - b1**number)
+
+    @torch.no_grad()
+    def step(self, rates: Rates) -> None:
+        """Move every parameter against its gradient."""
         for parameter, decay, moments in zip(
             self._parameters, self._decays, self._moments, strict=True
         ):
             gradient = parameter.grad
             assert gradient is not None, "every parameter affects the picture"
             if isinstance(decay, Tensor) or decay:
-                parameter.mul_(1 - lr * decay)
-            moments.first.lerp_(gradient, 1 - b0)
-            self._move(parameter, gradient, moments, lr, corrections)
+                parameter.mul_(1 - rates.lr * decay)
+            moments.first.lerp_(gradient, 1 - self._betas[0])
+            self._move(parameter, gradient, moments, rates)
 
     def state_dict(self) -> dict[str, Any]:
         """What the steps to come depend on, besides the parameters."""
         moments = [[each.first, each.second] for each in self._moments]
-        return {"steps": self._steps, "moments": moments}
+        return {"moments": moments}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of an optimizer of the same parameters."""
-        self._steps = state["steps"]
         for moments, (first, second) in zip(self._moments, state["moments"], strict=True):
             moments.first.copy_(first)
             moments.second.copy_(second)
@@ -85,14 +101,7 @@ class Optimizer(ABC):
         """What the second moment is the mean of."""
 
     @abstractmethod
-    def _move(
-        self,
-        parameter: Tensor,
-        gradient: Tensor,
-        moments: _Moments,
-        lr: float,
-        corrections: tuple[float, float],
-    ) -> None:
+    def _move(self, parameter: Tensor, gradient: Tensor, moments: _Moments, rates: Rates) -> None:
         """Update the second moment, and move one parameter."""
 
 
@@ -102,18 +111,11 @@ class Adam(Optimizer):
     def _squared(self, gradient: Tensor) -> Tensor:
         return gradient.square()
 
-    def _move(
-        self,
-        parameter: Tensor,
-        gradient: Tensor,
-        moments: _Moments,
-        lr: float,
-        corrections: tuple[float, float],
-    ) -> None:
+    def _move(self, parameter: Tensor, gradient: Tensor, moments: _Moments, rates: Rates) -> None:
         b1 = self._betas[1]
         moments.second.mul_(b1).addcmul_(gradient, gradient, value=1 - b1)
-        spread = (moments.second.sqrt() / corrections[1] ** 0.5).add_(EPSILON)
-        parameter.addcdiv_(moments.first, spread, value=-lr / corrections[0])
+        spread = (moments.second.sqrt() / rates.second**0.5).add_(EPSILON)
+        parameter.add_((moments.first * (-rates.lr / rates.first)).div_(spread))
 
 
 class RowwiseAdam(Optimizer):
@@ -122,17 +124,10 @@ class RowwiseAdam(Optimizer):
     def _squared(self, gradient: Tensor) -> Tensor:
         return lengths(gradient).square()
 
-    def _move(
-        self,
-        parameter: Tensor,
-        gradient: Tensor,
-        moments: _Moments,
-        lr: float,
-        corrections: tuple[float, float],
-    ) -> None:
+    def _move(self, parameter: Tensor, gradient: Tensor, moments: _Moments, rates: Rates) -> None:
         moments.second.lerp_(self._squared(gradient), 1 - self._betas[1])
-        first, second = moments.first / corrections[0], moments.second / corrections[1]
-        parameter.sub_(lr * first / second.sqrt().clamp_min(TINY))
+        first, second = moments.first / rates.first, moments.second / rates.second
+        parameter.sub_(rates.lr * first / second.sqrt().clamp_min(TINY))
 
 
 def lengths(batch: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from fvis.adam import TINY, Adam, Optimizer, RowwiseAdam, lengths
+from fvis.adam import TINY, Adam, Optimizer, Rates, RowwiseAdam, lengths
+from fvis.graph import Graphs, Replay, graphs_of
 from fvis.optimization import AdamOptimization, cosine
 from fvis.parametrizations.base import Parametrization, UpdateRule
 from fvis.schema import EngineConfig
@@ -22,6 +23,19 @@ class Views(Protocol):
 
     def __call__(self, rgb: Tensor, step: int) -> Tensor:
         """Views (B * views, 3, ...) of pictures (B, 3, ...)."""
+        ...
+
+
+@runtime_checkable
+class CountedViews(Views, Protocol):
+    """Views whose draws lie on the device, where a counter finds them."""
+
+    def phase(self, step: int) -> int:
+        """Views of one phase differ in their draws alone."""
+        ...
+
+    def follow(self, counter: Tensor) -> None:
+        """Look draws up by `counter` (1,) from now on; of `step` only the phase still counts."""
         ...
 
 
@@ -60,7 +74,8 @@ class Ascent(AdamOptimization):
     each penalty's gradient to its `weight`. So one setting means the same on every network and for
     every view. A gradient that is not finite moves nothing. The learning rate falls from
     `engine.lr` to `engine.lr_final` of it along a cosine (to `ROWWISE_FINAL` of it for rowwise
-    parameters). No step waits for the device.
+    parameters). No step waits for the device. On CUDA steps are replayed as `engine.graph` asks,
+    where all pulls are penalties.
 
     Args:
         picture: the parametrization of B pictures.
@@ -82,8 +97,9 @@ class Ascent(AdamOptimization):
     ) -> None:
         rules = picture.update_rules or (UpdateRule(),) * len(picture.parameters)
         pairs = list(zip(picture.parameters, rules, strict=True))
+        self._lr = engine.lr
         self._schedules = [
-            (optimizer, final)
+            (optimizer, self._rates(optimizer, engine.steps, final))
             for optimizer, final in (
                 (_optimizer(Adam, pairs, False, engine), engine.lr_final),
                 (_optimizer(RowwiseAdam, pairs, True, engine), ROWWISE_FINAL),
@@ -93,24 +109,56 @@ class Ascent(AdamOptimization):
         optimizers = [optimizer for optimizer, _ in self._schedules]
         super().__init__(list(picture.parameters), optimizers, engine.steps, engine.log_every)
         self._picture, self._score, self._views = picture, score, views
-        self._pulls, self._lr = pulls, engine.lr
+        self._pulls = pulls
+        self._make: Callable[[int], Tensor] = self._made
+        graphs = graphs_of(engine.graph, self._device)
+        if graphs is not None and self.is_counted:
+            self.replay(graphs, required=engine.graph is True)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether all that differs between steps can be looked up by a counter on the device."""
+        views = isinstance(self._views, CountedViews)
+        return views and all(isinstance(pull, Penalty) for pull in self._pulls)
+
+    def replay(self, graphs: Graphs, *, required: bool = False) -> None:
+        """Make the steps by replaying them, as `Replay` does; only where `is_counted`."""
+        assert isinstance(self._views, CountedViews)
+        counter = torch.zeros(1, dtype=torch.long, device=self._device)
+        self._views.follow(counter)
+        self._schedules = [
+            (optimizer, _looked_up(rates, self.steps, counter))
+            for optimizer, rates in self._schedules
+        ]
+        moments = [each.state_dict()["moments"] for each in self._optimizers]
+        state = [*self._parameters, *(t for each in moments for pair in each for t in pair)]
+        phase = self._views.phase
+        self._make = Replay(self._made, phase, state, counter, graphs, required=required)
 
     def _advance(self) -> Tensor:
+        return self._make(self.done)
+
+    def _made(self, step: int) -> Tensor:
+        """Make a step by itself; returns the scores (B,) before it."""
         for optimizer, _ in self._schedules:
             optimizer.zero_grad()
         rgb = self._picture.climbing(self.done)
         leaf = rgb.detach().requires_grad_(True)
-        scores, uphill = self._uphill(leaf)
-        downhill = [pull.gradient(leaf, self.done) for pull in self._pulls]
+        scores, uphill = self._uphill(leaf, step)
+        downhill = [pull.gradient(leaf, step) for pull in self._pulls]
         # The same gradient as rgb.backward(...), for which torch would import symbolic algebra.
         (rgb * sum(downhill, start=-uphill)).sum().backward()
-        for optimizer, final in self._schedules:
-            optimizer.step(self._lr * cosine(self.done, self.steps, final))
-        return scores
+        for optimizer, rates in self._schedules:
+            optimizer.step(rates(step))
+        return scores.detach()
 
-    def _uphill(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
+    def _uphill(self, leaf: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """The scores (B,) of pictures, and the direction (B, 3, ...) in which they rise."""
-        return climbing(self._score, self._views, leaf, self.done)
+        return climbing(self._score, self._views, leaf, step)
+
+    def _rates(self, optimizer: Optimizer, steps: int, final: float) -> Callable[[int], Rates]:
+        """The rates of each step, of which the learning rate falls to `final` of it."""
+        return lambda step: optimizer.rates(self._lr * cosine(step, steps, final), step + 1)
 
 
 class TetheredAscent(Ascent):
@@ -139,8 +187,8 @@ class TetheredAscent(Ascent):
         super().__init__(picture, score, views, pulls, engine)
         self._distance, self._weight = distance, weight
 
-    def _uphill(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
-        scores = _mean(self._score(self._views(leaf, self.done)), self._views)
+    def _uphill(self, leaf: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        scores = _mean(self._score(self._views(leaf, step)), self._views)
         away = _mean(self._distance(), self._views)
         (uphill,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
         (outwards,) = torch.autograd.grad(away.sum(), leaf)
@@ -169,6 +217,15 @@ def climbing(
 def _mean(by_view: Tensor, views: Views) -> Tensor:
     """The mean (B,) over each picture's views of numbers (B * views,)."""
     return by_view.view(-1, views.views).mean(1)
+
+
+def _looked_up(
+    rates: Callable[[int], Rates], steps: int, counter: Tensor
+) -> Callable[[int], Rates]:
+    """The same rates from a table on the device, of the step that the counter holds."""
+    table = torch.tensor([rates(step) for step in range(steps)], dtype=torch.float64)
+    table = table.to(counter.device)
+    return lambda step: Rates(*table.index_select(0, counter)[0].unbind())
 
 
 def _optimizer(

@@ -8,6 +8,7 @@ import torch
 from fvis import layout, memory, models, priors
 from fvis.architecture_defaults import with_architecture_defaults
 from fvis.errors import RequestError
+from fvis.graph import graphs_of
 from fvis.models.base import Model
 from fvis.models.layers import Layer
 from fvis.priors import Prior
@@ -40,6 +41,7 @@ def prepare(config: Config, model: Model | None = None) -> Context:
     run cannot fit into memory.
     """
     device = find_device(config.engine.device)
+    graphs_of(config.engine.graph, device)  # refuses what the device cannot do
     if config.engine.threads is not None:
         torch.set_num_threads(config.engine.threads)
     model = model or models.load(config.model, config.engine.seed)

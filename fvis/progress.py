@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from fvis.artifacts import writing
@@ -17,6 +19,7 @@ class Progress:
     def __init__(self, total: int) -> None:
         self._total = total
         self.batch = 1  # pictures in the batch at work
+        self._score = LastScore()
 
     def __enter__(self) -> "Progress":
         self._bar = tqdm(total=self._total, unit="step", smoothing=0.1, mininterval=0.5)
@@ -27,7 +30,7 @@ class Progress:
 
     def on_step(self, optimization: Optimization) -> None:
         """Advance by one step of every picture; scores are read only when they were logged."""
-        self.advance(self.batch, score(optimization) if optimization.logged else "")
+        self.advance(self.batch, self._score.read(optimization) if optimization.logged else "")
 
     def skip(self, steps: int) -> None:
         """Advance by steps of every picture, without looking at them."""
@@ -42,10 +45,38 @@ class Progress:
         self._bar.update(count)
 
 
-def score(optimization: Optimization) -> str:
-    """The batch's mean score, as it was last logged, and what it measures."""
-    mean = optimization.trace.scores[-1].mean().item()
-    return f"{optimization.quantity} {mean:.4g}"
+class LastScore:
+    """The batch's mean score as it was last logged, and what it measures.
+
+    On CUDA it is the one logged before: to read the last one would wait for the device.
+    """
+
+    def __init__(self) -> None:
+        self._coming: tuple[str, _Coming] | None = None
+
+    def read(self, optimization: Optimization) -> str:
+        """The score in words, to be called whenever scores are logged; empty if there is none."""
+        mean = optimization.trace.scores[-1].mean()
+        now = (optimization.quantity, _Coming(mean))
+        shown, self._coming = (self._coming if mean.is_cuda else now), now
+        return f"{shown[0]} {shown[1].number():.4g}" if shown else ""
+
+
+class _Coming:
+    """A number on its way from its device to the host."""
+
+    def __init__(self, number: Tensor) -> None:
+        self._number, self._copied = number, None
+        if number.is_cuda:
+            self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
+            self._number.copy_(number, non_blocking=True)
+            self._copied = torch.cuda.current_stream(number.device).record_event()
+
+    def number(self) -> float:
+        """The number, once it has come; what the device was given since then is not waited for."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._number.item()
 
 
 class _LogFile(logging.FileHandler):

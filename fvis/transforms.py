@@ -60,6 +60,7 @@ class Transforms:
         self._maps: Tensor | None = None
         draws = steps * config.views
         self._gains: Tensor | None = None
+        self._counter: Tensor | None = None
         self._settling = steps - round(steps * (config.settle or 0.0))
         if _moves(config) or periodic:
             numbers = uniform(generators, draws, 7)
@@ -91,14 +92,29 @@ class Transforms:
         if self.views > 1:
             rgb = rgb.repeat_interleave(self.views, 0)
         if self._maps is not None:
-            rgb = _resampled(rgb, self._maps[step], self._periodic)
+            rgb = _resampled(rgb, self._at(self._maps, step), self._periodic)
         settling = step >= self._settling
         if self._gains is not None and not settling:
-            rgb = (rgb - 0.5) * self._gains[step] + (0.5 + self._offsets[step])
+            gains, offsets = self._at(self._gains, step), self._at(self._offsets, step)
+            rgb = (rgb - 0.5) * gains + (0.5 + offsets)
         if self._noise > 0:
             noise = self._settling_noise if settling else self._noise
             rgb = rgb + noise * self._window(rgb.shape, step)
         return rgb if rgb is pictures else clamp_values(rgb)
+
+    def phase(self, step: int) -> int:
+        """0 until the views settle, then 1: views of one phase differ in their draws alone."""
+        return int(step >= self._settling)
+
+    def follow(self, counter: Tensor) -> None:
+        """Look draws up by `counter` (1,) from now on; of `step` only the phase still counts."""
+        self._counter = counter
+
+    def _at(self, draws: Tensor, step: int) -> Tensor:
+        """The draws (B * views, ...) of a step."""
+        if self._counter is None:
+            return draws[step]
+        return draws.index_select(0, self._counter)[0]
 
     def _by_step(self, draws: Tensor, steps: int) -> Tensor:
         """Reorder draws from (B, steps * views, ...) to (steps, B * views, ...)."""
@@ -110,12 +126,12 @@ class Transforms:
         """The noise of each view: a window of its row's noise field, times its random sign."""
         b, _, *_, h, w = shape
         field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
-        places = self._places[step]
+        places = self._at(self._places, step)
         y = places[:, 0, None] + torch.arange(h, device=field.device)
         x = places[:, 1, None] + torch.arange(w, device=field.device)
         rows = torch.arange(b, device=field.device)[:, None, None]
         window = field.movedim((-2, -1), (1, 2))[rows, y[:, :, None], x[:, None, :]]
-        signs = self._signs[step].view(b, *[1] * (len(shape) - 1))
+        signs = self._at(self._signs, step).view(b, *[1] * (len(shape) - 1))
         return signs * window.movedim((1, 2), (-2, -1))
 
 

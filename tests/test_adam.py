@@ -8,16 +8,16 @@ from fvis.adam import EPSILON, Adam
 
 def moved(steps: int, *, own: bool) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    parameter = torch.randn(2, 3, 5, generator=generator).requires_grad_(True)
+    parameter = torch.randn(2, 3, 37, generator=generator).requires_grad_(True)
     theirs = torch.optim.AdamW(
         [parameter], betas=(0.5, 0.99), eps=EPSILON, weight_decay=0.04, foreach=False
     )
     ours = Adam([parameter], [0.04], (0.5, 0.99))
     for step in range(steps):
-        parameter.grad = torch.randn(2, 3, 5, generator=generator)
+        parameter.grad = torch.randn(2, 3, 37, generator=generator)
         lr = 0.07 / (1 + step)
         if own:
-            ours.step(lr)
+            ours.step(ours.rates(lr, step + 1))
         else:
             theirs.param_groups[0]["lr"] = lr
             theirs.step()

@@ -15,7 +15,7 @@ from fvis.context import prepare
 from fvis.methods import Result
 from fvis.optimization import Optimization
 from fvis.plan import Plan, plan
-from fvis.progress import score
+from fvis.progress import LastScore
 from fvis.record.run import RunRecord
 from fvis.schema import Config
 
@@ -77,9 +77,11 @@ class Worker:
         return self._steps, self._score
 
     def _run(self, jobs: Sequence[Any], optimization: Optimization) -> None:
+        last = LastScore()
+
         def on_step(optimization: Optimization) -> None:
             self._steps += len(jobs)
             if optimization.logged:
-                self._score = score(optimization)
+                self._score = last.read(optimization)
 
         optimization.run(on_step)

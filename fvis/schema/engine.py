@@ -24,6 +24,7 @@ class EngineConfig:
     log_every: int = setting(8, at_least=1, at_most=MOST_STEPS)
     fold: str = setting("auto", one_of=("auto", "never"))
     channels_last: Any = "auto"
+    graph: Any = "auto"
     checkpoint_every: int = setting(60, at_least=0, at_most=1_000_000)
     threads: int | None = setting(None, at_least=1, at_most=1024)
 

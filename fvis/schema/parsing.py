@@ -62,6 +62,7 @@ def parse(composed: DictConfig) -> Config:
     _validate_photographs(config)
     _validate_classes(config)
     _validate_prior(config)
+    _validate_graph(config)
     return config
 
 
@@ -87,9 +88,10 @@ def _parsed(composed: DictConfig) -> Config:
 def _validate_engine(engine: EngineConfig) -> None:
     if len(engine.betas) != 2:
         raise RequestError(f"engine.betas is {engine.betas}; it takes Adam's two decay rates")
-    if not (engine.channels_last == "auto" or isinstance(engine.channels_last, bool)):
-        given = engine.channels_last
-        raise RequestError(f"engine.channels_last is {given!r}; it takes auto, true or false")
+    for name in ("channels_last", "graph"):
+        given = getattr(engine, name)
+        if not (given == "auto" or isinstance(given, bool)):
+            raise RequestError(f"engine.{name} is {given!r}; it takes auto, true or false")
     for name, words in (("batch_size", ("auto",)), ("canvas", ("auto", "full"))):
         given = getattr(engine, name)
         if given not in words and not (type(given) is int and given >= 1):
@@ -204,6 +206,18 @@ def _validate_start(config: Config) -> None:
         raise RequestError("parametrization.start is a whole picture: it takes engine.canvas=full")
     if isinstance(config.method, TextureMotionConfig):
         raise RequestError("parametrization.start takes methods of images, not texture_motion")
+
+
+def _validate_graph(config: Config) -> None:
+    """Refuse to demand graphs of steps that are never replayed."""
+    named = {
+        f"method={config.method.name}": config.method.name != ActivationMaximizationConfig.name,
+        f"prior={config.prior.name}": not isinstance(config.prior, NoPriorConfig),
+        "target.ensemble": bool(config.target.ensemble),
+    }
+    asked = next((name for name, is_asked in named.items() if is_asked), None)
+    if config.engine.graph is True and asked:
+        raise RequestError(f"engine.graph=true cannot replay all steps of {asked}; leave it auto")
 
 
 def _validate_prior(config: Config) -> None:
