@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fvis.batching import is_out_of_memory
+from fvis.casting import Place, cast, castable
 from fvis.errors import RequestError, described, exits_are_errors
 from fvis.folding import Pair, foldable, folded
 from fvis.models.base import Model
@@ -35,8 +36,9 @@ class Network:
 
     Where a layer returns a tuple or dict, `output` is the index or key of the tensor to read.
     `autocast` is the lower precision to run the network in, None for its own. With `functional`
-    the network's operations in place become others, as `changes_in_place` may ask for. `pairs` are
-    folded meanwhile, see `folding`.
+    the network's operations in place become others, as `changes_in_place` may ask for. Meanwhile
+    `pairs` are folded, see `folding`, and the weights at `places` are of the lower precision, see
+    `casting`.
     """
 
     def __init__(
@@ -47,14 +49,15 @@ class Network:
         autocast: torch.dtype | None = None,
         functional: bool = False,
         pairs: Sequence[Pair] = (),
+        places: Sequence[Place] = (),
     ) -> None:
         self.model = model
         self._run = torch.func.functionalize(self._outputs) if functional else self._outputs
         self.layers = layers
         self._output = output
         self._autocast = autocast
-        self._pairs = pairs
-        self._folding = contextlib.ExitStack()
+        self._pairs, self._places = pairs, places
+        self._changes = contextlib.ExitStack()
         self._handles: list[RemovableHandle] = []
         self._training: list[nn.Module] = []
         self._trainable: list[nn.Parameter] = []
@@ -72,11 +75,13 @@ class Network:
         for index, layer in enumerate(self.layers):
             part = module if layer.path == LOGITS else module.get_submodule(layer.path)
             self._handles.append(part.register_forward_hook(self._hook(index, layer)))
-        self._folding.enter_context(folded(self._pairs))
+        self._changes.enter_context(folded(self._pairs))
+        if self._autocast is not None:
+            self._changes.enter_context(cast(self._places, self._autocast))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folding.close()
+        self._changes.close()
         for handle in self._handles:
             handle.remove()
         for part in self._training:
@@ -187,6 +192,19 @@ def pairs_to_fold(model: Model, layers: Sequence[Layer], output: int | str | Non
     grey = torch.full((1, *model.preprocessing.shape), 0.5, device=model.device)
     with Network(model, layers, output) as network:
         return foldable(model.module, lambda: network(grey))
+
+
+def weights_to_cast(
+    model: Model,
+    layers: Sequence[Layer],
+    output: int | str | None,
+    autocast: torch.dtype,
+    pairs: Sequence[Pair],
+) -> list[Place]:
+    """The weights of a network that are cast at every pass, with these pairs folded."""
+    grey = torch.full((1, *model.preprocessing.shape), 0.5, device=model.device)
+    with Network(model, layers, output, autocast, pairs=pairs) as network:
+        return castable(model.module, lambda: network(grey), autocast)
 
 
 def _pass_gradient(network: Network) -> None:

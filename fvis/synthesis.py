@@ -15,7 +15,14 @@ from torch import Generator, Tensor
 from fvis import photographs, regularizers, rescue
 from fvis.ascent import Ascent, Penalty, Pull
 from fvis.canvas import Canvas, find_canvas
-from fvis.capture import Network, bytes_kept, changes_in_place, pairs_to_fold
+from fvis.capture import (
+    Network,
+    bytes_kept,
+    changes_in_place,
+    pairs_to_fold,
+    weights_to_cast,
+)
+from fvis.casting import Place
 from fvis.context import Context
 from fvis.ensemble import Ensemble
 from fvis.memory import FLOAT
@@ -114,7 +121,10 @@ def opener(context: Context, layers: Sequence[Layer]) -> Callable[[], Network]:
     functional = changes_in_place(model, layers, output)
     folds = config.engine.fold == "auto" and not functional
     pairs = pairs_to_fold(model, layers, output) if folds else []
-    return functools.partial(Network, model, layers, output, context.autocast, functional, pairs)
+    low, places = context.autocast, list[Place]()
+    if low is not None and not functional:
+        places = weights_to_cast(model, layers, output, low, pairs)
+    return functools.partial(Network, model, layers, output, low, functional, pairs, places)
 
 
 def penalties_of(settings: AscentConfig) -> list[Penalty]:
