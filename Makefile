@@ -46,17 +46,12 @@ lint: $(INSTALLED)  ## style and types
 zoo: $(INSTALLED)  ## train the embedded networks again
 	$(BIN)/python -m fvis.zoo.train
 
-bench: $(INSTALLED) $(PEERS)/.installed  ## speed and memory beside the bare limit and the peers
+bench: $(INSTALLED) $(PEERS)/.installed  ## what a step costs, beside the bare limit and the peers: one table
 	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)
-	$(BIN)/python -m tests.benchmarks.savings --json outputs/bench_savings.json
-	$(BIN)/python -m tests.benchmarks.motion --json outputs/bench_motion.json
-	$(BIN)/python -m tests.benchmarks.solvers $(FVIS_SHARED) --json outputs/bench_solvers.json
-	$(BIN)/python -m tests.benchmarks.gallery
-	$(BIN)/python -m tests.benchmarks.execution --json outputs/bench_execution.json
-	$(BIN)/python -m tests.benchmarks.checkpoints --json outputs/bench_checkpoints.json
-	@if [ -n "$(FVIS_SHARED)" ]; then \
-		$(PEERS)/bin/python -m tests.benchmarks.attacks $(FVIS_SHARED) --json outputs/bench_attacks.json; \
-	else echo "attacks: no FVIS_SHARED=folder of weights and images, left out"; fi
+
+# attacks, checkpoints, execution, gallery, motion or solvers; attacks needs BENCH=folder, of weights and images.
+bench-%: $(INSTALLED) $(PEERS)/.installed  ## a longer measurement, a module of tests/benchmarks
+	$(PEERS)/bin/python -m tests.benchmarks.$* $(BENCH) --json outputs/bench_$*.json
 
 # Those of the papers' networks; OFFLINE=1: of the embedded ones; WEIGHTS=dir: of checkpoints in dir.
 figures: $(INSTALLED)  ## the papers' figures into outputs/figures, as PDF, PNG and GIF

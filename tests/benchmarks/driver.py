@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .cases import BARE, Case, Job, Measurement
+from .cases import FVIS, Case, Job, Measurement, is_compared
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,11 +41,21 @@ class Report:
         found = (m for m in self.measurements if (m.tool, m.case) == (tool, case))
         return next(found, None)
 
+    def ratio(self, tool: str, other: str, case: Case) -> float | None:
+        """The median step of one tool over that of another."""
+        one, two = self.find(tool, case), self.find(other, case)
+        if one is None or two is None or one.seconds is None or two.seconds is None:
+            return None
+        return one.seconds / two.seconds
+
     def to_json(self) -> dict[str, Any]:
         """As a dict that `from_json` reads back."""
         return {
             "environments": self.environments,
-            "measurements": [measurement.to_json() for measurement in self.measurements],
+            "measurements": [
+                {**m.to_json(), "times_fvis": self.ratio(m.tool, FVIS, m.case)}
+                for m in self.measurements
+            ],
         }
 
     @classmethod
@@ -56,11 +66,14 @@ class Report:
 
 
 def measure(plan: Plan) -> Report:
-    """Measure every case with every tool; a tool that fails leaves notes, never a gap."""
+    """Measure every case with every tool; a tool that fails leaves notes, never a gap.
+
+    Peers measure those cases alone in which they are compared.
+    """
     report = Report()
     for tool in plan.tools:
-        python = Path(sys.executable) if tool == "fvis" else plan.peers
-        waiting = list(plan.cases)
+        python = Path(sys.executable) if tool == FVIS else plan.peers
+        waiting = [case for case in plan.cases if tool == FVIS or is_compared(case)]
         if not python.exists():
             note = f"not measured: there is no {python}"
             report.measurements += [Measurement(tool, case, note=note) for case in waiting]
@@ -116,11 +129,3 @@ def _lines(worker: subprocess.Popen[str]) -> Iterator[Any]:
     assert worker.stdout is not None
     for line in worker.stdout:
         yield json.loads(line)
-
-
-def ratio(report: Report, case: Case) -> float | None:
-    """The median step of fvis over that of the bare limit."""
-    ours, bare = report.find("fvis", case), report.find(BARE, case)
-    if ours is None or bare is None or ours.seconds is None or bare.seconds is None:
-        return None
-    return ours.seconds / bare.seconds

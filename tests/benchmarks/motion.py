@@ -28,9 +28,10 @@ from fvis.optimization import Optimization
 from fvis.schema import FitConfig, TextureMotionConfig
 from fvis.synthesis import Synthesizer
 
-from .cases import Case
-from .clock import TimeUp, synchronised_time
-from .tools.fvis import Turns, bare_limit, calling
+from .cases import BARE, FVIS, Case
+from .clock import Steps, TimeUp, synchronised_time
+from .tools.fvis import bare_limit, calling
+from .tools.fvis import in_turns as steps_in_turns
 from .worker import environment, find_device
 
 MODELS = {
@@ -46,7 +47,7 @@ MODELS = {
 }
 LAYER = "layer3"
 BATCHES = (1, 8)
-ONE_BY_ONE, BARE = "one by one", "bare limit"
+ONE_BY_ONE, BARE_LIMIT = "one by one", "bare limit"
 ALONE = 2  # rows that are solved one by one per turn: rows differ in nothing that takes time
 STEPS = 3  # of a factored ascent per turn; the first one is left out
 LEAST = 2  # turns, however long they take
@@ -139,13 +140,21 @@ def free_clip(case: Case, context: Context, seconds: float) -> Comparison:
     """Steps of stage 1's ascent in turns with steps of the bare limit."""
     synthesizer = Synthesizer(context, _method(context))
     jobs = synthesizer.targets.targets
+    found: dict[str, tuple[Steps, float]] = {}
     with bare_limit(context) as bare:
-        times = Turns(bare, context.device, seconds)
+
+        def run(stage: str, ascent: Optimization) -> None:
+            steps = {FVIS: ascent.step, BARE: bare}
+            found.update(steps_in_turns(steps, context.device, seconds))
+            raise TimeUp
+
         with contextlib.suppress(TimeUp):
-            synthesizer.optima(jobs, calling(times.on_step))
+            synthesizer.optima(jobs, run)
+    (ours, _), (theirs, _) = found[FVIS], found[BARE]
     steps = context.config.engine.steps / case.batch
-    ours, theirs = times.ours.median * steps, times.bare.median * steps
-    return Comparison(case, "free clip", BARE, ours, theirs, times.ours.count)
+    return Comparison(
+        case, "free clip", BARE_LIMIT, ours.median * steps, theirs.median * steps, ours.count
+    )
 
 
 def tracking(case: Case, context: Context, seconds: float) -> Comparison:

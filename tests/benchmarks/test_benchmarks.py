@@ -7,12 +7,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from .cases import BARE, BATCHES, LAYERS, TOOLS, Case, Measurement, all_cases
+from .cases import (
+    BARE,
+    BATCHES,
+    FULL,
+    FVIS,
+    LAYERS,
+    PLACED,
+    PLAIN,
+    TOOLS,
+    Case,
+    Measurement,
+    all_cases,
+    is_compared,
+)
 from .clock import StepClock, Steps, TimeUp
-from .driver import Plan, Report, measure, ratio
+from .driver import Plan, Report, measure
 from .table import markdown
+from .tools.fvis import LEAST, MOST, in_turns
 
-CASES = (Case("resnet10t", "layer1", 2), Case("resnet10t", "no.such.layer", 1))
+CASES = (Case("resnet10t", "layer1", 2, "center"), Case("resnet10t", "no.such.layer", 1))
+COMPARED = tuple(case for case in all_cases() if is_compared(case))[:2]
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +40,31 @@ def plan(tools: tuple[str, ...], cases: tuple[Case, ...], peers: str = "/no/pyth
 
 
 @pytest.mark.slow
-def test_fvis_and_its_bare_limit_are_measured_in_turns(report: Report) -> None:
-    ours, bare = (report.find(tool, CASES[0]) for tool in ("fvis", BARE))
-    assert ours is not None and bare is not None
-    assert ours.steps == bare.steps >= 2
-    overhead = ratio(report, CASES[0])
+def test_all_ways_of_fvis_and_its_bare_limit_are_measured_in_turns(report: Report) -> None:
+    found = [report.find(way, CASES[0]) for way in (FVIS, FULL, PLAIN, BARE)]
+    assert all(one is not None and one.steps == LEAST and one.memory for one in found)
+    sides = [one and one.side for one in found]
+    assert sides[0] is not None and sides[0] < 100 and not any(sides[1:])
+    overhead = report.ratio(FVIS, BARE, CASES[0])
     assert overhead is not None and math.isfinite(overhead) and overhead > 0
-    assert ours.memory is not None and ours.memory > 0
+
+
+def test_steps_are_made_in_turns_until_the_time_is_up() -> None:
+    made: list[str] = []
+    steps = {name: lambda name=name: made.append(name) for name in "ab"}  # type: ignore[misc]
+    found = in_turns(steps, torch.device("cpu"), 0.0)
+    assert made == ["a", "b"] * (1 + LEAST)
+    assert {taken.count for taken, _ in found.values()} == {LEAST}
+    made.clear()
+    in_turns(steps, torch.device("cpu"), 1e9)
+    assert len(made) == 2 * (1 + MOST)
 
 
 def test_a_case_that_fails_says_why_and_costs_no_other(report: Report) -> None:
     failed = report.find("fvis", CASES[1])
     assert failed is not None and failed.rate is None
     assert "no.such.layer" in failed.note
-    assert ratio(report, CASES[1]) is None
+    assert report.ratio(FVIS, BARE, CASES[1]) is None
 
 
 def test_report_reads_back_from_json(report: Report) -> None:
@@ -47,9 +73,12 @@ def test_report_reads_back_from_json(report: Report) -> None:
 
 
 def test_table_has_every_cell_and_every_note(report: Report) -> None:
-    text = markdown(report, CASES, ("fvis",))
+    text = markdown(report, CASES)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    assert [row[1:3] for row in rows[2:]] == [["layer1", "2"], ["no.such.layer", "1"]]
+    assert [row[1:4] for row in rows[2:]] == [
+        ["layer1", "center", "2"],
+        ["no.such.layer", "mean", "1"],
+    ]
     assert all(len(row) == len(rows[0]) for row in rows)
     assert all(cell.strip("| ") for cell in rows[2])
     failed = report.find("fvis", CASES[1])
@@ -60,18 +89,25 @@ def test_dead_worker_leaves_a_note_for_each_case(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexit 9\n")
     python.chmod(0o755)
-    found = measure(plan(("lucent",), CASES, str(python)))
-    assert [m.case for m in found.measurements] == list(CASES)
+    found = measure(plan(("lucent",), COMPARED, str(python)))
+    assert [m.case for m in found.measurements] == list(COMPARED)
     assert all(m.note == "the process ended with status 9" for m in found.measurements)
 
 
 def test_tool_that_is_not_installed_says_so() -> None:
-    absent = measure(plan(("horama",), CASES))
+    absent = measure(plan(("horama",), (*COMPARED, *CASES)))
+    assert [m.case for m in absent.measurements] == list(COMPARED), "peers read no central position"
     assert [m.note for m in absent.measurements] == ["not measured: there is no /no/python"] * 2
 
 
-def test_every_layer_is_measured_at_every_batch_size() -> None:
-    assert len(set(all_cases())) == len(BATCHES) * sum(map(len, LAYERS.values()))
+def test_every_layer_is_measured_and_one_by_batch_size() -> None:
+    cases = all_cases()
+    assert len(set(cases)) == len(cases)
+    assert {(c.network, c.layer) for c in cases} >= {
+        (n, path) for n in LAYERS for path in LAYERS[n]
+    }
+    assert {c.network for c in cases if c.position == "center"} == set(PLACED)
+    assert {c.batch for c in cases if c.layer == "layer3"} == set(BATCHES)
 
 
 def test_each_tool_has_a_module() -> None:

@@ -12,7 +12,7 @@ from fvis.schema import FitConfig
 
 from . import motion
 from .cases import Case
-from .motion import ALONE, BARE, CUT, ONE_BY_ONE, Comparison, Gaps
+from .motion import ALONE, BARE_LIMIT, CUT, ONE_BY_ONE, Comparison, Gaps
 
 CPU = torch.device("cpu")
 CASE = Case("drift_r3d", "layer3", 8)
@@ -26,7 +26,7 @@ def test_ratio_is_of_what_is_measured_to_what_stands_beside_it() -> None:
 
 def test_table_has_a_line_per_comparison() -> None:
     comparisons = [
-        Comparison(CASE, "free clip", BARE, 12.34, 10.0, 5),
+        Comparison(CASE, "free clip", BARE_LIMIT, 12.34, 10.0, 5),
         Comparison(CASE, "factored", ONE_BY_ONE, 1.0, 2.0, 2),
     ]
     text = motion.markdown(comparisons, {"device": "a CPU", "torch": "2"})
@@ -92,7 +92,7 @@ def test_stages_of_a_batch_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
     case = dataclasses.replace(CASE, batch=2)
     comparisons = list(motion.measure(case, CPU, seconds=0.01))
     assert [(c.stage, c.beside) for c in comparisons] == [
-        ("free clip", BARE),
+        ("free clip", BARE_LIMIT),
         ("tracking", ONE_BY_ONE),
         ("factored", ONE_BY_ONE),
     ]

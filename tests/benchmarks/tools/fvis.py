@@ -1,68 +1,85 @@
-"""fvis itself and its bare limit: the real method, step by step in turns with the mere network."""
+"""fvis itself, with and without what makes it fast, and its bare limit, step by step in turns."""
 
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
-from fvis import schema
+from fvis import models, schema
 from fvis.canvas import find_canvas
 from fvis.capture import Network, pairs_to_fold
 from fvis.compose import compose
 from fvis.context import Context, prepare
-from fvis.methods import METHODS
+from fvis.memory import _trim
+from fvis.methods.activation_maximization import ActivationMaximization
+from fvis.models.base import Model
 from fvis.objectives import resolve
 from fvis.optimization import Callback, Optimization, RunStage
 
-from ..cases import BARE, Case, Measurement
+from ..cases import BARE, FULL, FVIS, PLAIN, Case, Measurement
 from ..clock import Steps, TimeUp, peak, reset_peak, synchronised_time
 
 DISTRIBUTION = "fvis"
-LEAST = 2  # pairs of steps that are timed, however long they take
+LEAST, MOST = 2, 100  # turns, however long or short they take
+WHOLE = "engine.canvas=full"
+WAYS = {
+    FVIS: (),  # the defaults
+    FULL: (WHOLE,),
+    PLAIN: (WHOLE, "engine.fold=never", "engine.channels_last=false"),
+}
+Step = Callable[[], object]
 
 
 def measure(case: Case, device: torch.device, seconds: float) -> list[Measurement]:
-    """The method as `fvis run` runs it with its defaults, and the bare limit.
+    """The method as `fvis run` runs it, in all ways that differ, and the bare limit of the first.
 
-    Every step of fvis is followed by one of the bare limit, so both see the same machine. The
-    second network that this takes is not counted as memory.
+    All step in turns, so that they see the same machine. The further networks that this takes are
+    not counted as memory.
     """
-    context = prepare(settings(case, device))
-    config = context.config
-    method = METHODS[config.method.name](context)
-    jobs = [job for group in method.groups for job in group]
-    module = context.model.module
-    with bare_limit(context) as step:
-        turns = Turns(step, device, seconds)
-        with contextlib.suppress(TimeUp):
-            method.solve(jobs, calling(turns.on_step))
-    spare = sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()]) / 2**20
+    contexts = {way: prepared(case, device, words) for way, words in WAYS.items()}
+    if contexts[FVIS].model.attends:  # nothing of it is folded, and units see everything
+        contexts = {FVIS: contexts[FVIS]}
+    methods = {way: ActivationMaximization(context) for way, context in contexts.items()}
+    side = methods[FVIS]._synthesizer.canvas.side
+    if side is None:
+        methods.pop(FULL, None)
+    with bare_limit(contexts[FVIS]) as bare:
+        found = alongside(methods, {BARE: bare}, device, seconds)
+    module = contexts[FVIS].model.module
+    spare = len(methods) * sum(t.nbytes for t in [*module.parameters(), *module.buffers()]) / 2**20
     return [
-        Measurement("fvis", case, turns.ours.median, turns.ours.count, turns.our_peak - spare),
-        Measurement(BARE, case, turns.bare.median, turns.bare.count, turns.bare_peak - spare),
+        Measurement(
+            way, case, taken.median, taken.count, most - spare, side=side if way == FVIS else None
+        )
+        for way, (taken, most) in found.items()
     ]
 
 
-def settings(case: Case, device: torch.device) -> schema.Config:
-    """The default config, with a case's network, layer and units."""
+def prepared(case: Case, device: torch.device, words: Sequence[str] = ()) -> Context:
+    """The default config, with a case's network, layer and units, and what `words` set."""
     overrides = [
-        "model=timm",
-        f"model.name={case.network}",
-        "model.pretrained=false",
-        f"target.layer={case.layer}",
-        f"target.units=0:{case.batch}",
-        f"engine.device={device}",
+        *("model=timm", f"model.name={case.network}", "model.pretrained=false"),
+        *(f"target.layer={case.layer}", f"target.units=0:{case.batch}"),
+        *(f"target.position={case.position}", f"engine.device={device}"),
         f"engine.batch_size={case.batch}",
-        "engine.canvas=full",  # as the peers; `savings.py` measures what the canvas saves
         "method.rescue=false",  # a second ascent would not be timed, only waited for
     ]
-    return schema.parse(compose(overrides))
+    config = schema.parse(compose([*overrides, *words]))
+    model = _built(case.network, config.engine.seed)
+    return prepare(config, dataclasses.replace(model, module=copy.deepcopy(model.module)))
+
+
+@functools.lru_cache(1)
+def _built(network: str, seed: int) -> Model:
+    words = ["model=timm", f"model.name={network}", "model.pretrained=false"]
+    return models.load(schema.parse(compose(words)).model, seed)
 
 
 @contextlib.contextmanager
-def bare_limit(context: Context) -> Iterator[Callable[[], object]]:
+def bare_limit(context: Context) -> Iterator[Step]:
     """A context with a pass of one batch forward to the layer and back to the canvas, only that.
 
     It is made by a copy of the network, folded as fvis folds it. The gradient that is sent back is
@@ -82,6 +99,50 @@ def bare_limit(context: Context) -> Iterator[Callable[[], object]]:
         yield lambda: torch.autograd.grad(network(rgb), rgb, uphill)
 
 
+def alongside(
+    methods: Mapping[str, ActivationMaximization],
+    others: Mapping[str, Step],
+    device: torch.device,
+    seconds: float,
+) -> dict[str, tuple[Steps, float]]:
+    """What `in_turns` finds of the methods' first ascents and of other steps, all begun at once."""
+    found: dict[str, tuple[Steps, float]] = {}
+
+    def begin(waiting: list[str], steps: dict[str, Step]) -> None:
+        if not waiting:
+            found.update(in_turns(steps | others, device, seconds))
+            raise TimeUp
+        name, *rest = waiting
+        method = methods[name]
+        jobs = [job for group in method.groups for job in group]
+        method.solve(jobs, lambda _, ascent: begin(rest, {**steps, name: ascent.step}))
+
+    with contextlib.suppress(TimeUp):
+        begin(list(methods), {})
+    return found
+
+
+def in_turns(
+    steps: Mapping[str, Step], device: torch.device, seconds: float
+) -> dict[str, tuple[Steps, float]]:
+    """The times of each, and its peak of memory in MiB, when all make a step in turns.
+
+    There are `LEAST` turns or more, besides the warm-up, till `seconds` have been timed.
+    """
+    taken, most = {name: Steps() for name in steps}, dict.fromkeys(steps, 0.0)
+    for turn in range(1 + MOST):
+        for name, step in steps.items():
+            _trim()(0)  # hands back what the others no longer need
+            reset_peak(device)
+            started = synchronised_time(device)
+            step()
+            taken[name].add(synchronised_time(device) - started)
+            most[name] = max(most[name], peak(device))
+        if turn >= LEAST and sum(each.total for each in taken.values()) >= seconds:
+            break
+    return {name: (taken[name], most[name]) for name in steps}
+
+
 def calling(on_step: Callback) -> RunStage:
     """Runs stages to their end, and calls `on_step` after each step."""
 
@@ -89,31 +150,3 @@ def calling(on_step: Callback) -> RunStage:
         optimization.run(on_step)
 
     return run
-
-
-class Turns:
-    """Called after each step of the ascent: times it, then makes and times a bare step."""
-
-    def __init__(self, step: Callable[[], object], device: torch.device, seconds: float) -> None:
-        self.ours, self.bare = Steps(), Steps()
-        self.our_peak = self.bare_peak = 0.0
-        self._step = step
-        self._device = device
-        self._limit = seconds
-        reset_peak(device)
-        self._started = synchronised_time(device)
-
-    def on_step(self, optimization: Optimization) -> None:
-        """Raises `TimeUp` once enough pairs are timed."""
-        ended = synchronised_time(self._device)
-        self.ours.add(ended - self._started)
-        self.our_peak = max(self.our_peak, peak(self._device))
-        reset_peak(self._device)
-        started = synchronised_time(self._device)
-        self._step()
-        self.bare.add(synchronised_time(self._device) - started)
-        self.bare_peak = max(self.bare_peak, peak(self._device))
-        if self.ours.count >= LEAST and self.ours.total + self.bare.total >= self._limit:
-            raise TimeUp
-        reset_peak(self._device)
-        self._started = synchronised_time(self._device)
