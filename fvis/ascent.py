@@ -75,7 +75,7 @@ class Ascent(AdamOptimization):
     every view. A gradient that is not finite moves nothing. The learning rate falls from
     `engine.lr` to `engine.lr_final` of it along a cosine (to `ROWWISE_FINAL` of it for rowwise
     parameters). No step waits for the device. On CUDA steps are replayed as `engine.graph` asks,
-    where all pulls are penalties.
+    where all pulls are penalties and the pictures themselves climb.
 
     Args:
         picture: the parametrization of B pictures.
@@ -118,8 +118,8 @@ class Ascent(AdamOptimization):
     @property
     def is_counted(self) -> bool:
         """Whether all that differs between steps can be looked up by a counter on the device."""
-        views = isinstance(self._views, CountedViews)
-        return views and all(isinstance(pull, Penalty) for pull in self._pulls)
+        views, picture = isinstance(self._views, CountedViews), self._picture.render_at is None
+        return views and picture and all(isinstance(pull, Penalty) for pull in self._pulls)
 
     def replay(self, graphs: Graphs, *, required: bool = False) -> None:
         """Make the steps by replaying them, as `Replay` does; only where `is_counted`."""
@@ -142,7 +142,7 @@ class Ascent(AdamOptimization):
         """Make a step by itself; returns the scores (B,) before it."""
         for optimizer, _ in self._schedules:
             optimizer.zero_grad()
-        rgb = self._picture.climbing(self.done)
+        rgb = self._picture.climbing(step)
         leaf = rgb.detach().requires_grad_(True)
         scores, uphill = self._uphill(leaf, step)
         downhill = [pull.gradient(leaf, step) for pull in self._pulls]

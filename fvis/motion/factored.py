@@ -75,7 +75,7 @@ class Factored:
             parameters=(*self.texture.parameters, self.coefficients),
             render=lambda: self.decomposition().render(),
             update_rules=(*texture_rules, UpdateRule(self._decays(), rowwise=True)),
-            render_at=climbing,
+            render_at=climbing if mirror_steps else None,
         )
 
     def _decays(self) -> Tensor:
