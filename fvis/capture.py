@@ -165,10 +165,11 @@ def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | 
     )
 
 
-def bytes_kept(network: Network, shape: tuple[int, ...]) -> int:
+def bytes_kept(network: Network, shape: tuple[int, ...]) -> tuple[int, int]:
     """The bytes that a pass of one picture of `shape` keeps for its gradient; enters `network`.
 
-    Weights do not count. They are counted by storage: views of a tensor are kept but once.
+    Weights do not count. They are counted by storage: views of a tensor are kept but once. The
+    second number is that of the largest tensor.
     """
     sizes: dict[int, int] = {}
 
@@ -184,7 +185,8 @@ def bytes_kept(network: Network, shape: tuple[int, ...]) -> int:
         module = network.model.module
         for tensor in (*module.parameters(), *module.buffers()):
             sizes.pop(tensor.untyped_storage().data_ptr(), None)
-    return sum(sizes.values()) + sum(output.nbytes for output in outputs)
+    kept = [*sizes.values(), *(output.nbytes for output in outputs)]
+    return sum(kept), max(kept)
 
 
 def pairs_to_fold(model: Model, layers: Sequence[Layer], output: int | str | None) -> list[Pair]:

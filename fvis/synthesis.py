@@ -59,6 +59,7 @@ R = TypeVar("R", bound=UnitRecord)
 # Pictures' sizes that a step takes for each view: parameters and moments, the view, its noise, grid
 # and gradient, and what their passes keep.
 VIEW_TENSORS = 24
+PASSING = 3  # of a network's largest tensors are there at once when whole inputs are scored
 
 
 @dataclass(frozen=True)
@@ -309,9 +310,10 @@ class Synthesizer:
 
         Those of a prior or of an ensemble's further networks are left out.
         """
-        shape = self.canvas.shape
-        seen = bytes_kept(self.network(), shape) + VIEW_TENSORS * FLOAT * math.prod(shape)
-        return seen * self._context.config.transforms.views
+        area, views = self.canvas, self._context.config.transforms.views
+        kept, largest = bytes_kept(self.network(), area.shape)
+        seen = kept + VIEW_TENSORS * FLOAT * math.prod(area.shape)
+        return seen * views + round(PASSING * largest / area.share)
 
     def network(self) -> Network:
         """The context in which the model is frozen and read at the targets' layers."""

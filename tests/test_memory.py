@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from fvis import memory, runner, schema
-from fvis.batching import in_batches
+from fvis.batching import ROOM, in_batches
 from fvis.compose import compose
+from fvis.context import prepare
 from fvis.errors import RequestError
 from fvis.pacing import Pace
+from fvis.plan import plan
 from tests.conftest import Call
 
 CPU = torch.device("cpu")
@@ -101,3 +103,15 @@ def test_memory_that_is_free_is_handed_back_between_batches(
     kept = list(in_batches([[job] for job in range(4)], 1, solve))
     assert resident() - before < 64e6, "of 128 MB in each batch"
     assert len(kept) == 4
+
+
+def test_a_run_begins_with_as_many_pictures_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = prepare(config_of("target.units=0:6", "transforms.views=2"))
+    planned = plan(context)
+    assert planned.row_bytes > 2 * 24 * 3 * 64 * 64 * memory.FLOAT
+    sizes = []
+    for rows in (3.5, 100):
+        room = int(rows * planned.row_bytes / ROOM)
+        monkeypatch.setattr(memory, "free", lambda device, room=room: room)
+        sizes.append(runner._batch_size(planned, context.config, CPU))
+    assert sizes == [3, 4]
