@@ -26,7 +26,7 @@ from fvis.record.unit import DEAD
 from fvis.recorder import Recorder, finished_units
 from fvis.responsiveness import why_dead
 from fvis.run_folder import RUN_FILE, read_run
-from fvis.schema import Config
+from fvis.schema import Config, HereConfig
 from fvis.workspace import INDEX
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,11 @@ def _describe(context: Context, planned: Plan) -> RunRecord:
 
 def _batch_size(planned: Plan, config: Config, device: torch.device) -> int:
     size = config.engine.batch_size
-    return auto_size(device, planned.share, planned.row_bytes) if size == "auto" else int(size)
+    if size != "auto":
+        return int(size)
+    shared = device.type == "cuda" and config.execution.name != HereConfig.name
+    row_bytes = 0 if shared else planned.row_bytes  # all workers are to have batches
+    return auto_size(device, planned.share, row_bytes)
 
 
 def _config_of(record: RunRecord) -> Config:
