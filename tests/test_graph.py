@@ -17,6 +17,7 @@ from fvis.graph import WARM_UP, CudaGraphs
 from fvis.methods import METHODS
 from fvis.optimization import run_stage
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
+from fvis.progress import LastScore
 from fvis.randomness import random_generator
 from fvis.regularizers import l2, total_variation
 from fvis.schema import PARAMETRIZATIONS as CONFIGS
@@ -194,3 +195,12 @@ def test_a_cuda_graph_gives_the_pictures_of_the_plain_loop_without_waiting(name:
     replayed[1].run()
     for one, other in zip(plain[0].parameters, replayed[0].parameters, strict=True):
         assert (one - other).norm() <= 1e-2 * one.norm()
+
+
+@pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=on_cuda)])
+def test_the_score_that_is_shown_is_the_last_one_that_is_there(kind: str) -> None:
+    _, one = ascent_of(device=torch.device(kind))
+    last, shown = LastScore(), list[str]()
+    one.run(lambda _: shown.append(last.read(one)) if one.logged else None)
+    means = [f"activation {scores.mean().item():.4g}" for scores in one.trace.scores]
+    assert shown == (means if kind == "cpu" else ["", *means[:-1]])
