@@ -162,14 +162,15 @@ class Ascent(AdamOptimization):
 
 
 class TetheredAscent(Ascent):
-    """An ascent that is held near photographs, by what the same views of both are to the network.
+    """An ascent that is held near photographs, by what views are to the network on its way.
 
     At each step the gradient of the distance, scaled to length `weight`, is taken from that of the
-    score, scaled to length 1.
+    score, scaled to length 1. Where the distance is below `fade` it is in proportion shorter.
 
     Args:
         distance: the distances (B * views,) of the views that were last scored.
         weight: of the distance.
+        fade: the distance below which the pull fades, to nothing at 0; 0 for one that never does.
 
     Source: Hamblin et al. 2024 (arXiv 2402.10039).
     """
@@ -183,16 +184,21 @@ class TetheredAscent(Ascent):
         engine: EngineConfig,
         distance: Callable[[], Tensor],
         weight: float,
+        fade: float = 0.0,
     ) -> None:
         super().__init__(picture, score, views, pulls, engine)
-        self._distance, self._weight = distance, weight
+        self._distance, self._weight, self._fade = distance, weight, fade
 
     def _uphill(self, leaf: Tensor, step: int) -> tuple[Tensor, Tensor]:
         scores = _mean(self._score(self._views(leaf, step)), self._views)
         away = _mean(self._distance(), self._views)
         (uphill,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
         (outwards,) = torch.autograd.grad(away.sum(), leaf)
-        return scores, unit_length(uphill) - self._weight * unit_length(outwards)
+        pull = self._weight * unit_length(outwards)
+        if self._fade:
+            share = (away.detach() / self._fade).clamp(max=1)
+            pull = share.view(-1, *[1] * (leaf.dim() - 1)) * pull
+        return scores, unit_length(uphill) - pull
 
 
 def unit_length(gradient: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -95,15 +95,11 @@ def natural_responses(
     what += f" through {course}" if course else ""
     place = cached(config, model, targets, network, files, what)
     names = (*ARRAYS, *(f"course {path}" for path in course))
-    arrays = recall(place, (*names, "read"))
-    if arrays is None:
-        readable, columns = _measure(model, targets, network, files)
-        arrays = dict(zip(names, columns, strict=True))
-        keep(place, arrays | {"read": torch.tensor([file in readable for file in files])})
-    else:
-        read = arrays.pop("read").tolist()
-        readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
-        tell_left_out(files, readable)
+
+    def see(rgb: Tensor) -> list[Tensor]:
+        return responses(network, targets, rgb)
+
+    readable, arrays = measured_once(place, names, files, network, see, "grounding.images")
     scores, peaks, places, *means = (arrays[name] for name in names)
     means_by_path = dict(zip(course, means, strict=True))
     grid = _grid(targets, model)
@@ -130,23 +126,52 @@ def _on_the_way(network: Network) -> list[str]:
     return paths if len(paths) > 1 else []
 
 
-def _measure(
-    model: Model, targets: TargetSet, network: Network, files: Sequence[Path]
-) -> tuple[tuple[Path, ...], list[Tensor]]:
-    """The files that can be read, and the `responses` to all of them."""
+def measured_once(
+    place: Path,
+    names: Sequence[str],
+    files: Sequence[Path],
+    network: Network,
+    see: Callable[[Tensor], list[Tensor]],
+    setting: str,
+) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
+    """The photographs that can be read, and what `see` tells of them, from the cache if it can be.
 
-    def see(batch: list[Path]) -> tuple[list[Path], list[Tensor]]:
+    `see` maps RGB (B, 3, H, W) to numbers (B, ...), one for each of `names`. It may call `network`,
+    which is entered for it. Raises `RequestError` where none of `files`, those of a `setting`, can
+    be read.
+    """
+    arrays = recall(place, (*names, "read"))
+    if arrays is None:
+        readable, columns = _measure(files, network, see, setting)
+        arrays = dict(zip(names, columns, strict=True))
+        keep(place, arrays | {"read": torch.tensor([file in readable for file in files])})
+        return readable, arrays
+    read = arrays.pop("read").tolist()
+    readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
+    tell_left_out(files, readable)
+    return readable, arrays
+
+
+def _measure(
+    files: Sequence[Path],
+    network: Network,
+    see: Callable[[Tensor], list[Tensor]],
+    setting: str,
+) -> tuple[tuple[Path, ...], list[Tensor]]:
+    """The files that can be read, and what `see` tells of all of them."""
+    model = network.model
+
+    def look(batch: list[Path]) -> tuple[list[Path], list[Tensor]]:
         some = _pictures(batch, model)
         if not some:
             return [], []
-        rgb = torch.stack(list(some.values())).to(model.device)
-        return list(some), responses(network, targets, rgb)
+        return list(some), see(torch.stack(list(some.values())).to(model.device))
 
     with network, torch.no_grad():
-        batches = list(in_batches([[file] for file in files], BATCH, see))
+        batches = list(in_batches([[file] for file in files], BATCH, look))
     readable = tuple(file for some, _ in batches for file in some)
     if not readable:
-        raise RequestError("grounding.images has no photograph that can be read")
+        raise RequestError(f"{setting} has no photograph that can be read")
     columns = zip(*(columns for some, columns in batches if some), strict=True)
     return readable, [torch.cat(column) for column in columns]
 

@@ -174,6 +174,9 @@ class Synthesizer:
         config = context.config
         self.targets = resolve(config.target, context.model, config.engine.seed, context.layers)
         self._open = opener(context, self.targets.layers)
+        self.prior = self._facing(context.prior)
+        watched = self.prior.layers if self.prior else ()
+        self._watch = opener(context, [*watched, *self.targets.layers]) if watched else self._open
         photograph = start_of(config)
         self._photograph = (
             None
@@ -184,6 +187,17 @@ class Synthesizer:
         check_responsive(self.network())
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
+    def _facing(self, prior: Prior | None) -> Prior | None:
+        """The prior as it holds the pictures of these targets."""
+        if prior is None:
+            return None
+
+        def opened(layers: Sequence[Layer]) -> Network:
+            return opener(context, layers)()
+
+        context = self._context
+        return prior.facing(context.model, self.targets, opened, context.config.grounding)
+
     @property
     def steps(self) -> int:
         """Optimization steps per target: of the picture, and of that without the prior."""
@@ -192,7 +206,7 @@ class Synthesizer:
     @property
     def inputs(self) -> Sequence[Path]:
         """Files that the pictures depend on, besides the model's own."""
-        return self._ensemble.inputs
+        return [*(self.prior.files if self.prior else ()), *self._ensemble.inputs]
 
     @property
     def _compares(self) -> bool:
@@ -204,7 +218,7 @@ class Synthesizer:
 
         Where the prior's effect is to be told, it is also made without.
         """
-        made = self._best(jobs, run, self._context.prior)
+        made = self._best(jobs, run, self.prior)
         if not self._compares:
             return made
         bare = self._best(jobs, run, None, "without the prior: ")
@@ -265,26 +279,32 @@ class Synthesizer:
         )
         objective = self.targets.objective(jobs, device)
         of_views = area.targets.objective(jobs, device, views.views)
+        watched, seen = len(prior.layers) if prior else 0, list[Tensor]()
         with (
-            self.network() as network,
+            self._watch() if prior else self.network() as network,
             self._ensemble.opened(jobs, views) as members,
         ):
 
+            def read(rgb: Tensor) -> list[Tensor]:
+                return network(rgb)[watched:]
+
             def score(rgb: Tensor) -> Tensor:
-                return of_views.scores(network(rgb))
+                outputs = network(rgb)
+                seen[:] = outputs[:watched]
+                return of_views.scores(outputs[watched:])
 
             with torch.no_grad():
-                start = network(area.framed(picture.render()))
+                start = read(area.framed(picture.render()))
             nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
-            climb = prior.ascent if prior else Ascent
-            pulls = [*members, *self._penalties(jobs, network)]
+            climb = functools.partial(prior.ascent, seen=seen) if prior else Ascent
+            pulls = [*members, *self._penalties(jobs, read)]
             ascent = climb(picture, score, views, pulls, engine)
             with leak:
                 run(stage, ascent)
             with torch.no_grad():
                 pictures = area.framed((picture.render() * 255).round() / 255)
-                final = objective.scores(network(pictures))
+                final = objective.scores(read(pictures))
         shared = self._ensemble.finals(jobs, pictures)
         initial = objective.scores(start)
         spread = rescue.spread(objective, start)
@@ -299,8 +319,7 @@ class Synthesizer:
     @functools.cached_property
     def canvas(self) -> Canvas:
         """What the ascents synthesise of the network's input."""
-        prior = self._context.prior
-        whole = self._photograph is not None or (prior is not None and prior.draws)
+        whole = self._photograph is not None or (self.prior is not None and self.prior.whole)
         wanted = "full" if whole else self._context.config.engine.canvas
         return find_canvas(self.targets, self.network(), wanted)
 
@@ -339,11 +358,10 @@ class Synthesizer:
         return unit_record(kind, self._context, self.targets, job, optimum, **more)
 
     def _prior_record(self, optimum: Optimum) -> PriorRecord | None:
-        prior = self._context.prior
-        if prior is None:
+        if self.prior is None:
             return None
         activation = {"with": optimum.final, "without": optimum.without}
-        return PriorRecord(self._context.config.prior.name, prior.weights, activation)
+        return PriorRecord(self._context.config.prior.name, self.prior.weights, activation)
 
     def _start(self, jobs: Sequence[Target], prior: Prior | None) -> Parametrization:
         generators = self.random_generators(jobs, "start")
@@ -353,8 +371,13 @@ class Synthesizer:
         many = None if rgb is None else rgb.expand(len(jobs), -1, -1, -1)
         return start(self._context, generators, self.canvas.shape, many)
 
-    def _penalties(self, jobs: Sequence[Target], network: Network) -> list[Pull]:
-        """The config's regularizers, and what drives the repeats of a unit apart."""
+    def _penalties(
+        self, jobs: Sequence[Target], read: Callable[[Tensor], list[Tensor]]
+    ) -> list[Pull]:
+        """The config's regularizers, and what drives the repeats of a unit apart.
+
+        `read` gives what the targets' layers return for pictures.
+        """
         config = self._context.config
         penalties: list[Pull] = [*penalties_of(self._settings)]
         groups = torch.tensor([job.group for job in jobs], device=self._context.device)
@@ -364,7 +387,7 @@ class Synthesizer:
             dim = layer.channel_dim
 
             def similarity(rgb: Tensor) -> Tensor:
-                values = network(rgb)[0].movedim(dim, 1)
+                values = read(rgb)[0].movedim(dim, 1)
                 return regularizers.group_similarity(regularizers.style(values), groups)
 
             penalties.append(Penalty(config.target.diversity, similarity))

@@ -41,9 +41,8 @@ class ActivationMaximization:
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
         natural = (self._natural, self._clips)
-        readers = (*natural, context.prior)
         self.inputs: Sequence[Path] = [
-            *(file for some in readers if some for file in some.files),
+            *(file for some in natural if some for file in some.files),
             *self._synthesizer.inputs,
             *self._evidence.inputs,
         ]

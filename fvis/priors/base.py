@@ -11,15 +11,19 @@ import torch
 from torch import Generator, Tensor, nn
 
 from fvis.ascent import Ascent, Pull, Views
+from fvis.capture import Network
+from fvis.models import Model
 from fvis.models.base import Preprocessing
 from fvis.models.checkpoints import check_finite, sha256_of_state
+from fvis.models.layers import Layer
 from fvis.models.sources.base import constructing
 from fvis.models.sources.factory import find
+from fvis.objectives import TargetSet
 from fvis.optimization import Optimization
 from fvis.parametrizations import Parametrization
 from fvis.record.unit import WeightsRecord
 from fvis.registry import Registry
-from fvis.schema import Config, EngineConfig, FactoryPriorConfig, NoPriorConfig
+from fvis.schema import Config, EngineConfig, FactoryPriorConfig, GroundingConfig, NoPriorConfig
 
 
 class Prior:
@@ -30,8 +34,9 @@ class Prior:
         bytes: of memory that its weights take.
         files: that it was read from.
         library: the package whose code it runs, if any, besides those that every run names.
-        draws: whether `start` describes the pictures, in place of a parametrization; they are then
-            whole inputs of the network, however little of them the units see.
+        draws: whether `start` describes the pictures, in place of a parametrization.
+        whole: whether pictures are whole inputs of the network, however little the units see.
+        layers: what it reads in the score's own forward pass; they run before the targets'.
     """
 
     weights: WeightsRecord | None = None
@@ -39,6 +44,21 @@ class Prior:
     files: Sequence[Path] = ()
     library: str | None = None
     draws: bool = False
+    whole: bool = False
+    layers: Sequence[Layer] = ()
+
+    def facing(
+        self,
+        model: Model,
+        targets: TargetSet,
+        opened: Callable[[Sequence[Layer]], Network],
+        grounding: GroundingConfig,
+    ) -> "Prior":
+        """This prior as it holds the pictures of a model's targets; by default, as it is.
+
+        `opened` is the model, read at layers. `grounding` says where activations are kept.
+        """
+        return self
 
     def start(
         self, generators: Sequence[Generator], shape: tuple[int, ...], device: torch.device
@@ -60,8 +80,12 @@ class Prior:
         views: Views,
         pulls: Sequence[Pull],
         engine: EngineConfig,
+        seen: Sequence[Tensor] = (),
     ) -> Optimization:
-        """What moves pictures up their scores; arguments as of `Ascent`."""
+        """What moves pictures up their scores; arguments as of `Ascent`.
+
+        `seen` holds what `layers` returned for the views (B * views, 3, ...) last scored.
+        """
         return Ascent(picture, score, views, [*pulls, *self.pulls(engine.steps)], engine)
 
 

@@ -43,7 +43,7 @@ class NoisyPicture(Parametrization):
 class DiffusionPrior(Prior):
     """Draws pictures by guided sampling, of which `engine.steps` is the number of steps."""
 
-    draws = True
+    draws = whole = True
     library = "diffusers"
 
     def __init__(self, config: DiffusionConfig, model: DiffusionModel) -> None:
@@ -71,6 +71,7 @@ class DiffusionPrior(Prior):
         views: Views,
         pulls: Sequence[Pull],
         engine: EngineConfig,
+        seen: Sequence[Tensor] = (),
     ) -> Optimization:
         """The sampler of a picture that this prior has started."""
         assert isinstance(picture, NoisyPicture)

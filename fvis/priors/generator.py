@@ -27,7 +27,7 @@ class GeneratorPrior(Prior):
     decays: the gradient of a normal prior's logarithm.
     """
 
-    draws = True
+    draws = whole = True
 
     def __init__(
         self, config: GeneratorConfig, generator: Callable[[Tensor], Tensor], device: torch.device

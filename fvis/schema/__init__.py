@@ -57,6 +57,7 @@ from fvis.schema.pictures import (
     PixelConfig,
     PriorConfig,
     PyramidConfig,
+    StatisticsConfig,
     TransformsConfig,
 )
 from fvis.schema.witnesses import (
@@ -102,6 +103,7 @@ __all__ = [
     "PyramidConfig",
     "RayConfig",
     "RegularizersConfig",
+    "StatisticsConfig",
     "SynthesisConfig",
     "TargetConfig",
     "TextureMotionConfig",

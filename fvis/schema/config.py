@@ -36,6 +36,7 @@ from fvis.schema.pictures import (
     PixelConfig,
     PriorConfig,
     PyramidConfig,
+    StatisticsConfig,
     TransformsConfig,
 )
 from fvis.schema.witnesses import (
@@ -62,7 +63,8 @@ METHODS: dict[str, type[MethodConfig]] = {
 }
 
 PRIORS: dict[str, type[PriorConfig]] = {
-    c.name: c for c in (NoPriorConfig, GeneratorConfig, DenoiserConfig, DiffusionConfig)
+    c.name: c
+    for c in (NoPriorConfig, GeneratorConfig, DenoiserConfig, DiffusionConfig, StatisticsConfig)
 }
 
 EXECUTIONS: dict[str, type[ExecutionConfig]] = {c.name: c for c in (HereConfig, RayConfig)}

@@ -39,6 +39,7 @@ from fvis.schema.pictures import (
     FactoryPriorConfig,
     GeneratorConfig,
     NoPriorConfig,
+    StatisticsConfig,
     TransformsConfig,
 )
 from fvis.settings import own_environment, section
@@ -236,11 +237,16 @@ def _validate_prior(config: Config) -> None:
         )
     if isinstance(prior, DiffusionConfig) and not prior.model:
         raise RequestError("prior=diffusion needs prior.model=FOLDER, or owner/name of the hub")
+    if isinstance(prior, StatisticsConfig):
+        if not prior.images:
+            raise RequestError("prior=statistics needs prior.images=FOLDER of photographs")
+        if config.target.output is not None:
+            raise RequestError("prior=statistics does not take target.output")
     if isinstance(prior, DenoiserConfig) and len(prior.sigma) != 2:
         raise RequestError(
             f"prior.sigma is {prior.sigma}; it takes [at the first step, at the last]"
         )
-    whole = isinstance(prior, GeneratorConfig | DiffusionConfig)
+    whole = isinstance(prior, GeneratorConfig | DiffusionConfig | StatisticsConfig)
     if whole and config.engine.canvas not in ("auto", "full"):
         raise RequestError(
             f"engine.canvas={config.engine.canvas}: prior={prior.name} makes whole pictures; "

@@ -110,6 +110,16 @@ class DenoiserConfig(FactoryPriorConfig):
 
 
 @dataclass
+class StatisticsConfig(ComparedPriorConfig):
+    """`priors/statistics.py`."""
+
+    name: str = "statistics"
+    images: Any = None
+    weight: float = setting(0.2, above=0, at_most=1e6)
+    every: int = setting(4, at_least=1)
+
+
+@dataclass
 class DiffusionConfig(ComparedPriorConfig):
     """`priors/diffusion.py`."""
 
