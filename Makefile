@@ -45,6 +45,7 @@ lint: $(INSTALLED)  ## style and types
 
 zoo: $(INSTALLED)  ## train the embedded networks again
 	$(BIN)/python -m fvis.zoo.train
+	$(BIN)/python -m fvis.zoo.train_diffusion
 
 bench: $(INSTALLED) $(PEERS)/.installed  ## what a step costs, beside the bare limit and the peers: one table
 	$(BIN)/python -m tests.benchmarks --peers $(PEERS)/bin/python --json outputs/bench.json $(BENCH)

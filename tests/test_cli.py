@@ -437,6 +437,8 @@ def test_every_experiment_runs(
     override = ["target.units=0", "target.repeats=1", "hydra.run.dir=out", *QUICK]
     if any(word in name for word in ("motion", "demo/drift", "demo/planted")):
         override += ["method.steps=2", "method.pilot_steps=1"]
+    if "diffusion" in name:
+        pytest.importorskip("diffusers", reason="pip install 'fvis[diffusion]'")
     if name == "demo/imagenet":
         request.getfixturevalue("lite")
     ran = forked_fvis("run", f"experiment={name}", *override, cwd=tmp_path)

@@ -18,6 +18,7 @@ from fvis.paths import expand, with_suffix
 from fvis.priors.base import bytes_of, frozen
 from fvis.record.unit import WeightsRecord
 from fvis.schema import DiffusionConfig
+from fvis.zoo import GLYPH_DIFFUSION
 
 HUB = "https://huggingface.co"
 MODELS = ("unet", "transformer")  # the part that predicts the noise
@@ -130,12 +131,15 @@ def told(
 
 
 def _place(model: str) -> Path | str:
-    """The folder of a model; the name of one on the hub as it is."""
-    path = expand(model)
+    """The folder of a model, which may be the embedded one; the name of one on the hub as it is."""
+    path = GLYPH_DIFFUSION if model == GLYPH_DIFFUSION.name else expand(model)
     if path.is_dir():
         return path
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise RequestError(f"prior.model={model}: no such folder, and no owner/name of the hub")
+        raise RequestError(
+            f"prior.model={model}: no such folder, no owner/name of the hub, "
+            f"and not {GLYPH_DIFFUSION.name}, which comes with the package"
+        )
     return model
 
 

@@ -236,7 +236,9 @@ def _validate_prior(config: Config) -> None:
             "or package.module:function"
         )
     if isinstance(prior, DiffusionConfig) and not prior.model:
-        raise RequestError("prior=diffusion needs prior.model=FOLDER, or owner/name of the hub")
+        raise RequestError(
+            "prior=diffusion needs prior.model=FOLDER, owner/name of the hub, or glyph_diffusion"
+        )
     if isinstance(prior, StatisticsConfig):
         if not prior.images:
             raise RequestError("prior=statistics needs prior.images=FOLDER of photographs")

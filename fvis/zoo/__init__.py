@@ -112,3 +112,6 @@ NETWORKS: Mapping[str, ZooNetwork] = MappingProxyType(
     }
 )
 """All embedded networks by name."""
+
+GLYPH_DIFFUSION = Path(__file__).parent / "weights" / "glyph_diffusion"
+"""The diffusion model of glyph pictures: a folder as diffusers saves pipelines."""

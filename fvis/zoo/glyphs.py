@@ -119,8 +119,7 @@ def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
     Raises:
         IndexError: a label is not in `range(len(CLASSES))`.
     """
-    if bool(((labels < 0) | (labels >= len(CLASSES))).any()):
-        raise IndexError(f"labels must lie in 0..{len(CLASSES) - 1}")
+    _check(labels)
     pictures = _background(len(labels), generator)
     for _ in range(3):
         pictures = _with_speck(pictures, generator)
@@ -128,6 +127,19 @@ def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
     deviation = _uniform(len(labels), 0.0, 0.06, generator).view(-1, 1, 1, 1)
     noise = torch.randn(pictures.shape, generator=generator)
     return (pictures + deviation * noise).clamp(0, 1)
+
+
+def draw_clean(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As `draw`, with soft clouds alone behind the glyph: no texture, small shapes or noise."""
+    _check(labels)
+    coarse = functional.adaptive_avg_pool2d(_background(len(labels), generator), 2)
+    clouds = functional.interpolate(coarse, (SIZE, SIZE), mode="bicubic")
+    return _with_glyph(clouds, labels, generator).clamp(0, 1)
+
+
+def _check(labels: Tensor) -> None:
+    if bool(((labels < 0) | (labels >= len(CLASSES))).any()):
+        raise IndexError(f"labels must lie in 0..{len(CLASSES) - 1}")
 
 
 def _with_glyph(pictures: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -64,6 +64,17 @@ def test_the_global_generator_is_left_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_a_clean_glyph_is_the_only_thing_with_edges_in_its_picture() -> None:
+    labels = glyphs.draw_labels(24, _generator(1))
+    clean, usual = (draw(labels, _generator(2)) for draw in (glyphs.draw_clean, glyphs.draw))
+    assert clean.shape == usual.shape and bool(((clean >= 0) & (clean <= 1)).all())
+    corners = [
+        pictures[:, :, :6, :6].diff(dim=3).abs().amax((1, 2, 3)) for pictures in (clean, usual)
+    ]
+    assert corners[0].median() < 0.03 < corners[1].median()
+    assert bool((clean.diff(dim=3).abs().amax((1, 2, 3)) > 0.1).all())  # the glyph's own edges
+
+
 @pytest.mark.parametrize("label", [-1, len(glyphs.CLASSES)])
 def test_a_label_out_of_range_is_refused(label: int) -> None:
     with pytest.raises(IndexError, match=r"0\.\.11"):
