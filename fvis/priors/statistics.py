@@ -28,7 +28,7 @@ from fvis.objectives.positions import maps
 from fvis.optimization import Optimization
 from fvis.parametrizations import Parametrization
 from fvis.priors.base import PRIORS, Prior
-from fvis.record import WeightsRecord
+from fvis.record.unit import WeightsRecord
 from fvis.schema import EngineConfig, GroundingConfig, StatisticsConfig
 
 FEWEST_POSITIONS = 16  # of a layer: a standard deviation over fewer says little
