@@ -1,8 +1,9 @@
 """`prior=statistics`: pictures are drawn towards the feature statistics of photographs.
 
 The statistics are the mean and the logarithm of the standard deviation of each channel of a few
-layers, as of adaptive instance normalization (Huang & Belongie 2017) and, for a network's own
-training pictures, of DeepInversion (Yin et al. 2020). They are read in the score's forward pass.
+layers, as of adaptive instance normalization (Huang & Belongie 2017). They are read in the score's
+forward pass. Those of a network's own training pictures are what its batch norms keep, as of
+DeepInversion (Yin et al. 2020).
 """
 
 import dataclasses
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fvis import grounding, photographs
 from fvis.ascent import Pull, TetheredAscent, Views
-from fvis.capture import Network
+from fvis.capture import Network, pairs_to_fold
 from fvis.errors import RequestError
 from fvis.models import Model
 from fvis.models.base import Preprocessing
@@ -46,8 +47,9 @@ class StatisticsPrior(Prior):
 
     def __init__(self, config: StatisticsConfig, files: Sequence[Path]) -> None:
         self._config, self.files = config, files
-        digests = "".join(map(sha256_of_file, files))
-        self.weights = WeightsRecord(hashlib.sha256(digests.encode()).hexdigest(), "photographs")
+        if files:
+            digests = "".join(map(sha256_of_file, files)).encode()
+            self.weights = WeightsRecord(hashlib.sha256(digests).hexdigest(), "photographs")
 
     def facing(
         self,
@@ -58,9 +60,13 @@ class StatisticsPrior(Prior):
     ) -> Prior:
         """The prior with the statistics of its photographs, measured once and then cached.
 
-        Raises `RequestError` where no layer before the targets' has statistics, and where fewer
-        than two photographs can be read.
+        Without photographs, with those that the network's batch norms keep. Raises `RequestError`
+        where no layer before the targets' has statistics, and where fewer than two photographs can
+        be read.
         """
+        if not self.files:
+            known = trained_before(model, targets, self._config.every)
+            return TrainedStatistics(self._config, self, list(known), list(known.values()))
         layers = layers_before(model, targets, self._config.every)
         network = opened([*layers, *targets.layers])
         found = self._measured(targets, network, layers, grounding)
@@ -98,6 +104,7 @@ class MeasuredStatistics(Prior):
     """The prior of photographs with `found` statistics (N, 2, C) at each of `layers`."""
 
     whole = True
+    fade = 1.0  # nothing pulls what is as near as photographs are
 
     def __init__(
         self,
@@ -124,8 +131,8 @@ class MeasuredStatistics(Prior):
         def distance() -> Tensor:
             return self.distance(seen)
 
-        weight = self._config.weight
-        return TetheredAscent(picture, score, views, pulls, engine, distance, weight, fade=1.0)
+        weight, fade = self._config.weight, self.fade
+        return TetheredAscent(picture, score, views, pulls, engine, distance, weight, fade)
 
     def distance(self, outputs: Sequence[Tensor]) -> Tensor:
         """By how much pictures are further off than photographs are: (B,); 1: twice as far.
@@ -136,6 +143,44 @@ class MeasuredStatistics(Prior):
         rows = zip(self._usual, self.layers, outputs, strict=True)
         further = [of.further(statistics(layer, output)) for of, layer, output in rows]
         return (torch.stack(further).square().mean(0) + TINY).sqrt()
+
+
+class TrainedStatistics(MeasuredStatistics):
+    """The prior of the pictures that a network was trained on, as its batch norms know them.
+
+    These know the mean and the spread (2, C) of values, and nothing of how single pictures differ.
+    So there is no distance that a photograph has, and the pull never fades.
+    """
+
+    fade = 0.0
+
+    def __init__(
+        self,
+        config: StatisticsConfig,
+        unmeasured: Prior,
+        layers: Sequence[Layer],
+        known: Sequence[Tensor],
+    ) -> None:
+        super().__init__(config, unmeasured, layers, ())
+        self._known = known
+
+    def distance(self, outputs: Sequence[Tensor]) -> Tensor:
+        """How far pictures' statistics are from the training's: (B,).
+
+        The root mean squares over channels of the means' differences, in units of the spread, and
+        of the difference of the spreads' logarithms; their mean over the layers.
+        """
+        rows = zip(self._known, self.layers, outputs, strict=True)
+        off = [_off(known, statistics(layer, output)) for known, layer, output in rows]
+        return torch.stack(off).mean(0)
+
+
+def _off(known: Tensor, values: Tensor) -> Tensor:
+    """How far statistics (B, 2, C) are from the known mean and log spread (2, C): (B,)."""
+    mean, spread = known.to(values.device)
+    means = (values[:, 0] - mean) / spread.exp()
+    both = torch.stack([means, values[:, 1] - spread])
+    return (both.square().mean(2) + TINY).sqrt().sum(0)
 
 
 @dataclass(frozen=True)
@@ -206,6 +251,37 @@ def layers_before(model: Model, targets: TargetSet, every: int) -> list[Layer]:
     return layers[every - 1 :: every] or layers[-1:]
 
 
+def trained_before(model: Model, targets: TargetSet, every: int) -> dict[Layer, Tensor]:
+    """What every so many-th batch norm before the targets' layers keeps of its input.
+
+    By the convolution that makes the input: the mean and the log of the spread (2, C). Raises
+    `RequestError` where there is no batch norm.
+    """
+    found = survey(model)
+    order = list(found)
+    before = order[: min(order.index(layer.path) for layer in targets.layers)]
+    norms = {id(pair.conv): pair.norm for pair in pairs_to_fold(model, targets.layers, None)}
+    parts = dict(model.module.named_modules())
+    known = {
+        found[path]: _kept(norms[id(parts[path])])
+        for path in before
+        if id(parts[path]) in norms and _positions(found[path]) >= FEWEST_POSITIONS
+    }
+    if not known:
+        raise RequestError(
+            f"prior=statistics: no batch norm runs before {targets.layers[0].path}, so there are "
+            "no statistics but photographs' (prior.images=FOLDER)"
+        )
+    chosen = list(known)[every - 1 :: every] or list(known)[-1:]
+    return {layer: known[layer] for layer in chosen}
+
+
+def _kept(norm: nn.Module) -> Tensor:
+    """The running mean and the log of the running spread (2, C) of a batch norm."""
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    return torch.stack([mean, (variance + LEAST_VARIANCE).log() / 2])
+
+
 def _positions(layer: Layer) -> int:
     """At how many positions statistics can be told; 0 for none."""
     if layer.channel_dim is None or layer.shape[0] != 1 or layer.groups or layer.constant:
@@ -216,7 +292,7 @@ def _positions(layer: Layer) -> int:
 
 @PRIORS.register("statistics")
 def build(config: StatisticsConfig, inputs: Preprocessing, device: torch.device) -> Prior:
-    """The statistics of the photographs that `prior.images` names."""
+    """The statistics of the photographs that `prior.images` names, or the network's own."""
     if inputs.frames is not None:
         raise RequestError("prior=statistics knows photographs; the network takes clips")
-    return StatisticsPrior(config, photographs.find(config.images))
+    return StatisticsPrior(config, photographs.find(config.images) if config.images else ())

@@ -239,11 +239,8 @@ def _validate_prior(config: Config) -> None:
         raise RequestError(
             "prior=diffusion needs prior.model=FOLDER, owner/name of the hub, or glyph_diffusion"
         )
-    if isinstance(prior, StatisticsConfig):
-        if not prior.images:
-            raise RequestError("prior=statistics needs prior.images=FOLDER of photographs")
-        if config.target.output is not None:
-            raise RequestError("prior=statistics does not take target.output")
+    if isinstance(prior, StatisticsConfig) and config.target.output is not None:
+        raise RequestError("prior=statistics does not take target.output")
     if isinstance(prior, DenoiserConfig) and len(prior.sigma) != 2:
         raise RequestError(
             f"prior.sigma is {prior.sigma}; it takes [at the first step, at the last]"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fvis import grounding, photographs
 from fvis.artifacts import read_png
@@ -20,6 +21,7 @@ from fvis.synthesis import Synthesizer
 from tests.priors.runs import png, resumed_after, solved
 
 PRIOR = ("prior=statistics", "prior.images=zoo:glyphs")
+TRAINED = ("prior=statistics", "prior.weight=0.5")
 QUICK = ("engine.steps=20", "engine.device=cpu", "engine.canvas=full")
 
 
@@ -102,16 +104,18 @@ def test_the_mean_and_the_log_deviation_leave_prefix_tokens_out() -> None:
     assert torch.allclose(told[:, 1], rest.std(1, unbiased=False).log(), atol=1e-4)
 
 
-def test_no_picture_depends_on_its_neighbours(tmp_path: Path) -> None:
-    words = (*PRIOR, "prior.compare=false")
+@pytest.mark.parametrize("prior", [PRIOR, TRAINED], ids=["photographs", "trained"])
+def test_no_picture_depends_on_its_neighbours(prior: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*prior, "prior.compare=false")
     together = solved(context("target.units=[4,9]", *words))
     (alone,) = solved(context("target.units=9", *words))
     assert png(together[1], tmp_path) == png(alone, tmp_path)
     assert png(together[0], tmp_path) != png(alone, tmp_path)
 
 
-def test_a_saved_ascent_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    words = (*PRIOR, "target.units=4", "prior.compare=false")
+@pytest.mark.parametrize("prior", [PRIOR, TRAINED], ids=["photographs", "trained"])
+def test_a_saved_ascent_goes_on_to_the_same_bytes(prior: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*prior, "target.units=4", "prior.compare=false")
     (whole,) = solved(context(*words))
     (resumed,) = resumed_after(9, lambda: context(*words), tmp_path / "state.pt")
     assert png(resumed, tmp_path) == png(whole, tmp_path)
@@ -137,6 +141,43 @@ def test_the_record_says_which_photographs_and_what_they_cost(tmp_path: Path) ->
     assert other.record.prior.weights.sha256 != prior.weights.sha256
 
 
+def test_without_photographs_pictures_come_nearer_to_what_batch_norms_keep(tmp_path: Path) -> None:
+    words = ("target.units=[4,9]", "engine.steps=30")
+    judge, off = synthesizer(*words, *TRAINED), []
+    for more in ((), (*TRAINED, "prior.compare=false")):
+        results = solved(context(*words, *more))
+        pictures = [png(result, tmp_path) and saved(tmp_path) for result in results]
+        off.append(distances(judge, torch.stack(pictures)))
+        for result in results:
+            activation = result.record.activation
+            assert activation.final is not None and activation.initial is not None
+            assert activation.final > activation.initial + 0.3
+    assert bool((off[1] < 0.95 * off[0]).all())
+    assert results[0].record.prior is not None and results[0].record.prior.weights is None
+
+
+def test_a_picture_with_the_statistics_that_batch_norms_keep_is_not_off() -> None:
+    model = context().model
+    first, other = (
+        torch.rand(1, 3, 64, 64, generator=random_generator("rgb")) ** power for power in (1, 2)
+    )
+    norms = [each for each in model.module.modules() if isinstance(each, nn.BatchNorm2d)]
+    for norm in norms:  # one after the other: each changes what the next ones see
+        seen: list[torch.Tensor] = []
+        handle = norm.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        with torch.no_grad():
+            model.module(model.preprocessing.normalise(first))
+        handle.remove()
+        norm.running_mean = seen[0].mean((0, 2, 3))
+        norm.running_var = seen[0].var((0, 2, 3), unbiased=False)
+    given = prepare(parse(compose([*QUICK, *TRAINED, "prior.every=1"])), model)
+    assert isinstance(given.config.method, ActivationMaximizationConfig)
+    made = Synthesizer(given, given.config.method)
+    assert made.prior is not None and len(made.prior.layers) == len(norms)
+    assert distances(made, first).item() < 0.01
+    assert distances(made, other).item() > 0.1
+
+
 def test_photographs_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = synthesizer(*PRIOR)
     monkeypatch.setattr(grounding, "_measure", None)  # a call would fail
@@ -155,7 +196,6 @@ def test_every_so_many_th_layer_before_the_targets_is_read() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["prior=statistics"], "needs prior.images=FOLDER"),
         ([*PRIOR, "engine.canvas=32"], "makes whole pictures"),
         ([*PRIOR, "method=texture_motion"], "activation_maximization alone"),
         ([*PRIOR, "target.output=0"], "does not take target.output"),
@@ -177,3 +217,5 @@ def test_too_few_photographs_clips_and_first_layers_are_refused() -> None:
     first = next(iter(survey(context().model)))
     with pytest.raises(RequestError, match=f"no layer with positions runs before {first}"):
         synthesizer(*PRIOR, f"target.layer={first}")
+    with pytest.raises(RequestError, match=f"no batch norm runs before {first}"):
+        synthesizer(*TRAINED, f"target.layer={first}")
