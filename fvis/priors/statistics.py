@@ -35,6 +35,7 @@ from fvis.schema import EngineConfig, GroundingConfig, StatisticsConfig
 FEWEST_POSITIONS = 16  # of a layer: a standard deviation over fewer says little
 FEWEST_PHOTOGRAPHS = 2  # from which a spread can be told
 LEAST_VARIANCE = 1e-6  # below it, a channel counts as silent
+EPSILON = 1e-5  # batch norms add it to the variance: to them too, a channel below it is silent
 LEAST_WIDTH = 0.3  # of a channel's spread, in units of the layer's mean spread
 TINY = 1e-12
 FREEDOM = 4.0  # Student's t: far outliers, as of noise at the start, pull less than near ones
@@ -171,7 +172,7 @@ class TrainedStatistics(MeasuredStatistics):
         of the difference of the spreads' logarithms; their mean over the layers.
         """
         rows = zip(self._known, self.layers, outputs, strict=True)
-        off = [_off(known, statistics(layer, output)) for known, layer, output in rows]
+        off = [_off(known, statistics(layer, out, EPSILON)) for known, layer, out in rows]
         return torch.stack(off).mean(0)
 
 
@@ -221,10 +222,13 @@ def usual(found: Tensor) -> Usual:
     return dataclasses.replace(bare, distance=max(bare.far(found).mean().item(), TINY))
 
 
-def statistics(layer: Layer, output: Tensor) -> Tensor:
-    """The mean and the log standard deviation over positions, (B, 2, C), of a layer's channels."""
+def statistics(layer: Layer, output: Tensor, least: float = LEAST_VARIANCE) -> Tensor:
+    """The mean and the log standard deviation over positions, (B, 2, C), of a layer's channels.
+
+    `least` is added to the variance.
+    """
     values = maps(layer, output).flatten(2)
-    deviation = (values.var(2, unbiased=False) + LEAST_VARIANCE).log() / 2
+    deviation = (values.var(2, unbiased=False) + least).log() / 2
     return torch.stack([values.mean(2), deviation], 1)
 
 
@@ -279,7 +283,7 @@ def trained_before(model: Model, targets: TargetSet, every: int) -> dict[Layer, 
 def _kept(norm: nn.Module) -> Tensor:
     """The running mean and the log of the running spread (2, C) of a batch norm."""
     mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-    return torch.stack([mean, (variance + LEAST_VARIANCE).log() / 2])
+    return torch.stack([mean, (variance + EPSILON).log() / 2])
 
 
 def _positions(layer: Layer) -> int:

@@ -106,11 +106,18 @@ def test_the_mean_and_the_log_deviation_leave_prefix_tokens_out() -> None:
 
 @pytest.mark.parametrize("prior", [PRIOR, TRAINED], ids=["photographs", "trained"])
 def test_no_picture_depends_on_its_neighbours(prior: tuple[str, ...], tmp_path: Path) -> None:
-    words = (*prior, "prior.compare=false")
+    words = (
+        *prior,
+        "prior.compare=false",
+        "engine.steps=6",
+    )  # more enlarge the last bits' rounding
     together = solved(context("target.units=[4,9]", *words))
     (alone,) = solved(context("target.units=9", *words))
-    assert png(together[1], tmp_path) == png(alone, tmp_path)
-    assert png(together[0], tmp_path) != png(alone, tmp_path)
+    other, same, itself = (
+        png(result, tmp_path) and saved(tmp_path).clone() for result in (*together, alone)
+    )
+    assert (same - itself).abs().max().item() <= 2 / 255
+    assert (other - itself).abs().max().item() > 0.2
 
 
 @pytest.mark.parametrize("prior", [PRIOR, TRAINED], ids=["photographs", "trained"])
