@@ -268,15 +268,7 @@ class Synthesizer:
         context, config = self._context, self._context.config
         engine = engine or config.engine
         area, device = self.canvas, context.device
-        generators = self.random_generators(jobs, purpose)
-        views = Transforms(
-            area.transforms(config.transforms),
-            generators,
-            engine.steps,
-            area.shape,
-            device,
-            periodic=area.periodic,
-        )
+        views = self._views(jobs, purpose, engine.steps)
         objective = self.targets.objective(jobs, device)
         of_views = area.targets.objective(jobs, device, views.views)
         watched, seen = len(prior.layers) if prior else 0, list[Tensor]()
@@ -306,8 +298,7 @@ class Synthesizer:
                 pictures = area.framed((picture.render() * 255).round() / 255)
                 final = objective.scores(read(pictures))
         shared = self._ensemble.finals(jobs, pictures)
-        initial = objective.scores(start)
-        spread = rescue.spread(objective, start)
+        initial, spread = objective.scores(start), rescue.spread(objective, start)
         stuck = rescue.stuck_rows(initial, final, ascent.trace, spread)
         if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
             stuck |= rescue.resting_rows(objective, final, spread)
@@ -315,6 +306,18 @@ class Synthesizer:
             minimised = torch.tensor([job.sign < 0 and not job.weights for job in jobs])
             stuck &= ~rescue.lowest_rows(minimised.to(device), initial, final)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
+
+    def _views(self, jobs: Sequence[Target], purpose: str, steps: int) -> Transforms:
+        """The random views of each job's picture, on the canvas."""
+        area = self.canvas
+        return Transforms(
+            area.transforms(self._context.config.transforms),
+            self.random_generators(jobs, purpose),
+            steps,
+            area.shape,
+            self._context.device,
+            periodic=area.periodic,
+        )
 
     @functools.cached_property
     def canvas(self) -> Canvas:

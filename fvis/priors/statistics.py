@@ -9,7 +9,7 @@ DeepInversion (Yin et al. 2020).
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class StatisticsPrior(Prior):
         """
         if not self.files:
             known = trained_before(model, targets, self._config.every)
-            return TrainedStatistics(self._config, self, list(known), list(known.values()))
+            return TrainedStatistics(self._config, self, known)
         layers = layers_before(model, targets, self._config.every)
         network = opened([*layers, *targets.layers])
         found = self._measured(targets, network, layers, grounding)
@@ -101,22 +101,23 @@ class StatisticsPrior(Prior):
         return [found[name] for name in names]
 
 
-class MeasuredStatistics(Prior):
-    """The prior of photographs with `found` statistics (N, 2, C) at each of `layers`."""
+class KnownStatistics(Prior):
+    """A prior that pulls pictures towards what it knows of `layers`.
+
+    Attributes:
+        fade: the distance below which the pull fades; 0 for one that never does.
+    """
 
     whole = True
-    fade = 1.0  # nothing pulls what is as near as photographs are
+    fade = 0.0
 
-    def __init__(
-        self,
-        config: StatisticsConfig,
-        unmeasured: Prior,
-        layers: Sequence[Layer],
-        found: Sequence[Tensor],
-    ) -> None:
+    def __init__(self, config: StatisticsConfig, asked: Prior, layers: Sequence[Layer]) -> None:
         self._config, self.layers = config, layers
-        self.weights, self.files = unmeasured.weights, unmeasured.files
-        self._usual = [usual(values) for values in found]
+        self.weights, self.files = asked.weights, asked.files
+
+    def distance(self, outputs: Sequence[Tensor]) -> Tensor:
+        """How far pictures are off, (B,), by what the layers return for them."""
+        raise NotImplementedError
 
     def ascent(
         self,
@@ -127,13 +128,29 @@ class MeasuredStatistics(Prior):
         engine: EngineConfig,
         seen: Sequence[Tensor] = (),
     ) -> Optimization:
-        """An ascent that is held near the photographs' statistics."""
+        """An ascent that is held near the known statistics."""
 
         def distance() -> Tensor:
             return self.distance(seen)
 
         weight, fade = self._config.weight, self.fade
         return TetheredAscent(picture, score, views, pulls, engine, distance, weight, fade)
+
+
+class MeasuredStatistics(KnownStatistics):
+    """The prior of photographs with `found` statistics (N, 2, C) at each of `layers`."""
+
+    fade = 1.0  # nothing pulls what is as near as photographs are
+
+    def __init__(
+        self,
+        config: StatisticsConfig,
+        asked: Prior,
+        layers: Sequence[Layer],
+        found: Sequence[Tensor],
+    ) -> None:
+        super().__init__(config, asked, layers)
+        self._usual = [usual(values) for values in found]
 
     def distance(self, outputs: Sequence[Tensor]) -> Tensor:
         """By how much pictures are further off than photographs are: (B,); 1: twice as far.
@@ -146,24 +163,18 @@ class MeasuredStatistics(Prior):
         return (torch.stack(further).square().mean(0) + TINY).sqrt()
 
 
-class TrainedStatistics(MeasuredStatistics):
+class TrainedStatistics(KnownStatistics):
     """The prior of the pictures that a network was trained on, as its batch norms know them.
 
     These know the mean and the spread (2, C) of values, and nothing of how single pictures differ.
     So there is no distance that a photograph has, and the pull never fades.
     """
 
-    fade = 0.0
-
     def __init__(
-        self,
-        config: StatisticsConfig,
-        unmeasured: Prior,
-        layers: Sequence[Layer],
-        known: Sequence[Tensor],
+        self, config: StatisticsConfig, asked: Prior, known: Mapping[Layer, Tensor]
     ) -> None:
-        super().__init__(config, unmeasured, layers, ())
-        self._known = known
+        super().__init__(config, asked, list(known))
+        self._known = list(known.values())
 
     def distance(self, outputs: Sequence[Tensor]) -> Tensor:
         """How far pictures' statistics are from the training's: (B,).

@@ -13,7 +13,7 @@ from fvis.compose import compose
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.models.layers import survey
-from fvis.priors.statistics import MeasuredStatistics, layers_before, statistics, usual
+from fvis.priors.statistics import KnownStatistics, layers_before, statistics, usual
 from fvis.randomness import random_generator
 from fvis.runner import prepare
 from fvis.schema import ActivationMaximizationConfig, parse
@@ -41,8 +41,8 @@ def synthesizer(*words: str) -> Synthesizer:
 
 
 def distances(made: Synthesizer, rgb: torch.Tensor) -> torch.Tensor:
-    """By how much pictures (B, 3, H, W) are further from photographs than these themselves."""
-    assert isinstance(made.prior, MeasuredStatistics)
+    """How far pictures (B, 3, H, W) are off, as the prior tells it."""
+    assert isinstance(made.prior, KnownStatistics)
     with made._watch() as network, torch.no_grad():
         return made.prior.distance(network(rgb)[: len(made.prior.layers)])
 
@@ -50,16 +50,24 @@ def distances(made: Synthesizer, rgb: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("model", ["glyph_cnn", "glyph_vit"])
 def test_statistics_come_nearer_and_the_activation_still_rises(model: str, tmp_path: Path) -> None:
     words = (f"model={model}", "target.units=[4,9]", "engine.steps=30")
-    judge, further = synthesizer(*words, *PRIOR), []
-    for more in ((), (*PRIOR, "prior.compare=false", "prior.weight=0.7")):
+    further = without_and_with(words, (*PRIOR, "prior.weight=0.7"), tmp_path)
+    assert bool((further[0] > further[1]).all())
+
+
+def without_and_with(
+    words: tuple[str, ...], prior: tuple[str, ...], folder: Path
+) -> list[torch.Tensor]:
+    """How far pictures are off that are made without the prior, and with it; all have risen."""
+    judge, off = synthesizer(*words, *prior), []
+    for more in ((), (*prior, "prior.compare=false")):
         results = solved(context(*words, *more))
-        pictures = [png(result, tmp_path) and saved(tmp_path) for result in results]
-        further.append(distances(judge, torch.stack(pictures)))
+        pictures = [png(result, folder) and saved(folder) for result in results]
+        off.append(distances(judge, torch.stack(pictures)))
         for result in results:
             activation = result.record.activation
             assert activation.final is not None and activation.initial is not None
             assert activation.final > activation.initial + 0.3
-    assert bool((further[0] > further[1]).all())
+    return off
 
 
 def saved(folder: Path) -> torch.Tensor:
@@ -106,11 +114,8 @@ def test_the_mean_and_the_log_deviation_leave_prefix_tokens_out() -> None:
 
 @pytest.mark.parametrize("prior", [PRIOR, TRAINED], ids=["photographs", "trained"])
 def test_no_picture_depends_on_its_neighbours(prior: tuple[str, ...], tmp_path: Path) -> None:
-    words = (
-        *prior,
-        "prior.compare=false",
-        "engine.steps=6",
-    )  # more enlarge the last bits' rounding
+    few = "engine.steps=6"  # more of them enlarge the rounding of the last bits
+    words = (*prior, "prior.compare=false", few)
     together = solved(context("target.units=[4,9]", *words))
     (alone,) = solved(context("target.units=9", *words))
     other, same, itself = (
@@ -149,18 +154,8 @@ def test_the_record_says_which_photographs_and_what_they_cost(tmp_path: Path) ->
 
 
 def test_without_photographs_pictures_come_nearer_to_what_batch_norms_keep(tmp_path: Path) -> None:
-    words = ("target.units=[4,9]", "engine.steps=30")
-    judge, off = synthesizer(*words, *TRAINED), []
-    for more in ((), (*TRAINED, "prior.compare=false")):
-        results = solved(context(*words, *more))
-        pictures = [png(result, tmp_path) and saved(tmp_path) for result in results]
-        off.append(distances(judge, torch.stack(pictures)))
-        for result in results:
-            activation = result.record.activation
-            assert activation.final is not None and activation.initial is not None
-            assert activation.final > activation.initial + 0.3
+    off = without_and_with(("target.units=[4,9]", "engine.steps=30"), TRAINED, tmp_path)
     assert bool((off[1] < 0.95 * off[0]).all())
-    assert results[0].record.prior is not None and results[0].record.prior.weights is None
 
 
 def test_a_picture_with_the_statistics_that_batch_norms_keep_is_not_off() -> None:
@@ -181,6 +176,7 @@ def test_a_picture_with_the_statistics_that_batch_norms_keep_is_not_off() -> Non
     assert isinstance(given.config.method, ActivationMaximizationConfig)
     made = Synthesizer(given, given.config.method)
     assert made.prior is not None and len(made.prior.layers) == len(norms)
+    assert made.prior.weights is None, "they are the network's own"
     assert distances(made, first).item() < 0.01
     assert distances(made, other).item() > 0.1
 
