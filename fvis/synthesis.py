@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from fvis import photographs, regularizers, rescue
-from fvis.ascent import Ascent, Penalty, Pull
+from fvis.ascent import Ascent, Penalty, Pull, Views
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import (
     Network,
@@ -23,6 +23,7 @@ from fvis.capture import (
     weights_to_cast,
 )
 from fvis.casting import Place
+from fvis.coarse import CoarseViews, coarse_shape
 from fvis.context import Context
 from fvis.ensemble import Ensemble
 from fvis.memory import FLOAT
@@ -307,17 +308,25 @@ class Synthesizer:
             stuck &= ~rescue.lowest_rows(minimised.to(device), initial, final)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
 
-    def _views(self, jobs: Sequence[Target], purpose: str, steps: int) -> Transforms:
+    def _views(self, jobs: Sequence[Target], purpose: str, steps: int) -> Views:
         """The random views of each job's picture, on the canvas."""
-        area = self.canvas
-        return Transforms(
-            area.transforms(self._context.config.transforms),
+        area, settings = self.canvas, self._context.config.transforms
+        views = Transforms(
+            area.transforms(settings),
             self.random_generators(jobs, purpose),
             steps,
             area.shape,
             self._context.device,
             periodic=area.periodic,
         )
+        if self._coarse is None:
+            return views
+        return CoarseViews(views, self._coarse, round(settings.coarse_steps * steps))
+
+    @functools.cached_property
+    def _coarse(self) -> tuple[int, int] | None:
+        """The shape of the first steps' views, where they are coarse."""
+        return coarse_shape(self.canvas, self.network(), self._context.config.transforms.coarse)
 
     @functools.cached_property
     def canvas(self) -> Canvas:
