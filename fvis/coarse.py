@@ -11,10 +11,10 @@ from torch.nn import functional
 from fvis.canvas import Canvas
 from fvis.capture import Network
 from fvis.errors import RequestError, described
-from fvis.models.layers import Layer
 from fvis.transforms import Transforms
 
 SHARE = 4 / 7  # of the picture's side: 128 of 224 px
+LEAST = 128  # px, unless asked for: what networks of small images see on still fewer px is no use
 SETTING = "transforms.coarse"
 
 
@@ -52,24 +52,20 @@ def coarse_shape(canvas: Canvas, network: Network, wanted: float | None) -> tupl
     classes are, of convolutional networks that take smaller images. Enters `network`. Raises
     `RequestError` where a share is wanted, and the units cannot be read in such images.
     """
-    if wanted == 1:
+    share = SHARE if wanted is None else wanted
+    if share == 1:
         return None
-    counts = not network.model.attends and all(_is_pooled(layer) for layer in network.layers)
-    if wanted is None and not counts:
-        return None
-    share = wanted or SHARE
     height, width = (max(1, round(share * side)) for side in canvas.shape[-2:])
+    pooled = all(layer.axes == "BK" for layer in network.layers)
+    suits = pooled and not network.model.attends and min(height, width) >= LEAST
+    if wanted is None and not suits:
+        return None
     failure = _failure(canvas, network, (height, width))
     if failure is None:
         return height, width
     if wanted is None:
         return None
     raise RequestError(f"{SETTING}={wanted}: {failure}")
-
-
-def _is_pooled(layer: Layer) -> bool:
-    """Whether the layer's units have no positions."""
-    return layer.axes == "BK"
 
 
 def _failure(canvas: Canvas, network: Network, shape: tuple[int, int]) -> str | None:

@@ -40,9 +40,14 @@ class Pooled(nn.Module):
 
 
 def shape_of(
-    wanted: float | None, *, side: int | None = None, attends: bool = False, **target: Any
+    wanted: float | None,
+    *,
+    height: int = 224,
+    side: int | None = None,
+    attends: bool = False,
+    **target: Any,
 ) -> tuple[int, int] | None:
-    size = Preprocessing(56, 70, None, (0.5,) * 3, (0.25,) * 3)
+    size = Preprocessing(height, 280, None, (0.5,) * 3, (0.25,) * 3)
     model = Model(Pooled(side).eval(), "net", size, None, "", "", attends=attends)
     targets = resolve(TargetConfig(**target), model, 0)
     network = Network(model, targets.layers)
@@ -52,14 +57,16 @@ def shape_of(
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"wanted": None}, (32, 40)),
-        ({"wanted": 0.5}, (28, 35)),
-        ({"wanted": 0.5, "layer": "conv"}, (28, 35)),
-        ({"wanted": 0.5, "attends": True}, (28, 35)),
+        ({"wanted": None}, (128, 160)),
+        ({"wanted": 0.5}, (112, 140)),
+        ({"wanted": 0.5, "layer": "conv"}, (112, 140)),
+        ({"wanted": 0.5, "attends": True}, (112, 140)),
+        ({"wanted": None, "height": 222}, None),
+        ({"wanted": 0.5, "height": 160}, (80, 140)),
         ({"wanted": 1.0}, None),
         ({"wanted": None, "layer": "conv"}, None),
         ({"wanted": None, "attends": True}, None),
-        ({"wanted": None, "side": 70}, None),
+        ({"wanted": None, "side": 280}, None),
     ],
     ids=str,
 )
@@ -72,7 +79,7 @@ def test_classes_of_convolutional_networks_are_seen_at_a_lower_resolution_unless
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"side": 70}, "transforms.coarse=0.5: .*takes 70 px"),
+        ({"side": 280}, "transforms.coarse=0.5: .*takes 280 px"),
         ({"layer": "conv", "position": "center"}, "elsewhere in a smaller image"),
     ],
     ids=str,
@@ -101,7 +108,7 @@ def test_the_first_steps_of_a_class_cost_the_network_fewer_pixels(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     net = Pooled(None)
-    size = Preprocessing(64, 64, None, (0.5,) * 3, (0.25,) * 3)
+    size = Preprocessing(224, 224, None, (0.5,) * 3, (0.25,) * 3)
     model = Model(net.eval(), "net", size, None, "", "")
     monkeypatch.setattr("fvis.models.load", lambda *_, **__: model)
     config = schema.parse(
@@ -110,4 +117,4 @@ def test_the_first_steps_of_a_class_cost_the_network_fewer_pixels(
         )
     )
     runner.run(config, tmp_path)
-    assert net.seen == {(64, 64), (37, 37)}
+    assert net.seen == {(224, 224), (128, 128)}
