@@ -71,11 +71,6 @@ def resting_rows(objective: LinearObjective, final: Tensor, spread: Tensor) -> T
     return objective.excites & (final <= LEAST_MOVEMENT * spread)
 
 
-def lowest_rows(minimised: Tensor, initial: Tensor, final: Tensor) -> Tensor:
-    """Which of the `minimised` rows (B,) fell to zero: behind a ReLU they cannot fall further."""
-    return minimised & (initial < 0) & (final == 0)
-
-
 @dataclass(frozen=True)
 class NearestActivation:
     """The last activation function that runs before the layer is read.
@@ -148,6 +143,27 @@ def nearest_activation(network: Network) -> NearestActivation | None:
         return None
     is_read = torch.equal(last[0].float(), read) and bool(read.any())
     return NearestActivation(ran[-1], ran.count(ran[-1]), is_read)
+
+
+def unwoken_rows(
+    objective: LinearObjective,
+    start: Sequence[Tensor],
+    final: Tensor,
+    trace: Trace,
+    nearest: NearestActivation | None,
+) -> Tensor:
+    """Which rows (B,) an ascent did not wake: they are stuck, or rest at zero.
+
+    Those do not count that are to be as low as may be, and fell to zero behind a ReLU. `start` are
+    the layers' outputs for the first pictures, `final` the scores (B,) of the last ones.
+    """
+    initial, varies = objective.scores(start), spread(objective, start)
+    unwoken = stuck_rows(initial, final, trace, varies)
+    if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
+        unwoken |= resting_rows(objective, final, varies)
+    if nearest and nearest.is_never_negative:
+        unwoken &= ~(objective.silences & (initial < 0) & (final == 0))
+    return unwoken
 
 
 def _leak(calls: int) -> Any:

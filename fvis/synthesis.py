@@ -68,8 +68,8 @@ class Attempt:
     """One ascent of a batch: the pictures as saved (8 bits), their scores, and the way there.
 
     The pictures are whole inputs of the network, whatever the canvas, and so scored.
-    `stuck` rows were not woken: see `rescue.stuck_rows` and `rescue.resting_rows`. `shared` has the
-    final scores by each further network of an ensemble.
+    `stuck` rows were not woken: see `rescue.unwoken_rows`. `shared` has the final scores by each
+    further network of an ensemble.
     """
 
     pictures: Tensor
@@ -299,13 +299,8 @@ class Synthesizer:
                 pictures = area.framed((picture.render() * 255).round() / 255)
                 final = objective.scores(read(pictures))
         shared = self._ensemble.finals(jobs, pictures)
-        initial, spread = objective.scores(start), rescue.spread(objective, start)
-        stuck = rescue.stuck_rows(initial, final, ascent.trace, spread)
-        if nearest and nearest.rests_at_zero and len(objective.layers) == 1:
-            stuck |= rescue.resting_rows(objective, final, spread)
-        if nearest and nearest.is_never_negative:
-            minimised = torch.tensor([job.sign < 0 and not job.weights for job in jobs])
-            stuck &= ~rescue.lowest_rows(minimised.to(device), initial, final)
+        stuck = rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
+        initial = objective.scores(start)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
 
     def _views(self, jobs: Sequence[Target], purpose: str, steps: int) -> Views:

@@ -44,3 +44,8 @@ class LinearObjective(Objective, Protocol):
     def excites(self) -> Tensor:
         """Which rows (B,) have no negative weight."""
         ...
+
+    @property
+    def silences(self) -> Tensor:
+        """Which rows (B,) ask for the lowest value of a single unit."""
+        ...

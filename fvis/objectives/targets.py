@@ -129,6 +129,11 @@ class UnitObjective(_TargetObjective):
         positive = dictionary is None or dictionary.read == "post"
         return (self.signs > 0) & positive
 
+    @property
+    def silences(self) -> Tensor:
+        """Which rows (B,) ask for the lowest value of their unit."""
+        return self.signs < 0
+
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """One score per row (B,)."""
         (reader,), (output,) = self.read.readers, outputs
@@ -153,6 +158,11 @@ class WeightedObjective(_TargetObjective):
     def excites(self) -> Tensor:
         """Which rows (B,) have no negative weight."""
         return torch.stack([(weight >= 0).all(1) for weight in self.weights]).all(0)
+
+    @property
+    def silences(self) -> Tensor:
+        """None of the rows (B,): they are sums of several units."""
+        return torch.zeros_like(self.excites)
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """One score per row (B,). Units of weight 0 are ignored, even where their value is NaN."""
