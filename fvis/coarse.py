@@ -1,7 +1,7 @@
-"""Views at a lower resolution: the first steps of a class's picture by a convolutional network.
+"""Views at a lower resolution, in the first steps of a picture: `transforms.coarse`.
 
-The last layer of such a network is averaged over the picture, so that many small objects excite it
-as one large one does. On fewer pixels it only sees what is large in the picture.
+A convolutional network whose last layer is averaged over the picture is excited by many small
+objects as by one large one. On fewer pixels it only sees what is large in the picture.
 """
 
 import torch
@@ -13,17 +13,9 @@ from fvis.capture import Network
 from fvis.errors import RequestError, described
 from fvis.transforms import Transforms
 
-SHARE = 4 / 7  # of the picture's side: 128 of 224 px
-LEAST = 128  # px, unless asked for: what networks of small images see on still fewer px is no use
-SETTING = "transforms.coarse"
-
 
 class CoarseViews:
-    """Random views, which are `shape` (h, w) in the first `steps` steps: at a lower resolution.
-
-    A convolutional network whose last layer is averaged over the picture counts things there, and
-    is glad of many small ones. On fewer pixels it sees what is large in the picture.
-    """
+    """Random views, which are of a lower resolution, `shape` (h, w), in the first `steps` steps."""
 
     def __init__(self, transforms: Transforms, shape: tuple[int, int], steps: int) -> None:
         self.views = transforms.views
@@ -45,27 +37,18 @@ class CoarseViews:
         self._transforms.follow(counter)
 
 
-def coarse_shape(canvas: Canvas, network: Network, wanted: float | None) -> tuple[int, int] | None:
-    """Height and width of coarse views for `transforms.coarse`; None where views stay as they are.
+def coarse_shape(canvas: Canvas, network: Network, share: float) -> tuple[int, int] | None:
+    """Height and width of coarse views, of a `share` of the picture's sides; None for all of them.
 
-    Unless a share of the side is `wanted`, they are made coarse for units without positions, as
-    classes are, of convolutional networks that take smaller images. Enters `network`. Raises
-    `RequestError` where a share is wanted, and the units cannot be read in such images.
+    Enters `network`. Raises `RequestError` where the units cannot be read in such images.
     """
-    share = SHARE if wanted is None else wanted
     if share == 1:
         return None
     height, width = (max(1, round(share * side)) for side in canvas.shape[-2:])
-    pooled = all(layer.axes == "BK" for layer in network.layers)
-    suits = pooled and not network.model.attends and min(height, width) >= LEAST
-    if wanted is None and not suits:
-        return None
     failure = _failure(canvas, network, (height, width))
-    if failure is None:
-        return height, width
-    if wanted is None:
-        return None
-    raise RequestError(f"{SETTING}={wanted}: {failure}")
+    if failure is not None:
+        raise RequestError(f"transforms.coarse={share}: {failure}")
+    return height, width
 
 
 def _failure(canvas: Canvas, network: Network, shape: tuple[int, int]) -> str | None:

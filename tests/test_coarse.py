@@ -39,47 +39,23 @@ class Pooled(nn.Module):
         return self.head(self.conv(x).relu().mean((2, 3)))
 
 
-def shape_of(
-    wanted: float | None,
-    *,
-    height: int = 224,
-    side: int | None = None,
-    attends: bool = False,
-    **target: Any,
-) -> tuple[int, int] | None:
-    size = Preprocessing(height, 280, None, (0.5,) * 3, (0.25,) * 3)
-    model = Model(Pooled(side).eval(), "net", size, None, "", "", attends=attends)
+def shape_of(share: float, side: int | None = None, **target: Any) -> tuple[int, int] | None:
+    size = Preprocessing(56, 70, None, (0.5,) * 3, (0.25,) * 3)
+    model = Model(Pooled(side).eval(), "net", size, None, "", "")
     targets = resolve(TargetConfig(**target), model, 0)
     network = Network(model, targets.layers)
-    return coarse_shape(find_canvas(targets, network, "full"), network, wanted)
+    return coarse_shape(find_canvas(targets, network, "full"), network, share)
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"wanted": None}, (128, 160)),
-        ({"wanted": 0.5}, (112, 140)),
-        ({"wanted": 0.5, "layer": "conv"}, (112, 140)),
-        ({"wanted": 0.5, "attends": True}, (112, 140)),
-        ({"wanted": None, "height": 222}, None),
-        ({"wanted": 0.5, "height": 160}, (80, 140)),
-        ({"wanted": 1.0}, None),
-        ({"wanted": None, "layer": "conv"}, None),
-        ({"wanted": None, "attends": True}, None),
-        ({"wanted": None, "side": 280}, None),
-    ],
-    ids=str,
-)
-def test_classes_of_convolutional_networks_are_seen_at_a_lower_resolution_unless_asked_otherwise(
-    settings: dict[str, Any], expected: tuple[int, int] | None
-) -> None:
-    assert shape_of(**settings) == expected
+def test_coarse_views_have_a_share_of_the_pictures_sides() -> None:
+    assert shape_of(0.5) == shape_of(0.5, layer="conv") == (28, 35)
+    assert shape_of(1.0) is None and shape_of(1.0, side=70) is None
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"side": 280}, "transforms.coarse=0.5: .*takes 280 px"),
+        ({"side": 70}, "transforms.coarse=0.5: .*takes 70 px"),
         ({"layer": "conv", "position": "center"}, "elsewhere in a smaller image"),
     ],
     ids=str,
@@ -104,17 +80,24 @@ def test_coarse_views_show_the_same_at_a_lower_resolution_and_then_as_it_is() ->
     assert len({views.phase(step) for step in range(3)}) == 1 and views.phase(3) != views.phase(2)
 
 
-def test_the_first_steps_of_a_class_cost_the_network_fewer_pixels(
+def test_the_network_sees_fewer_pixels_in_the_first_steps(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     net = Pooled(None)
-    size = Preprocessing(224, 224, None, (0.5,) * 3, (0.25,) * 3)
+    size = Preprocessing(64, 64, None, (0.5,) * 3, (0.25,) * 3)
     model = Model(net.eval(), "net", size, None, "", "")
     monkeypatch.setattr("fvis.models.load", lambda *_, **__: model)
     config = schema.parse(
         compose(
-            ["target.units=[0,1]", "engine.device=cpu", "engine.steps=8", "model.name=glyph_cnn"]
+            ["target.units=[0,1]", "engine.device=cpu", "engine.steps=8", "transforms.coarse=0.5"]
         )
     )
     runner.run(config, tmp_path)
-    assert net.seen == {(224, 224), (128, 128)}
+    assert net.seen == {(64, 64), (32, 32)}
+
+
+@pytest.mark.parametrize("method", ["accentuation", "inversion"])
+def test_views_beside_those_of_photographs_are_not_coarse(method: str) -> None:
+    config = compose([f"method={method}", "transforms.coarse=0.5"])
+    with pytest.raises(RequestError, match=f"method={method} compares views"):
+        schema.parse(config)

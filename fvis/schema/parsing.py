@@ -159,6 +159,10 @@ def _validate_photographs(config: Config) -> None:
         return
     if target.repeats > 1:
         raise RequestError(f"method={method.name} makes one picture: target.repeats must be 1")
+    if config.transforms.coarse != 1:
+        raise RequestError(
+            f"method={method.name} compares views with a photograph's: transforms.coarse must be 1"
+        )
     if isinstance(method, AccentuationConfig):
         if start_of(config) is None and not config.grounding.images:
             raise RequestError(

@@ -144,7 +144,7 @@ class TransformsConfig:
     noise: float = setting(0.0, at_least=0, at_most=10)
     gain: float | None = setting(0.0, at_least=0, at_most=5)
     offset: float | None = setting(0.0, at_least=0, at_most=1)
-    coarse: float | None = setting(1.0, above=0, at_most=1)
+    coarse: float = setting(1.0, above=0, at_most=1)
     coarse_steps: float = setting(0.75, at_least=0, at_most=1)
     settle: float | None = setting(0.0, at_least=0, at_most=1)
     settle_noise: float | None = setting(0.0, at_least=0, at_most=1)
