@@ -7,7 +7,7 @@ import torch
 
 from fvis import layout, memory, models, priors
 from fvis.architecture_defaults import with_architecture_defaults
-from fvis.errors import RequestError
+from fvis.errors import RequestError, described
 from fvis.graph import graphs_of
 from fvis.models.base import Model
 from fvis.models.layers import Layer
@@ -65,6 +65,5 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except Exception as error:  # each kind of device that torch lacks fails in its own way
-        reason = str(error).splitlines()[0]
-        raise RequestError(f"engine.device={name} cannot be used: {reason}") from None
+        raise RequestError(f"engine.device={name} cannot be used: {described(error)}") from None
     return device

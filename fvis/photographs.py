@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fvis import paths
 from fvis.artifacts import safe_name
-from fvis.errors import RequestError, unknown
+from fvis.errors import RequestError, described, unknown
 from fvis.models.base import Model, Preprocessing
 from fvis.schema import OWN_PICTURES
 
@@ -137,8 +137,7 @@ def read(path: Path) -> Image.Image:
     except UnreadableError:
         raise
     except Exception as error:  # damaged files make decoders raise errors of every kind
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnreadableError(f"{path} cannot be read: {reason}") from None
+        raise UnreadableError(f"{path} cannot be read: {described(error)}") from None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

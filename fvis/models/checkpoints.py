@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fvis.errors import RequestError
+from fvis.errors import RequestError, described
 from fvis.models import arrays
 
 State = dict[str, Tensor]
@@ -59,7 +60,7 @@ def read_state(path: Path) -> State:
 
 
 def read_content(path: Path) -> Any:
-    """What a .safetensors file holds, or any other as torch.save writes it; no code is run.
+    """What a .safetensors or .npy file holds, or any other as torch.save writes it; no code is run.
 
     Tensors are on the CPU. Raises `RequestError` for a file that is damaged or holds other objects
     than tensors, numbers, text and containers of them.
@@ -67,6 +68,8 @@ def read_content(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".npy":
+            return _array(path)
         if arrays.is_plain_pickle(path):
             return arrays.read_arrays(path)
         _check_archive(path)
@@ -83,8 +86,18 @@ def read_content(path: Path) -> Any:
     except RequestError:
         raise
     except Exception as error:  # what a damaged file makes of its reader is anybody's guess
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(f"{path} is not readable: {reason}") from None
+        raise RequestError(f"{path} is not readable: {described(error)}") from None
+
+
+def _array(path: Path) -> Tensor:
+    """The array of a .npy file."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of a size that overflows
+            return torch.from_numpy(np.load(path, allow_pickle=False))
+    except ValueError as error:
+        if "pickle" in str(error):  # NumPy's own text names the setting that runs the code
+            raise pickle.UnpicklingError from error
+        raise
 
 
 def _check_archive(path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fvis.artifacts import write_bytes
-from fvis.errors import RequestError
+from fvis.errors import RequestError, described
 from fvis.models.base import Model
 from fvis.record.unit import ConceptRecord
 from fvis.typed_json import from_json, to_json
@@ -38,8 +38,9 @@ def read_concepts(path: Path) -> Concepts | None:
             records = {name: from_json(ConceptRecord, content[name]) for name in content}
             vectors = {name: file.get_tensor(name).float() for name in records}
     except Exception as error:  # what a damaged file makes of its reader is anybody's guess
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"{path} is not a readable file of concepts: {reason}") from None
+        raise RequestError(
+            f"{path} is not a readable file of concepts: {described(error)}"
+        ) from None
     for name, (_, faults) in records.items():
         if faults:
             raise RequestError(f"{path}: concept {name} has no valid {', '.join(faults)}")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -220,16 +219,7 @@ def _part(
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """The file's tensors by name, in float32; a lone one is the decoder."""
-    if path.suffix == ".npy":
-        try:
-            content = torch.from_numpy(np.load(path, allow_pickle=False))
-        except Exception as error:  # what a damaged file makes of its reader is anybody's guess
-            reason = str(error).partition("\n")[0]
-            if "pickle" in reason.lower():
-                reason = "it holds Python objects, which could run code"
-            raise RequestError(f"{path} is not a readable array: {reason}") from None
-    else:
-        content = read_content(path)
+    content = read_content(path)
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     named = content if isinstance(content, dict) else {"W_dec": content}

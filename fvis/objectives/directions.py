@@ -1,15 +1,13 @@
 """Directions in a layer's channel space, read from a file: `target.direction`."""
 
 import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fvis.errors import RequestError, unknown
+from fvis.errors import RequestError, described, unknown
 from fvis.models.base import Model
 from fvis.models.checkpoints import is_plain, read_content
 from fvis.models.layers import Layer
@@ -93,19 +91,13 @@ def _read_vectors(path: Path) -> Tensor:
     except RequestError:
         raise
     except Exception as error:  # what a damaged file makes of its reader is anybody's guess
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "pickle" in reason:
-            reason = "it holds Python objects, which could run code"
-        raise RequestError(f"{path} is not a readable vector: {reason}") from None
+        raise RequestError(f"{path} is not a readable vector: {described(error)}") from None
     if not is_plain(vectors):
         raise RequestError(f"{path} holds no plain real numbers")
     return vectors.float()
 
 
 def _vectors_in(path: Path) -> Tensor:
-    if path.suffix == ".npy":
-        with warnings.catch_warnings(action="ignore"):  # of a size that overflows
-            return torch.from_numpy(np.load(path, allow_pickle=False))
     content = read_content(path)
     if path.suffix == ".safetensors":
         return torch.cat([torch.atleast_2d(vector) for vector in content.values()])
