@@ -186,6 +186,7 @@ class Synthesizer:
         )
         self._ensemble = Ensemble(context)
         check_responsive(self.network())
+        self._coarse = coarse_shape(self.canvas, self.network(), config.transforms.coarse)
         self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
     def _facing(self, prior: Prior | None) -> Prior | None:
@@ -317,11 +318,6 @@ class Synthesizer:
         if self._coarse is None:
             return views
         return CoarseViews(views, self._coarse, round(settings.coarse_steps * steps))
-
-    @functools.cached_property
-    def _coarse(self) -> tuple[int, int] | None:
-        """The shape of the first steps' views, where they are coarse."""
-        return coarse_shape(self.canvas, self.network(), self._context.config.transforms.coarse)
 
     @functools.cached_property
     def canvas(self) -> Canvas:

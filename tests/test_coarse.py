@@ -67,6 +67,15 @@ def test_what_cannot_be_seen_at_a_lower_resolution_is_refused(
         shape_of(0.5, **settings)
 
 
+def test_a_refused_run_leaves_nothing(tmp_path: Path) -> None:
+    config = schema.parse(
+        compose(["model=drift_r3d", "target.units=0", "transforms.coarse=0.5", "engine.device=cpu"])
+    )
+    with pytest.raises(RequestError, match="clips"):
+        runner.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_coarse_views_show_the_same_at_a_lower_resolution_and_then_as_it_is() -> None:
     transforms = Transforms(TransformsConfig(), [random_generator(0)], 4, (3, 32, 48), CPU)
     views = CoarseViews(transforms, (16, 24), 3)
