@@ -7,6 +7,7 @@ resamples the picture only once.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -98,8 +99,9 @@ class Transforms:
             gains, offsets = self._at(self._gains, step), self._at(self._offsets, step)
             rgb = (rgb - 0.5) * gains + (0.5 + offsets)
         if self._noise > 0:
-            noise = self._settling_noise if settling else self._noise
-            rgb = rgb + noise * self._window(rgb.shape, step)
+            rgb = rgb + self._window(
+                rgb.shape, step, self._settling_noise if settling else self._noise
+            )
         return rgb if rgb is pictures else clamp_values(rgb)
 
     def phase(self, step: int) -> int:
@@ -122,17 +124,14 @@ class Transforms:
         by_view = draws.reshape(b, steps, self.views, *rest)
         return by_view.transpose(0, 1).reshape(steps, b * self.views, *rest)
 
-    def _window(self, shape: torch.Size, step: int) -> Tensor:
-        """The noise of each view: a window of its row's noise field, times its random sign."""
+    def _window(self, shape: torch.Size, step: int, noise: float) -> Tensor:
+        """The noise of each view: a window of its row's field, times `noise` and a random sign."""
         b, _, *_, h, w = shape
         field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
-        places = self._at(self._places, step)
-        y = places[:, 0, None] + torch.arange(h, device=field.device)
-        x = places[:, 1, None] + torch.arange(w, device=field.device)
-        rows = torch.arange(b, device=field.device)[:, None, None]
-        window = field.movedim((-2, -1), (1, 2))[rows, y[:, :, None], x[:, None, :]]
+        windows = field.unfold(-2, h, 1).unfold(-2, w, 1)  # a view: (B, 3, ..., places y, x, h, w)
+        y, x = self._at(self._places, step).unbind(1)
         signs = self._at(self._signs, step).view(b, *[1] * (len(shape) - 1))
-        return signs * window.movedim((1, 2), (-2, -1))
+        return noise * signs * windows[torch.arange(b, device=field.device), ..., y, x, :, :]
 
 
 class PairedViews:
@@ -198,6 +197,18 @@ def _retimed(clips: Tensor, speed: Tensor, moved: Tensor) -> Tensor:
     return torch.einsum("nts,ncshw->ncthw", share, clips)
 
 
+class _Clamped(torch.autograd.Function):
+    """Values clamped to [0, 1], with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
 def clamp_values(rgb: Tensor) -> Tensor:
     """RGB clamped to [0, 1], with the gradient of the identity.
 
@@ -211,8 +222,8 @@ def clamp_values(rgb: Tensor) -> Tensor:
     >>> torch.autograd.grad(clamped.sum(), rgb)[0].tolist()
     [1.0, 1.0, 1.0]
     """
-    fixed = rgb.detach()
-    return fixed.clamp(0, 1) + (rgb - fixed)  # the bracket is zero, and carries the gradient
+    clamped: Tensor = _Clamped.apply(rgb)
+    return clamped
 
 
 def noise_field(generators: Sequence[Generator], shape: tuple[int, ...]) -> Tensor:
