@@ -15,7 +15,7 @@ from fvis.transforms import Transforms
 
 
 class CoarseViews:
-    """Random views, which are of a lower resolution, `shape` (h, w), in the first `steps` steps."""
+    """Random views; in the first `steps` steps they are resized to a smaller `shape` (h, w)."""
 
     def __init__(self, transforms: Transforms, shape: tuple[int, int], steps: int) -> None:
         self.views = transforms.views
@@ -38,7 +38,7 @@ class CoarseViews:
 
 
 def coarse_shape(canvas: Canvas, network: Network, share: float) -> tuple[int, int] | None:
-    """Height and width of coarse views, of a `share` of the picture's sides; None for all of them.
+    """Height and width of coarse views: `share` times those of the picture; None for a share of 1.
 
     Enters `network`. Raises `RequestError` where the units cannot be read in such images.
     """

@@ -154,8 +154,9 @@ def unwoken_rows(
 ) -> Tensor:
     """Which rows (B,) an ascent did not wake: they are stuck, or rest at zero.
 
-    Those do not count that are to be as low as may be, and fell to zero behind a ReLU. `start` are
-    the layers' outputs for the first pictures, `final` the scores (B,) of the last ones.
+    A unit that is to be silenced and fell to zero behind a ReLU is not among them: it cannot fall
+    further. `start` are the layers' outputs for the first pictures, `final` the scores (B,) of the
+    last ones, and `nearest` is the activation function that runs last before the layer is read.
     """
     initial, varies = objective.scores(start), spread(objective, start)
     unwoken = stuck_rows(initial, final, trace, varies)

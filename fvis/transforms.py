@@ -99,9 +99,8 @@ class Transforms:
             gains, offsets = self._at(self._gains, step), self._at(self._offsets, step)
             rgb = (rgb - 0.5) * gains + (0.5 + offsets)
         if self._noise > 0:
-            rgb = rgb + self._window(
-                rgb.shape, step, self._settling_noise if settling else self._noise
-            )
+            noise = self._settling_noise if settling else self._noise
+            rgb = rgb + self._window(rgb.shape, step, noise)
         return rgb if rgb is pictures else clamp_values(rgb)
 
     def phase(self, step: int) -> int:
@@ -128,7 +127,7 @@ class Transforms:
         """The noise of each view: a window of its row's field, times `noise` and a random sign."""
         b, _, *_, h, w = shape
         field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
-        windows = field.unfold(-2, h, 1).unfold(-2, w, 1)  # a view: (B, 3, ..., places y, x, h, w)
+        windows = field.unfold(-2, h, 1).unfold(-2, w, 1)  # (B, 3, [T,] y, x, h, w), not a copy
         y, x = self._at(self._places, step).unbind(1)
         signs = self._at(self._signs, step).view(b, *[1] * (len(shape) - 1))
         return noise * signs * windows[torch.arange(b, device=field.device), ..., y, x, :, :]

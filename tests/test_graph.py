@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fvis import ascent as ascents
 from fvis.ascent import Ascent, Penalty
+from fvis.coarse import CoarseViews
 from fvis.compose import compose
 from fvis.context import prepare
 from fvis.errors import RequestError
@@ -64,14 +65,20 @@ def ascent_of(
     device: torch.device = CPU,
     *,
     periodic: bool = False,
+    coarse: bool = False,
 ) -> tuple[Parametrization, Ascent]:
     generators = [random_generator(row) for row in range(2)]
-    views = Transforms(VIEWS, generators, STEPS, shape, device, periodic=periodic)
+    views: Transforms | CoarseViews = Transforms(
+        VIEWS, generators, STEPS, shape, device, periodic=periodic
+    )
+    if coarse:
+        views = CoarseViews(views, (7, 8), STEPS // 2)
     picture = PARAMETRIZATIONS[name](CONFIGS[name](), generators, shape, device)
     kernels = torch.randn(4, *shape, generator=random_generator("kernels")).to(device)
 
     def score(rgb: Tensor) -> Tensor:
-        return (kernels * rgb).flatten(1).sum(1)
+        h, w = rgb.shape[-2:]
+        return (kernels[..., :h, :w] * rgb).flatten(1).sum(1)
 
     pulls = [Penalty(0.1, total_variation), Penalty(0.05, l2)]
     engine = EngineConfig(steps=STEPS, log_every=3, graph=False)
@@ -98,6 +105,15 @@ def test_replayed_steps_give_the_bytes_of_the_plain_loop(
     replayed[1].run()
     assert same(plain, replayed)
     assert graphs.captures == 2, "of the views, and of those that have settled"
+
+
+def test_coarse_views_are_replayed_apart_from_the_others() -> None:
+    plain, replayed, graphs = ascent_of(coarse=True), ascent_of(coarse=True), Frozen()
+    plain[1].run()
+    replayed[1].replay(graphs, required=True)
+    replayed[1].run()
+    assert same(plain, replayed)
+    assert graphs.captures == 3, "of coarse views, of the picture's own, and of settled ones"
 
 
 @pytest.mark.parametrize("stop", [1, WARM_UP + 1, STEPS - 2])
