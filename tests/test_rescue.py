@@ -8,7 +8,15 @@ from torch import nn
 from fvis.objectives import resolve
 from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
-from fvis.rescue import nearest_activation, resting_rows, spread, stuck_rows
+from fvis.randomness import random_generator
+from fvis.rescue import (
+    NearestActivation,
+    nearest_activation,
+    resting_rows,
+    spread,
+    stuck_rows,
+    unwoken_rows,
+)  # fmt: skip
 from fvis.schema import TargetConfig
 
 from .test_capture import leaking, model_of, open_network
@@ -135,3 +143,20 @@ def test_only_what_shall_be_excited_rests_at_zero() -> None:
         assert resting_rows(excited, final, unit).tolist() == [resting]
         assert resting_rows(opposed, final, unit).tolist() == [False]
         assert resting_rows(apart, final, unit).tolist() == [False]
+
+
+@pytest.mark.parametrize(("sign", "module", "unwoken"), [
+    (-1, nn.ReLU(), False), (1, nn.ReLU(), True), (-1, nn.GELU(), True),
+])  # fmt: skip
+def test_a_unit_that_shall_be_silent_has_reached_its_goal_at_zero_behind_a_relu(
+    sign: int, module: nn.Module, unwoken: bool
+) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), module).eval()
+    targets = resolve(TargetConfig(layer="1", units=[2], sign=sign), model_of(network), 0)
+    objective = targets.objective(targets.targets, torch.device("cpu"))
+    start = torch.rand(1, 4, 5, 5, generator=random_generator("start"))
+    start[:, 2] *= 1e-3  # so near zero that reaching it is no rise of the score
+    zero = torch.zeros(1)
+    still = Trace([0, 8, 16, 24], [objective.scores([start]), zero, zero, zero])
+    nearest = NearestActivation(module, 1, is_read=True)
+    assert unwoken_rows(objective, [start], zero, still, nearest).tolist() == [unwoken]
