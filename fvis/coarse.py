@@ -55,6 +55,8 @@ def _failure(canvas: Canvas, network: Network, shape: tuple[int, int]) -> str | 
     """Why the canvas's units cannot be read in images of another `shape`; None if they can."""
     if len(canvas.shape) > 3:
         return "views of clips have the clips' own resolution"
+    if canvas.side is not None:
+        return "a picture on a canvas is small already; engine.canvas=full makes whole ones"
     if any(reader.index is not None for reader in canvas.targets.readers):
         return "a unit at a position (target.position) is elsewhere in a smaller image"
     grey = torch.full((1, 3, *shape), 0.5, device=network.model.device)

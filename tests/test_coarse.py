@@ -39,12 +39,14 @@ class Pooled(nn.Module):
         return self.head(self.conv(x).relu().mean((2, 3)))
 
 
-def shape_of(share: float, side: int | None = None, **target: Any) -> tuple[int, int] | None:
+def shape_of(
+    share: float, side: int | None = None, canvas: str | int = "full", **target: Any
+) -> tuple[int, int] | None:
     size = Preprocessing(56, 70, None, (0.5,) * 3, (0.25,) * 3)
     model = Model(Pooled(side).eval(), "net", size, None, "", "")
     targets = resolve(TargetConfig(**target), model, 0)
     network = Network(model, targets.layers)
-    return coarse_shape(find_canvas(targets, network, "full"), network, share)
+    return coarse_shape(find_canvas(targets, network, canvas), network, share)
 
 
 def test_coarse_views_have_a_share_of_the_pictures_sides() -> None:
@@ -56,6 +58,7 @@ def test_coarse_views_have_a_share_of_the_pictures_sides() -> None:
     ("settings", "said"),
     [
         ({"side": 70}, "transforms.coarse=0.5: .*takes 70 px"),
+        ({"layer": "conv", "canvas": 32}, "canvas is small already"),
         ({"layer": "conv", "position": "center"}, "elsewhere in a smaller image"),
     ],
     ids=str,
