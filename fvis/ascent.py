@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -146,8 +146,7 @@ class Ascent(AdamOptimization):
         leaf = rgb.detach().requires_grad_(True)
         scores, uphill = self._uphill(leaf, step)
         downhill = [pull.gradient(leaf, step) for pull in self._pulls]
-        # The same gradient as rgb.backward(...), for which torch would import symbolic algebra.
-        (rgb * sum(downhill, start=-uphill)).sum().backward()
+        _Passing.apply(rgb, sum(downhill, start=-uphill)).backward()
         for optimizer, rates in self._schedules:
             optimizer.step(rates(step))
         return scores.detach()
@@ -201,10 +200,27 @@ class TetheredAscent(Ascent):
         return scores, unit_length(uphill) - pull
 
 
+class _Passing(torch.autograd.Function):
+    """Zero, whose gradient with respect to a tensor is the one that is given.
+
+    The same as `tensor.backward(gradient)`, for which torch would import symbolic algebra.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, gradient: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return tensor.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.gradient, None
+
+
 def unit_length(gradient: Tensor) -> Tensor:
     """A gradient (B, ...) with each row scaled to length 1; 0 where it is not finite."""
     size = lengths(gradient)
-    return torch.where(size.isfinite(), gradient / size.clamp_min(TINY), 0)
+    share = torch.where(size.isfinite(), size.clamp_min(TINY).reciprocal(), 0)
+    return (share * gradient).nan_to_num_(0, 0, 0)
 
 
 def climbing(

@@ -26,9 +26,10 @@ WORTHWHILE = 0.8  # of the input's side; a larger canvas would hardly cost less 
 # with its other side, so that without room between them the field's two sides would have to agree.
 # (Large fields, for which this does not fit into the input, mind it less.)
 MARGIN = 0.2
-# A periodic canvas need not hold the receptive field: units see little near its edges (Luo et al.
-# 2016), and a texture that repeats after half of it excites them as much as one that does not.
-TILE = 0.5  # side of a periodic canvas over that of the receptive field
+# Side of a periodic canvas over that of the receptive field: the first of these that is worthwhile.
+# It need not hold the field: units see little near its edges (Luo et al. 2016), and a texture that
+# repeats after half of it excites them almost as much as one that does not.
+TILES = (1.5, 1.0, 0.5)
 SMALLEST_TILE = 64  # px; on smaller ones textures have no room
 LEAST_CROP = 0.85  # of a periodic canvas, which is itself as small as the crops of a whole input
 SAME = 1e-3  # of the largest value: by how much what is read on a canvas may differ
@@ -148,7 +149,7 @@ def _fitting(
     step = math.lcm(*(stride for field in known for stride in field.strides))
     room, longest = min(whole.frame[1:]), max(field.length for field in known)
     if whole.targets.readers[0].index is None:
-        sides = [_whole(max(TILE * longest, SMALLEST_TILE), step)]
+        sides = [_whole(max(tile * longest, SMALLEST_TILE), step) for tile in TILES]
         canvases = (
             dataclasses.replace(whole, side=n, periodic=True) for n in _within(sides, side, room)
         )

@@ -5,7 +5,8 @@ this module's own hooks; hooks of others are never touched.
 """
 
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -142,6 +143,28 @@ class Network:
                 raise _Reached
 
         return capture
+
+
+def opener(
+    model: Model,
+    layers: Sequence[Layer],
+    output: int | str | None = None,
+    autocast: torch.dtype | None = None,
+    *,
+    fold: bool = False,
+) -> Callable[[], Network]:
+    """Makes the context in which a model is frozen and read, again and again, at its fastest.
+
+    What makes it faster is found once: weights to cast and, with `fold`, batch norms to fold.
+    Raises `RequestError` where no gradient passes from the layers to the input.
+    """
+    functional = changes_in_place(model, layers, output)
+    pairs, places = list[Pair](), list[Place]()
+    if fold and not functional:
+        pairs = pairs_to_fold(model, layers, output)
+    if autocast is not None and not functional:
+        places = weights_to_cast(model, layers, output, autocast, pairs)
+    return functools.partial(Network, model, layers, output, autocast, functional, pairs, places)
 
 
 def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | None) -> bool:

@@ -1,12 +1,13 @@
 """What a run works with: its config, and its model on its device."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from fvis import layout, memory, models, priors
 from fvis.architecture_defaults import with_architecture_defaults
+from fvis.capture import Network, opener
 from fvis.errors import RequestError, described
 from fvis.graph import graphs_of
 from fvis.models.base import Model
@@ -33,6 +34,11 @@ class Context:
         """The type in which the network computes, where that is not float32."""
         return torch.bfloat16 if self.config.engine.precision == "bf16" else None
 
+    def opener(self, layers: Sequence[Layer]) -> Callable[[], Network]:
+        """Makes the context in which the model is frozen and read at `layers`: `capture.opener`."""
+        engine, output = self.config.engine, self.config.target.output
+        return opener(self.model, layers, output, self.autocast, fold=engine.fold == "auto")
+
 
 def prepare(config: Config, model: Model | None = None) -> Context:
     """The model a config asks for on its device, and the config with what the model settles.
@@ -44,6 +50,7 @@ def prepare(config: Config, model: Model | None = None) -> Context:
     graphs_of(config.engine.graph, device)  # refuses what the device cannot do
     if config.engine.threads is not None:
         torch.set_num_threads(config.engine.threads)
+    memory.keep_freed()
     model = model or models.load(config.model, config.engine.seed)
     model.module.to(device)
     config = with_architecture_defaults(config, model)

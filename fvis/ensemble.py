@@ -68,8 +68,8 @@ class Ensemble:
         for other in self._others.values():
             refuse_other_inputs(other.model, model, SETTING)
             refuse_other_classes(other, self._own, SETTING)
-            other.require_gradient()
             layout.arrange(other.model, engine.channels_last, context.device)
+            other.prepare_gradient(fold=engine.fold == "auto")
 
     @contextlib.contextmanager
     def opened(self, jobs: Sequence[Target], views: Views) -> Iterator[list[Member]]:

@@ -1,8 +1,9 @@
-"""Refuses a run that cannot fit into memory, and hands back what a run no longer needs."""
+"""Refuses a run that cannot fit into memory; keeps what steps need, and hands the rest back."""
 
 import ctypes
 import functools
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,9 @@ from fvis.schema import AccentuationConfig, AscentConfig, Config, InversionConfi
 MEMINFO, CGROUPS, OWN_CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), "/proc/self/cgroup"
 FLOAT = 4  # bytes
 NUMBERS_PER_DRAW = 5  # floats that the place (two whole numbers) and the sign of noise take
+# Parameters of mallopt(3), and the largest number it takes.
+TRIM_THRESHOLD, MMAP_THRESHOLD, MOST = -1, -3, 2**31 - 1
+OWN_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 _pace = Pace(1.0)  # of this process, as its memory is
 
 
@@ -76,23 +80,36 @@ def free(device: torch.device) -> int | None:
     return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
+@functools.cache
+def keep_freed() -> None:
+    """Let this process keep the memory that it frees, for its next use, till `give_back`.
+
+    The GNU C library gives every large tensor's memory back to the system at once, and so each step
+    of an ascent would ask for all of it again, page by page. Settings of the user's own count more.
+    """
+    if not any(name in os.environ for name in OWN_SETTINGS):
+        for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
+            _of_c("mallopt")(parameter, MOST)
+
+
 def give_back() -> None:
     """Hand memory that is free back to the system, once in a while; to be called between batches.
 
-    The GNU C library keeps what is freed, in pieces, and a little more of it with every batch.
+    Otherwise what is kept, in pieces, becomes a little more with every batch.
     """
     if _pace.is_due:
         with _pace.timed():
-            _trim()(0)
+            _of_c("malloc_trim")(0)
 
 
 @functools.cache
-def _trim() -> Callable[[int], int]:
+def _of_c(name: str) -> Callable[..., int]:
+    """A function of the C library; one that does nothing where it has none of that name."""
     try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):  # another C library
-        return lambda kept: 0
-    return trim
+        return lambda *numbers: 0
+    return function
 
 
 def _cgroup_limits() -> list[int]:

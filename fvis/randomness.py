@@ -1,10 +1,14 @@
 """Random numbers that depend on the picture and the purpose, but not on the rest of the batch."""
 
 import hashlib
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Generator, Tensor
+
+LARGE = 1 << 15  # numbers in a row from which on rows are worth a thread each
 
 
 def random_generator(*key: object) -> Generator:
@@ -19,8 +23,19 @@ def random_generator(*key: object) -> Generator:
 
 
 def normal(generators: Sequence[Generator], *shape: int) -> Tensor:
-    """Standard normal numbers (B, *shape); generator b draws row b."""
-    return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    """Standard normal numbers (B, *shape); generator b draws row b.
+
+    Large rows are drawn by as many threads as torch has: pictures of a large batch begin with
+    hundreds of millions of numbers, for which a GPU would wait.
+    """
+
+    def drawn(generator: Generator) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    if math.prod(shape) < LARGE or len(generators) == 1:
+        return torch.stack([*map(drawn, generators)])
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        return torch.stack([*threads.map(drawn, generators)])
 
 
 def uniform(generators: Sequence[Generator], *shape: int) -> Tensor:

@@ -15,14 +15,7 @@ from torch import Generator, Tensor
 from fvis import photographs, regularizers, rescue
 from fvis.ascent import Ascent, Penalty, Pull, Views
 from fvis.canvas import Canvas, find_canvas
-from fvis.capture import (
-    Network,
-    bytes_kept,
-    changes_in_place,
-    pairs_to_fold,
-    weights_to_cast,
-)
-from fvis.casting import Place
+from fvis.capture import Network, bytes_kept
 from fvis.coarse import CoarseViews, coarse_shape
 from fvis.context import Context
 from fvis.ensemble import Ensemble
@@ -116,19 +109,6 @@ def start(
     return build(settings, generators, shape, context.device, photographs)
 
 
-def opener(context: Context, layers: Sequence[Layer]) -> Callable[[], Network]:
-    """Makes the context in which the model is frozen and read at `layers`, again and again."""
-    config, model = context.config, context.model
-    output = config.target.output
-    functional = changes_in_place(model, layers, output)
-    folds = config.engine.fold == "auto" and not functional
-    pairs = pairs_to_fold(model, layers, output) if folds else []
-    low, places = context.autocast, list[Place]()
-    if low is not None and not functional:
-        places = weights_to_cast(model, layers, output, low, pairs)
-    return functools.partial(Network, model, layers, output, low, functional, pairs, places)
-
-
 def penalties_of(settings: AscentConfig) -> list[Penalty]:
     """The config's regularizers."""
     weights = dataclasses.asdict(settings.regularizers)
@@ -174,10 +154,10 @@ class Synthesizer:
         self._settings = settings
         config = context.config
         self.targets = resolve(config.target, context.model, config.engine.seed, context.layers)
-        self._open = opener(context, self.targets.layers)
+        self._open = context.opener(self.targets.layers)
         self.prior = self._facing(context.prior)
         watched = self.prior.layers if self.prior else ()
-        self._watch = opener(context, [*watched, *self.targets.layers]) if watched else self._open
+        self._watch = context.opener([*watched, *self.targets.layers]) if watched else self._open
         photograph = start_of(config)
         self._photograph = (
             None
@@ -195,7 +175,7 @@ class Synthesizer:
             return None
 
         def opened(layers: Sequence[Layer]) -> Network:
-            return opener(context, layers)()
+            return context.opener(layers)()
 
         context = self._context
         return prior.facing(context.model, self.targets, opened, context.config.grounding)

@@ -75,8 +75,10 @@ class Transforms:
         if gain > 0 or offset > 0:
             numbers = 2 * uniform(generators, draws, 2, 3) - 1
             numbers = numbers[(...,) + (None,) * (len(shape) - 1)]
-            self._gains = self._by_step((gain * numbers[:, :, 0]).exp(), steps).to(device)
-            self._offsets = self._by_step(offset * numbers[:, :, 1], steps).to(device)
+            gains = (gain * numbers[:, :, 0]).exp()
+            offsets = offset * numbers[:, :, 1] + 0.5 * (1 - gains)  # so grey remains grey
+            self._gains = self._by_step(gains, steps).to(device)
+            self._offsets = self._by_step(offsets, steps).to(device)
         if config.noise > 0:
             self._field = noise_field(generators, shape).to(device)
             places = (uniform(generators, draws, 2) * (POOL_MARGIN + 1)).long()
@@ -97,10 +99,11 @@ class Transforms:
         settling = step >= self._settling
         if self._gains is not None and not settling:
             gains, offsets = self._at(self._gains, step), self._at(self._offsets, step)
-            rgb = (rgb - 0.5) * gains + (0.5 + offsets)
+            rgb = torch.addcmul(offsets, rgb, gains)
         if self._noise > 0:
+            signs, windows = self._window(rgb.shape, step)
             noise = self._settling_noise if settling else self._noise
-            rgb = rgb + self._window(rgb.shape, step, noise)
+            rgb = torch.addcmul(rgb, noise * signs, windows)
         return rgb if rgb is pictures else clamp_values(rgb)
 
     def phase(self, step: int) -> int:
@@ -123,14 +126,14 @@ class Transforms:
         by_view = draws.reshape(b, steps, self.views, *rest)
         return by_view.transpose(0, 1).reshape(steps, b * self.views, *rest)
 
-    def _window(self, shape: torch.Size, step: int, noise: float) -> Tensor:
-        """The noise of each view: a window of its row's field, times `noise` and a random sign."""
+    def _window(self, shape: torch.Size, step: int) -> tuple[Tensor, Tensor]:
+        """The noise of each view: a random sign, and a window of its row's field."""
         b, _, *_, h, w = shape
         field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
         windows = field.unfold(-2, h, 1).unfold(-2, w, 1)  # (B, 3, [T,] y, x, h, w), not a copy
         y, x = self._at(self._places, step).unbind(1)
         signs = self._at(self._signs, step).view(b, *[1] * (len(shape) - 1))
-        return noise * signs * windows[torch.arange(b, device=field.device), ..., y, x, :, :]
+        return signs, windows[torch.arange(b, device=field.device), ..., y, x, :, :]
 
 
 class PairedViews:
@@ -155,11 +158,9 @@ def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
 
     All frames of a clip are resampled alike in space, as if they were channels of one picture.
     """
-    n, _, *_, h, w = rgb.shape
     if rgb.dim() == 5:
         rgb = _retimed(rgb, maps[:, 2, 2], maps[:, 2, 3])
-    plane = torch.cat([maps[:, :2, :2], maps[:, :2, -1:]], 2)  # a list of indices would be a copy
-    grid = functional.affine_grid(plane, [n, 1, h, w], align_corners=False)
+    grid = _grid(maps, rgb.shape)
     channels = rgb.flatten(1, -3)
     if periodic:
         channels, grid = _wrapped(channels, grid)
@@ -167,6 +168,17 @@ def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
         channels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
     return seen.view_as(rgb)
+
+
+def _grid(maps: Tensor, shape: torch.Size) -> Tensor:
+    """The places (N, H, W, 2) that views of a shape (N, 3, ..., H, W) show, as `grid_sample` wants.
+
+    It is what `affine_grid` gives, by two sums instead of products of small matrices.
+    """
+    y, x = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in shape[-2:])
+    across, down, moved = (maps[:, :2, column, None, None] for column in (0, 1, -1))
+    grid = (across * x + moved) + down * y[:, None]
+    return grid.permute(0, 2, 3, 1)
 
 
 def _wrapped(channels: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ def test_every_score_rises(name: str) -> None:
 
 
 def test_rows_do_not_depend_on_their_batch_mates() -> None:
-    weights = kernels(4)
+    weights = kernels(4) + 0.01  # with a mean of zero, rounding would choose the mean's direction
     together, _ = climb("fourier", weights, [Penalty(0.3, total_variation)], 50)
     alone, _ = climb("fourier", weights[:1], [Penalty(0.3, total_variation)], 50)
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)

@@ -1,5 +1,9 @@
 """What cannot fit into memory is refused, and what may fit is not."""
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,11 @@ from tests.conftest import Call
 
 CPU = torch.device("cpu")
 GIGABYTE = 10**9
+OWN = {
+    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+}  # what the GNU C library does anyway
 
 
 def config_of(*settings: str) -> schema.Config:
@@ -103,6 +112,35 @@ def test_memory_that_is_free_is_handed_back_between_batches(
     kept = list(in_batches([[job] for job in range(4)], 1, solve))
     assert resident() - before < 64e6, "of 128 MB in each batch"
     assert len(kept) == 4
+
+
+PASSES = """
+import resource, sys, torch
+from fvis import memory
+
+if sys.argv[1] == "keep":
+    memory.keep_freed()
+for step in range(24):
+    if step == 4:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)  # 64 MB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize("own", memory.OWN_SETTINGS)
+def test_steps_use_the_same_memory_again_unless_the_user_sets_otherwise(own: str) -> None:
+    def faults(word: str, **environment: str) -> int:
+        """How often new memory was asked for, a page at a time, in twenty steps."""
+        clean = {name: set_ for name, set_ in os.environ.items() if name not in memory.OWN_SETTINGS}
+        command = [sys.executable, "-c", PASSES, word]
+        ran = subprocess.run(command, env=clean | environment, capture_output=True, check=True)
+        return int(ran.stdout)
+
+    usual = faults("leave")
+    assert faults("keep") < 0.05 * usual
+    assert faults("keep", **{own: OWN[own]}) > 0.5 * usual
 
 
 def test_a_run_begins_with_as_many_pictures_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from fvis.randomness import normal, random_generator
+from fvis.randomness import LARGE, normal, random_generator
 
 
 def test_a_file_name_of_undecodable_bytes_is_a_key_as_any_other() -> None:
@@ -12,3 +12,11 @@ def test_a_file_name_of_undecodable_bytes_is_a_key_as_any_other() -> None:
     rows = normal([random_generator(0, name) for name in names], 4)
     assert torch.equal(rows[0], rows[1])
     assert not torch.equal(rows[0], rows[2])
+
+
+def test_large_rows_are_each_drawn_by_their_generator() -> None:
+    """Threads draw them, in no fixed order."""
+    rows = normal([random_generator(row) for row in range(8)], LARGE)
+    alone = [torch.randn(LARGE, generator=random_generator(row)) for row in range(8)]
+    assert torch.equal(rows, torch.stack(alone))
+    assert not torch.equal(rows[0], rows[1])

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from fvis.randomness import random_generator, uniform
 from fvis.schema import TransformsConfig
-from fvis.transforms import Transforms, affine_maps
+from fvis.transforms import Transforms, _grid, affine_maps
 
 CPU = torch.device("cpu")
 
@@ -35,6 +36,13 @@ def test_an_affine_map_at_rest_resamples_to_the_same_picture() -> None:
     for shape in [(1, 3, 21, 34), (1, 3, 5, 21, 34)]:
         rgb = asymmetric(*shape)
         torch.testing.assert_close(views_of(config, rgb, [1]), rgb, atol=1e-4, rtol=1e-4)
+
+
+def test_the_grid_of_a_map_is_that_of_torch() -> None:
+    config = TransformsConfig(crop=[0.2, 1.0], rotate=30, shift=0.1, flip=True)
+    maps = affine_maps(config, torch.rand(1, 5, 7, generator=random_generator("maps")), (3, 9, 14))
+    wanted = functional.affine_grid(maps[0], [5, 1, 9, 14], align_corners=False)
+    torch.testing.assert_close(_grid(maps[0], torch.Size([5, 3, 9, 14])), wanted)
 
 
 def test_views_of_a_periodic_picture_are_rolled_to_anywhere_and_have_no_seam() -> None:

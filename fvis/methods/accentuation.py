@@ -31,7 +31,7 @@ from fvis.randomness import random_generator
 from fvis.record.photograph import AccentuationRecord, TetherRecord
 from fvis.record.unit import DEAD, OK
 from fvis.schema import AccentuationConfig, PictureConfig, start_of
-from fvis.synthesis import Optimum, opener, penalties_of, start, unit_record
+from fvis.synthesis import Optimum, penalties_of, start, unit_record
 from fvis.transforms import PairedViews, Transforms
 
 
@@ -68,7 +68,7 @@ class Accentuation:
         self._bound = radius(self._settings.epsilon, self._settings.norm)
         self._targets = resolve(config.target, model, config.engine.seed, context.layers)
         self._tether = self._tether_layer()
-        self._open = opener(context, [*self._targets.layers, self._tether])
+        self._open = context.opener([*self._targets.layers, self._tether])
         self.steps, self.share = config.engine.steps, 1.0
         self.refused: dict[str, str] = {}
         jobs = self._jobs()
@@ -133,7 +133,7 @@ class Accentuation:
             (path,) = photographs.find(given)
             (image,) = photographs.names([path])
             return [Accent(target, path, image) for target in self._targets.targets]
-        network = opener(self._context, self._targets.layers)()
+        network = self._context.opener(self._targets.layers)()
         natural = grounding.natural_responses(
             config.grounding, self._context.model, self._targets, network
         )

@@ -23,7 +23,7 @@ from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record.unit import UnitRecord
 from fvis.schema import ActivationMaximizationConfig
-from fvis.synthesis import Optimum, Synthesizer, opener
+from fvis.synthesis import Optimum, Synthesizer
 
 
 @METHODS.register("activation_maximization")
@@ -81,7 +81,7 @@ class ActivationMaximization:
         earlier = layers_on_the_way(self._context, targets)
         if not earlier:
             return self._synthesizer.network
-        return opener(self._context, [*earlier, *targets.layers])
+        return self._context.opener([*earlier, *targets.layers])
 
     def _natural_responses(self) -> grounding.Natural | None:
         """How strongly photographs excite the units; None if the config names no photographs."""

@@ -53,7 +53,7 @@ class Adversarial:
         self._attacked |= self._others(self._settings.models, "method.models", self._attacked)
         for classifier in self._attacked.values():
             refuse_other_classes(classifier, self._classifier, "method.models")
-            classifier.require_gradient()
+            classifier.prepare_gradient()
         if self._classifier.layer.path != LOGITS:  # units of a hidden layer have no probability
             self._settings = dataclasses.replace(self._settings, probability=0.0)
         self._transfer = self._others(self._settings.transfer, "method.transfer")

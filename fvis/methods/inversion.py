@@ -26,7 +26,7 @@ from fvis.randomness import random_generator
 from fvis.record.photograph import InversionRecord
 from fvis.record.unit import DEAD, OK, ActivationRecord
 from fvis.schema import InversionConfig, start_of
-from fvis.synthesis import opener, penalties_of, start
+from fvis.synthesis import penalties_of, start
 from fvis.transforms import PairedViews, Transforms
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Inversion:
             None if asked is None else photographs.load_asked(asked, model, "parametrization.start")
         )
         (self._layer,) = resolve(config.target, model, config.engine.seed, context.layers).layers
-        self._open = opener(context, [self._layer])
+        self._open = context.opener([self._layer])
         self.steps, self.share = config.engine.steps, 1.0
         self.refused: dict[str, str] = {}
         jobs = self._jobs()

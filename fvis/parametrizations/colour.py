@@ -29,4 +29,5 @@ def correlate(decorrelated: Tensor) -> Tensor:
     torch.Size([1, 3, 2, 2])
     """
     matrix = correlation(decorrelated.device, decorrelated.dtype)
-    return torch.einsum("rc,bc...->br...", matrix, decorrelated)
+    matrices = matrix.expand(len(decorrelated), -1, -1)  # one by one: no row's sums hang on others
+    return torch.bmm(matrices, decorrelated.flatten(2)).view_as(decorrelated)

@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fvis import models
-from fvis.capture import Network, changes_in_place
+from fvis.capture import Network, opener
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.models.classes import synonyms
@@ -61,11 +63,11 @@ class Classifier:
                 "method=adversarial takes method.target, not target.direction or target.joint"
             )
         self.model = model
-        self._autocast = autocast
-        self._output = target.output
         self._targets = resolve(dataclasses.replace(target, units=0, repeats=1), model, seed=0)
         self.layer = self._targets.layers[0]
-        self._functional = False
+        self._how = (target.output, autocast)
+        self._plain = functools.partial(Network, model, self._targets.layers, *self._how)
+        self._open: Callable[[], Network] = self._plain
         self.classes = model.classes if self.layer.path == LOGITS else None
 
     @property
@@ -74,26 +76,30 @@ class Classifier:
         assert self.layer.units is not None, "resolve() refuses unknown channel axes"
         return self.layer.units
 
-    def require_gradient(self) -> None:
-        """Raise `RequestError` where no gradient passes through the network."""
-        self._functional = changes_in_place(self.model, self._targets.layers, self._output)
+    def prepare_gradient(self, *, fold: bool = False) -> None:
+        """Make `opened` fast; raises `RequestError` where no gradient passes through the network.
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        With `fold` its values differ from those of `values` by rounding.
+        """
+        self._open = opener(self.model, self._targets.layers, *self._how, fold=fold)
+
+    def opened(self) -> AbstractContextManager[Callable[[Tensor], Tensor]]:
         """The frozen network as a function from pictures (B, 3, ...) to values (B, C).
 
         Pictures, or the frames of clips, are resized to the network's input size.
         """
-        layers = self._targets.layers
-        opened = Network(self.model, layers, self._output, self._autocast, self._functional)
-        with opened as network:
-            yield lambda rgb: self._targets.values(network(self.model.resized(rgb)))[0]
+        return self._reading(self._open())
 
     @torch.no_grad()
     def values(self, rgb: Tensor) -> Tensor:
-        """Values (B, C) of pictures (B, 3, ...), as of the function that `opened` gives."""
-        with self.opened() as values:
+        """Values (B, C) of pictures (B, 3, ...), of the network as it is."""
+        with self._reading(self._plain()) as values:
             return values(rgb)
+
+    @contextlib.contextmanager
+    def _reading(self, network: Network) -> Iterator[Callable[[Tensor], Tensor]]:
+        with network:
+            yield lambda rgb: self._targets.values(network(self.model.resized(rgb)))[0]
 
     def aims(self, targets: Sequence[Goal], other: "Classifier", clean: Tensor) -> list[Aim | None]:
         """What this network shall take the pictures `clean` (B, 3, ...) for, once changed.

@@ -13,7 +13,7 @@ from fvis.canvas import find_canvas
 from fvis.capture import Network, pairs_to_fold
 from fvis.compose import compose
 from fvis.context import Context, prepare
-from fvis.memory import _trim
+from fvis.memory import _of_c
 from fvis.methods.activation_maximization import ActivationMaximization
 from fvis.models.base import Model
 from fvis.objectives import resolve
@@ -127,17 +127,21 @@ def in_turns(
 ) -> dict[str, tuple[Steps, float]]:
     """The times of each, and its peak of memory in MiB, when all make a step in turns.
 
-    There are `LEAST` turns or more, besides the warm-up, till `seconds` have been timed.
+    Memory is measured in a turn of its own, for which the others' is handed back: asking for it
+    again takes time. After it there are `LEAST` turns or more, besides the warm-up, till `seconds`
+    have been timed.
     """
     taken, most = {name: Steps() for name in steps}, dict.fromkeys(steps, 0.0)
+    for name, step in steps.items():
+        _of_c("malloc_trim")(0)
+        reset_peak(device)
+        step()
+        most[name] = peak(device)
     for turn in range(1 + MOST):
         for name, step in steps.items():
-            _trim()(0)  # hands back what the others no longer need
-            reset_peak(device)
             started = synchronised_time(device)
             step()
             taken[name].add(synchronised_time(device) - started)
-            most[name] = max(most[name], peak(device))
         if turn >= LEAST and sum(each.total for each in taken.values()) >= seconds:
             break
     return {name: (taken[name], most[name]) for name in steps}
