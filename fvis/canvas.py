@@ -31,7 +31,7 @@ MARGIN = 0.2
 # repeats after half of it excites them almost as much as one that does not.
 TILES = (1.5, 1.0, 0.5)
 SMALLEST_TILE = 64  # px; on smaller ones textures have no room
-LEAST_CROP = 0.85  # of a periodic canvas, which is itself as small as the crops of a whole input
+LEAST_CROP = 0.95  # of a periodic canvas, which is itself as small as the crops of a whole input
 SAME = 1e-3  # of the largest value: by how much what is read on a canvas may differ
 
 
