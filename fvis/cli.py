@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from fvis import __version__, completion, compose, launching, schema
+from fvis import __version__, completion, compose, launching, schema, waiting
 from fvis.concept_command import concept
 from fvis.errors import (
     InterruptedRunError,
@@ -90,9 +90,7 @@ def _prepare() -> None:
     sys.stderr = ForgivingStream(sys.stderr)
     threading.excepthook = _show_thread
     warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
-    # Threads that wait for one another sleep, before torch is imported: spinning, they would keep a
-    # core from the one they wait for wherever another process keeps a core busy.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    waiting.settle()
     # oneDNN keeps a kernel for every shape that it has met. Second tries have a batch size of their
     # own each time, so that by its own 1024 a long run's memory would grow by these alone.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")

@@ -35,7 +35,6 @@ def status_and_imports(cwd: Path, *arguments: str) -> tuple[int, set[str], str]:
         check=False,
     )
     status, imported, environment = json.loads(ran.stdout.splitlines()[-1])
-    assert environment["OMP_WAIT_POLICY"] == "PASSIVE", "threads that wait keep cores from others"
     assert int(environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024, "kernels fill the memory"
     return status, set(imported), ran.stderr
 
