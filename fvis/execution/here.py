@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
+import torch
+
 from fvis.batch_state import BatchState
 from fvis.batching import in_batches
 from fvis.execution.base import EXECUTIONS, Work
@@ -62,6 +64,15 @@ class Here:
             writers.take(results)
 
 
+def _stay_single() -> None:
+    """Keep the thread that calls from having threads of its own for what it does with torch.
+
+    With those there would be more threads than cores, and then OpenMP lets all of them sleep while
+    they wait, those of the steps too: a step would take half as long again.
+    """
+    torch.set_num_threads(1)
+
+
 class Writers:
     """Threads that encode and write the results of one batch while the next one is solved.
 
@@ -72,7 +83,9 @@ class Writers:
 
     def __init__(self, work: Work, threads: int) -> None:
         self._work, self._meanwhile = work, threads > 0
-        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="writer")
+        self._pool = ThreadPoolExecutor(
+            max(1, threads), thread_name_prefix="writer", initializer=_stay_single
+        )
         self._at_work: dict[str, Future[UnitRecord]] = {}
 
     def __enter__(self) -> Self:

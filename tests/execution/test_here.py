@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fvis import batch_state, execution, runner, schema, workspace
 from fvis.compose import compose
@@ -41,6 +42,27 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_threads_write_the_same_bytes(plain: Path, tmp_path: Path) -> None:
     assert comparable(run_with(3, tmp_path / "run")) == comparable(plain)
+
+
+def test_threads_that_write_have_none_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With those of the steps they would be more than there are cores, and waiting ones sleep."""
+    write, seen = execution.Work.write, set[int]()
+
+    def note(work: execution.Work, result: Result) -> UnitRecord:
+        seen.add(torch.get_num_threads())
+        return write(work, result)
+
+    monkeypatch.setattr(execution.Work, "write", note)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run_with(2, tmp_path / "run")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
 
 
 def test_how_a_run_is_executed_is_no_part_of_what_it_is(plain: Path) -> None:
