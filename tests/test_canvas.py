@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fvis import canvas as canvas_module
 from fvis import runner, schema
 from fvis.artifacts import read_png
 from fvis.canvas import Canvas, find_canvas
@@ -87,6 +88,16 @@ def test_a_canvas_is_only_as_large_as_it_is_worth(layer: str, position: str) -> 
     else:
         assert canvas.shape == ((3, 64, 64) if position == "mean" else (3, 48, 48))
     assert canvas_of(model_of(), "full", layer=layer, position=position).side is None
+
+
+@pytest.mark.parametrize(("worthwhile", "side"), [(0.8, 48), (0.25, 32), (0.15, 16), (0.05, None)])
+def test_a_tile_is_as_large_as_is_worthwhile_for_the_field(
+    worthwhile: float, side: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.5 times the 31 px that a unit sees, once, or half, in whole strides of 16 px."""
+    monkeypatch.setattr(canvas_module, "SMALLEST_TILE", 1)
+    monkeypatch.setattr(canvas_module, "WORTHWHILE", worthwhile)
+    assert canvas_of(model_of(), layer="convs.3", position="mean").side == side
 
 
 def test_a_network_that_takes_one_size_gets_it() -> None:

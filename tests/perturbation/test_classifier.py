@@ -49,6 +49,27 @@ def test_any_is_away_from_what_each_network_sees_itself() -> None:
     assert told[0].top[0] == (seen[0], pytest.approx(chance))
 
 
+@pytest.mark.parametrize(("low", "fold"), [(None, True), (torch.bfloat16, False)])
+def test_a_network_that_is_prepared_gives_the_same_and_is_left_as_it_was(
+    low: torch.dtype | None, fold: bool
+) -> None:
+    conv, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    assert norm.running_var is not None
+    norm.running_var.fill_(4.0)
+    module = nn.Sequential(conv, norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    one = Classifier(model_of(module), TargetConfig(), torch.device("cpu"), low)
+    one.prepare_gradient(fold=fold)
+    before = conv.weight.detach().clone()
+    pictures = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with one.opened() as values, torch.no_grad():
+        assert conv.weight.dtype == (low or torch.float32)
+        assert not torch.equal(conv.weight.float(), before), "folded, or cast"
+        given = values(pictures)
+    assert torch.equal(conv.weight, before)
+    exact = 1e-5 if fold else 0.0
+    torch.testing.assert_close(given, one.values(pictures), atol=exact, rtol=exact)
+
+
 def test_frames_of_clips_are_resized_like_pictures() -> None:
     model = classifier(3).model
     clip = torch.rand(2, 3, 4, 48, 40, generator=torch.Generator().manual_seed(0))
