@@ -153,7 +153,7 @@ def opener(
     *,
     fold: bool = False,
 ) -> Callable[[], Network]:
-    """Makes the context in which a model is frozen and read, again and again, at its fastest.
+    """Returns what makes a `Network`, each time anew, that computes as fast as it can.
 
     What makes it faster is found once: weights to cast and, with `fold`, batch norms to fold.
     Raises `RequestError` where no gradient passes from the layers to the input.

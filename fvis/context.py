@@ -35,7 +35,7 @@ class Context:
         return torch.bfloat16 if self.config.engine.precision == "bf16" else None
 
     def opener(self, layers: Sequence[Layer]) -> Callable[[], Network]:
-        """Makes the context in which the model is frozen and read at `layers`: `capture.opener`."""
+        """What makes the `Network` of the model that is read at `layers`; see `capture.opener`."""
         engine, output = self.config.engine, self.config.target.output
         return opener(self.model, layers, output, self.autocast, fold=engine.fold == "auto")
 

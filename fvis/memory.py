@@ -95,11 +95,16 @@ def keep_freed() -> None:
 def give_back() -> None:
     """Hand memory that is free back to the system, once in a while; to be called between batches.
 
-    Otherwise what is kept, in pieces, becomes a little more with every batch.
+    Otherwise the free pieces that are kept would grow a little with every batch.
     """
     if _pace.is_due:
         with _pace.timed():
-            _of_c("malloc_trim")(0)
+            trim()
+
+
+def trim() -> None:
+    """Hand all memory that is free back to the system, where its C library can."""
+    _of_c("malloc_trim")(0)
 
 
 @functools.cache

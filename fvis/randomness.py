@@ -23,7 +23,7 @@ def random_generator(*key: object) -> Generator:
 
 
 def normal(generators: Sequence[Generator], *shape: int) -> Tensor:
-    """Standard normal numbers (B, *shape); generator b draws row b.
+    """Standard normal numbers (B, *shape); generator b, which no other row has, draws row b.
 
     Large rows are drawn by as many threads as torch has: pictures of a large batch begin with
     hundreds of millions of numbers, for which a GPU would wait.

@@ -14,7 +14,7 @@ LOOKS, APART = 5, 0.004  # how often, and how many seconds apart, others must be
 
 
 def settle() -> None:
-    """Let threads sleep while they wait if the machine is at other work, as far as can be known.
+    """Let waiting threads sleep if other processes are at work, or where that cannot be known.
 
     Otherwise they spin, as is torch's way. The user's own setting counts more.
     """
@@ -23,7 +23,7 @@ def settle() -> None:
 
 
 def _at_other_work() -> bool:
-    """Whether other processes run all the time; true where the system does not tell."""
+    """Whether other processes run at every look; true where the system does not tell."""
     for look in range(LOOKS):
         time.sleep(APART if look else 0)
         try:

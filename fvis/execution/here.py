@@ -64,11 +64,11 @@ class Here:
             writers.take(results)
 
 
-def _stay_single() -> None:
-    """Keep the thread that calls from having threads of its own for what it does with torch.
+def _use_one_thread() -> None:
+    """Let the calling thread do alone what it does with torch.
 
-    With those there would be more threads than cores, and then OpenMP lets all of them sleep while
-    they wait, those of the steps too: a step would take half as long again.
+    Otherwise torch would give it helpers. Once there are more threads than cores, OpenMP lets
+    waiting threads sleep, those of the ascent too, and its steps take half as long again.
     """
     torch.set_num_threads(1)
 
@@ -84,7 +84,7 @@ class Writers:
     def __init__(self, work: Work, threads: int) -> None:
         self._work, self._meanwhile = work, threads > 0
         self._pool = ThreadPoolExecutor(
-            max(1, threads), thread_name_prefix="writer", initializer=_stay_single
+            max(1, threads), thread_name_prefix="writer", initializer=_use_one_thread
         )
         self._at_work: dict[str, Future[UnitRecord]] = {}
 

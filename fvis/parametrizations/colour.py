@@ -29,5 +29,5 @@ def correlate(decorrelated: Tensor) -> Tensor:
     torch.Size([1, 3, 2, 2])
     """
     matrix = correlation(decorrelated.device, decorrelated.dtype)
-    matrices = matrix.expand(len(decorrelated), -1, -1)  # one by one: no row's sums hang on others
+    matrices = matrix.expand(len(decorrelated), -1, -1)  # so no row is rounded by its batch
     return torch.bmm(matrices, decorrelated.flatten(2)).view_as(decorrelated)

@@ -79,7 +79,7 @@ class Classifier:
     def prepare_gradient(self, *, fold: bool = False) -> None:
         """Make `opened` fast; raises `RequestError` where no gradient passes through the network.
 
-        With `fold` its values differ from those of `values` by rounding.
+        With `fold`, what `opened` gives differs from what `values` does by rounding.
         """
         self._open = opener(self.model, self._targets.layers, *self._how, fold=fold)
 

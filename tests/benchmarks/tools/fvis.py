@@ -13,7 +13,7 @@ from fvis.canvas import find_canvas
 from fvis.capture import Network, pairs_to_fold
 from fvis.compose import compose
 from fvis.context import Context, prepare
-from fvis.memory import _of_c
+from fvis.memory import trim
 from fvis.methods.activation_maximization import ActivationMaximization
 from fvis.models.base import Model
 from fvis.objectives import resolve
@@ -133,7 +133,7 @@ def in_turns(
     """
     taken, most = {name: Steps() for name in steps}, dict.fromkeys(steps, 0.0)
     for name, step in steps.items():
-        _of_c("malloc_trim")(0)
+        trim()
         reset_peak(device)
         step()
         most[name] = peak(device)
