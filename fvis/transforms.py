@@ -17,6 +17,8 @@ from fvis.randomness import normal, uniform
 from fvis.schema import TransformsConfig
 
 WHOLE = (1.0, 1.0)  # `crop` setting that keeps the whole picture
+# How `grid_sample` is asked: bilinear, mirrored beyond the edges, corners not aligned.
+_SAMPLING = (0, 2, False)
 POOL_MARGIN = 32  # px that noise fields exceed the picture by: 33^2 window positions times 2 signs
 
 
@@ -164,10 +166,30 @@ def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
     channels = rgb.flatten(1, -3)
     if periodic:
         channels, grid = _wrapped(channels, grid)
-    seen = functional.grid_sample(
-        channels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+    seen: Tensor = _Sampled.apply(channels, grid)
     return seen.view_as(rgb)
+
+
+class _Sampled(torch.autograd.Function):
+    """Pictures (N, C, H, W) as `grid_sample` shows them at the places of a grid (N, H, W, 2).
+
+    The gradient is that of the pictures alone, and to the bit the same. `grid_sample` computes the
+    grid's too, wanted or not, and looks up the picture for it. The gradient of the pictures does
+    not depend on them, so that a single zero can stand for all of their pixels.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, channels: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        ctx.shape = channels.shape
+        return torch.grid_sampler_2d(channels, grid, *_SAMPLING)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (grid,) = ctx.saved_tensors
+        pixels = gradients[0].new_zeros(()).expand(ctx.shape)
+        backward = torch.ops.aten.grid_sampler_2d_backward
+        return backward(gradients[0], pixels, grid, *_SAMPLING, [True, False])[0], None
 
 
 def _grid(maps: Tensor, shape: torch.Size) -> Tensor:
