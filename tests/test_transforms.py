@@ -294,3 +294,22 @@ def test_a_rows_noise_is_one_field_seen_at_many_places_with_either_sign() -> Non
         signs.add(float(overlap.flatten()[place].sign()))
     assert len(places) >= steps - 2
     assert signs == {1.0, -1.0}
+
+
+@pytest.mark.parametrize(
+    ("shape", "periodic"), [((3, 20, 31), False), ((3, 20, 31), True), ((3, 4, 20, 31), False)]
+)
+def test_the_gradient_is_that_of_the_views(shape: tuple[int, ...], periodic: bool) -> None:
+    config = TransformsConfig(views=2, crop=[0.3, 1.0], rotate=20, shift=0.2, time_scale=0.2)
+    generators = [random_generator("views", row) for row in range(2)]
+    views = Transforms(config, generators, 3, shape, torch.device("cpu"), periodic=periodic)
+    numbers = torch.Generator().manual_seed(0)
+    rgb = torch.rand(2, *shape, generator=numbers).requires_grad_(True)
+    seen = views(rgb, 1)
+    weights = torch.randn(seen.shape, generator=numbers)
+    (gradient,) = torch.autograd.grad((weights * seen).sum(), rgb)
+    # Views are linear in the picture: products with a view and with its gradient are the same.
+    other = torch.rand(2, *shape, generator=numbers)
+    with torch.no_grad():
+        expected = (weights * views(other, 1)).double().sum()
+    torch.testing.assert_close((gradient * other).double().sum(), expected, rtol=1e-4, atol=1e-3)
