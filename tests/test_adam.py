@@ -1,4 +1,4 @@
-"""The ascent's Adam is torch's, to the bit."""
+"""The ascent's Adam is torch's fused one, to the bit."""
 
 import pytest
 import torch
