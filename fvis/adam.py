@@ -1,4 +1,4 @@
-"""Adam for the ascent (Kingma & Ba 2015): on the CPU torch's fused AdamW, to the bit; and a rowwise one.
+"""Adam for the ascent (Kingma & Ba 2015): on the CPU torch's fused AdamW; and a rowwise one.
 
 torch's own optimizers import its compiler before their first step, which takes longer than a short
 run; and no library has the rowwise form.
