@@ -114,9 +114,11 @@ class Adam(Optimizer):
 
     def _move(self, parameter: Tensor, gradient: Tensor, moments: _Moments, rates: Rates) -> None:
         b0, b1 = self._betas
-        if parameter.device.type == "cpu" and parameter.stride() == gradient.stride():
-            # The same in one pass, as torch.optim.AdamW(fused=True) does it.
-            number = parameter.new_ones(()) * rates.number
+        # What torch.optim.AdamW(fused=True) calls: one pass over numbers in the order in which they
+        # lie in memory, which has to be the same for all four tensors.
+        alike = parameter.stride() == gradient.stride() == moments.first.stride()
+        if parameter.device.type == "cpu" and alike:
+            number = parameter.new_ones(()) * rates.number  # a tensor, whichever `rates` has
             torch._fused_adamw_(
                 [parameter], [gradient], [moments.first], [moments.second], [], [number],
                 lr=rates.lr, beta1=b0, beta2=b1, weight_decay=0.0, eps=EPSILON,

@@ -17,7 +17,7 @@ from fvis.randomness import normal, uniform
 from fvis.schema import TransformsConfig
 
 WHOLE = (1.0, 1.0)  # `crop` setting that keeps the whole picture
-# How `grid_sample` is asked: bilinear, mirrored beyond the edges, corners not aligned.
+# The codes of `torch.grid_sampler_2d`: bilinear, mirrored beyond the edges, corners not aligned.
 _SAMPLING = (0, 2, False)
 POOL_MARGIN = 32  # px that noise fields exceed the picture by: 33^2 window positions times 2 signs
 
@@ -173,9 +173,9 @@ def _resampled(rgb: Tensor, maps: Tensor, periodic: bool) -> Tensor:
 class _Sampled(torch.autograd.Function):
     """Pictures (N, C, H, W) as `grid_sample` shows them at the places of a grid (N, H, W, 2).
 
-    The gradient is that of the pictures alone, and to the bit the same. `grid_sample` computes the
-    grid's too, wanted or not, and looks up the picture for it. The gradient of the pictures does
-    not depend on them, so that a single zero can stand for all of their pixels.
+    Only the pictures have a gradient, the very one that `grid_sample` gives. For that of the grid,
+    torch on the CPU looks up every pixel, even where nobody wants it. The pictures' own gradient
+    does not depend on their pixels, so a single zero stands for all of them, which is faster.
     """
 
     @staticmethod

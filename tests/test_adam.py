@@ -26,7 +26,6 @@ def moved(
     )
     ours = Adam([parameter], [0.0], (0.5, 0.99))
     for step in range(steps):
-        parameter.grad = None
         parameter.grad = started(generator, spread[1])
         lr = 0.07 / (1 + step)
         if own:

@@ -308,7 +308,8 @@ def test_the_gradient_is_that_of_the_views(shape: tuple[int, ...], periodic: boo
     seen = views(rgb, 1)
     weights = torch.randn(seen.shape, generator=numbers)
     (gradient,) = torch.autograd.grad((weights * seen).sum(), rgb)
-    # Views are linear in the picture: products with a view and with its gradient are the same.
+    # Views are linear in the picture: weighing the view of another picture, or weighing that
+    # picture by the gradient, gives the same sum.
     other = torch.rand(2, *shape, generator=numbers)
     with torch.no_grad():
         expected = (weights * views(other, 1)).double().sum()
