@@ -1,4 +1,4 @@
-"""Adam for the ascent (Kingma & Ba 2015): on the CPU torch's fused AdamW; and a rowwise one.
+"""Adam for the ascent (Kingma & Ba 2015): torch's fused AdamW where it can be; and a rowwise one.
 
 torch's own optimizers import its compiler before their first step, which takes longer than a short
 run; and no library has the rowwise form.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 TINY = 1e-30  # keeps 0/0 of a row without gradient at 0
+ONE_PASS = ("cpu", "cuda")  # kinds of device that have torch's fused AdamW
 EPSILON = 1e-15  # rows' gradients have length 1, so it need not hold small ones down
 
 
@@ -117,11 +118,13 @@ class Adam(Optimizer):
         # What torch.optim.AdamW(fused=True) calls: one pass over numbers in the order in which they
         # lie in memory, which has to be the same for all four tensors.
         alike = parameter.stride() == gradient.stride() == moments.first.stride()
-        if parameter.device.type == "cpu" and alike:
-            number = parameter.new_ones(()) * rates.number  # a tensor, whichever `rates` has
+        if parameter.device.type in ONE_PASS and alike:
+            # A tensor, whichever `rates` has. Of double precision CUDA would read the wrong bytes.
+            number = (parameter.new_ones(()) * rates.number).float()
+            lr = rates.lr.float() if isinstance(rates.lr, Tensor) and rates.lr.is_cuda else rates.lr
             torch._fused_adamw_(
                 [parameter], [gradient], [moments.first], [moments.second], [], [number],
-                lr=rates.lr, beta1=b0, beta2=b1, weight_decay=0.0, eps=EPSILON,
+                lr=lr, beta1=b0, beta2=b1, weight_decay=0.0, eps=EPSILON,
                 amsgrad=False, maximize=False,
             )  # fmt: skip
             return

@@ -209,8 +209,10 @@ def test_a_cuda_graph_gives_the_pictures_of_the_plain_loop_without_waiting(name:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     replayed[1].run()
-    for one, other in zip(plain[0].parameters, replayed[0].parameters, strict=True):
-        assert (one - other).norm() <= 1e-2 * one.norm()
+    with torch.no_grad():  # parameters that hardly show are moved by rounding alone
+        one, other = (picture.render() - 0.5 for picture in (plain[0], replayed[0]))
+    assert one.isfinite().all()
+    assert (one - other).norm() <= 2e-2 * one.norm()
 
 
 @pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=on_cuda)])

@@ -174,7 +174,7 @@ def visible_axes(
     for _ in range(PROBES):
         scores = _probed(score, parts, step[:, None, None] * both)
         too_far = scores.amin(1) < STEEPEST * scores[:, len(NEARBY) // 2]
-        step = torch.where(too_far, step / 2, step)
+        step = torch.where(too_far.to(step.device), step / 2, step)
         if not too_far.any():
             break
     top = scores[:, len(NEARBY) // 2]

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, measure, print; progress goes to stderr."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="benchmarks: %(message)s")
-    cases = all_cases(options.batch, options.batches)
+    cases = all_cases(options.batch, options.batches, options.precision)
     plan = Plan(
         tools=tuple(options.tools),
         cases=tuple(case for case in cases if options.only in str(case)),
@@ -47,11 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batches", type=int, nargs="*", default=BATCHES, help="rows of one layer (1 4 16)"
     )
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=TOOLS)
     parser.add_argument(
         "--only",
         default="",
-        help="cases whose name holds this text: NETWORK/LAYER POSITION batch N",
+        help="cases whose name holds this text: NETWORK/LAYER POSITION batch N PRECISION",
     )
     parser.add_argument("--threads", type=int, default=_cores(), help="CPU threads (all)")
     parser.add_argument(

@@ -22,15 +22,19 @@ TOOLS = (FVIS, *PEERS)  # a module each in `tools/`
 
 @dataclass(frozen=True)
 class Case:
-    """A layer of a network, where it is read, and how many of its units are climbed at once."""
+    """A layer of a network, where it is read, and how many of its units are climbed at once.
+
+    `precision` is that in which the network computes, fp32 or bf16.
+    """
 
     network: str
     layer: str
     batch: int
     position: str = "mean"
+    precision: str = "fp32"
 
     def __str__(self) -> str:
-        return f"{self.network}/{self.layer} {self.position} batch {self.batch}"
+        return f"{self.network}/{self.layer} {self.position} batch {self.batch} {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,17 @@ class Job:
         return cls(**{**content, "cases": tuple(Case(**case) for case in content["cases"])})
 
 
-def all_cases(batch: int = BATCH, batches: Iterable[int] = BATCHES) -> list[Case]:
+def all_cases(
+    batch: int = BATCH, batches: Iterable[int] = BATCHES, precision: str = "fp32"
+) -> list[Case]:
     """Every layer, inner ones of convolutional networks at two positions; and one by batch size."""
     cases = [
-        Case(network, layer, batch, position)
+        Case(network, layer, batch, position, precision)
         for network, layers in LAYERS.items()
         for layer in layers
         for position in (("center", "mean") if is_placed(network, layer) else ("mean",))
     ]
-    return cases + [Case(*SCALED, size) for size in batches]
+    return cases + [Case(*SCALED, size, precision=precision) for size in batches]
 
 
 def is_placed(network: str, layer: str) -> bool:
@@ -108,7 +114,8 @@ def is_placed(network: str, layer: str) -> bool:
 
 def is_compared(case: Case) -> bool:
     """Whether the peers are measured too: where they can do the same, and once per layer."""
-    return case.network in COMPARED and case.position == "mean" and case.layer != SCALED[1]
+    same = case.position == "mean" and case.precision == "fp32"
+    return same and case.network in COMPARED and case.layer != SCALED[1]
 
 
 def first_line(error: BaseException) -> str:

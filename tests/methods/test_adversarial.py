@@ -157,7 +157,8 @@ def test_a_hidden_unit_can_be_the_target(tmp_path: Path) -> None:
         handle.remove()
         means = seen[0].mean((2, 3))[0]
         assert unit["success"] == (int(means.argmax()) == 5)
-        assert unit["adversarial"][0] == [int(means.argmax()), pytest.approx(means.max().item())]
+        most = pytest.approx(means.max().item(), rel=1e-4)  # the run may have been on a GPU
+        assert unit["adversarial"][0] == [int(means.argmax()), most]
 
 
 def folder_with_bad_files(folder: Path) -> Path:

@@ -79,7 +79,8 @@ def test_the_record_says_which_prior_and_what_it_costs(factory: str) -> None:
     prior = result.record.prior
     assert prior is not None and prior.weights is not None and prior.name == "generator"
     assert len(prior.weights.sha256) == 64
-    bare = prepare(parse(compose(["target.units=4", "engine.steps=12", "engine.canvas=full"])))
+    words = ["target.units=4", "engine.steps=12", "engine.canvas=full", "engine.device=cpu"]
+    bare = prepare(parse(compose(words)))
     (without,) = solved(bare)
     assert prior.activation == {
         "with": result.record.activation.final,

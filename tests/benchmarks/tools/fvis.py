@@ -10,7 +10,6 @@ import torch
 
 from fvis import models, schema
 from fvis.canvas import find_canvas
-from fvis.capture import Network, pairs_to_fold
 from fvis.compose import compose
 from fvis.context import Context, prepare
 from fvis.memory import trim
@@ -64,7 +63,7 @@ def prepared(case: Case, device: torch.device, words: Sequence[str] = ()) -> Con
         *("model=timm", f"model.name={case.network}", "model.pretrained=false"),
         *(f"target.layer={case.layer}", f"target.units=0:{case.batch}"),
         *(f"target.position={case.position}", f"engine.device={device}"),
-        f"engine.batch_size={case.batch}",
+        *(f"engine.batch_size={case.batch}", f"engine.precision={case.precision}"),
         "method.rescue=false",  # a second ascent would not be timed, only waited for
     ]
     config = schema.parse(compose([*overrides, *words]))
@@ -88,12 +87,11 @@ def bare_limit(context: Context) -> Iterator[Step]:
     config, device = context.config, context.device
     model = dataclasses.replace(context.model, module=copy.deepcopy(context.model.module))
     targets = resolve(config.target, model, config.engine.seed)
-    canvas = find_canvas(targets, Network(model, targets.layers), config.engine.canvas)
-    folds = config.engine.fold == "auto"
-    pairs = pairs_to_fold(model, targets.layers, None) if folds else []
+    opened = dataclasses.replace(context, model=model).opener(targets.layers)
+    canvas = find_canvas(targets, opened(), config.engine.canvas)
     rgb = torch.rand(len(targets.targets), *canvas.shape, device=device, requires_grad=True)
     objective = canvas.targets.objective(targets.targets, device)
-    with Network(model, targets.layers, pairs=pairs) as network:
+    with opened() as network:
         outputs = network(rgb)
         uphill = torch.autograd.grad(objective.scores(outputs).sum(), outputs)
         yield lambda: torch.autograd.grad(network(rgb), rgb, uphill)
