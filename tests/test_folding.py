@@ -180,6 +180,15 @@ def test_channels_are_last_unless_the_network_fails_so() -> None:
         arrange(model_of(module.eval()), False, CPU)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_on_cuda_grouped_convolutions_keep_their_layout(groups: int) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, groups=groups)).eval()
+    arrange(model_of(module), "auto", torch.device("cuda"))
+    conv = module[1]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.weight.is_contiguous(memory_format=torch.channels_last) is (groups == 1)
+
+
 def test_a_norm_of_the_batchs_own_statistics_is_left_alone() -> None:
     network = drawn(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)))
     rgb = torch.rand(2, 3, 8, 8, generator=random_generator("rgb"))

@@ -1,6 +1,7 @@
 """`execution=here`: batches are solved in this process, and written by threads meanwhile."""
 
 import concurrent.futures
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -17,6 +18,8 @@ from fvis.progress import Progress
 from fvis.record.unit import UnitRecord
 from fvis.schema import Config, HereConfig
 from fvis.workspace import BATCH_FILE
+
+LEAST_WRITERS, MOST_WRITERS = 2, 8  # threads, where the config does not say
 
 
 @EXECUTIONS.register("here")
@@ -35,7 +38,8 @@ class Here:
     def solve(self, work: Work) -> None:
         """Solve and write what is missing, and save the state of the batch at work."""
         work.show()
-        with Progress(work.planned.steps) as progress, Writers(work, self._threads) as writers:
+        threads = _writers(work.context.device) if self._threads is None else self._threads
+        with Progress(work.planned.steps) as progress, Writers(work, threads) as writers:
             for method in work.planned.methods:
                 self._solve(method, work, progress, writers)
         (work.directory / BATCH_FILE).unlink(missing_ok=True)  # of a process killed at its end
@@ -62,6 +66,13 @@ class Here:
         for jobs, results in in_batches(method.groups, size, solve, sizes=sizes, on_resize=resize):
             recorder.batch_done(jobs)
             writers.take(results)
+
+
+def _writers(device: torch.device) -> int:
+    """How many threads write where the config does not say."""
+    if device.type != "cuda":
+        return LEAST_WRITERS
+    return min(MOST_WRITERS, max(LEAST_WRITERS, (os.cpu_count() or 1) // 2))
 
 
 def _use_one_thread() -> None:

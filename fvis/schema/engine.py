@@ -49,7 +49,7 @@ class HereConfig(ExecutionConfig):
     """`execution/here.py`."""
 
     name: str = "here"
-    writers: int = setting(2, at_least=0, at_most=64)
+    writers: int | None = setting(None, at_least=0, at_most=64)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Batches solved in one process leave the same files, however they are written."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from fvis import batch_state, execution, runner, schema, workspace
 from fvis.compose import compose
 from fvis.errors import UnwritableError
-from fvis.execution.here import Writers
+from fvis.execution.here import Writers, _writers
 from fvis.methods import Result
 from fvis.record.unit import UnitRecord
 from fvis.run_folder import read_run
@@ -165,3 +166,13 @@ def test_what_is_solved_is_written_when_the_next_batch_fails(
         run_with(2, tmp_path / "run")
     assert read_run(tmp_path / "run").record.units == ["logits-00000", "logits-00001"]
     assert not (tmp_path / "run" / workspace.BATCH_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores", "writers"), [("cpu", 64, 2), ("cuda", 2, 2), ("cuda", 10, 5), ("cuda", 64, 8)]
+)
+def test_large_batches_are_written_by_more_threads(
+    kind: str, cores: int, writers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert _writers(torch.device(kind)) == writers
