@@ -14,8 +14,8 @@ def arrange(model: Model, channels_last: Any, device: torch.device) -> None:
     """Give the network the layout that `engine.channels_last` asks for: true, false or auto.
 
     auto changes convolutional networks of images on a CPU, and on CUDA those without grouped
-    convolutions, for which cuDNN would first have to compile kernels, for seconds. It changes none
-    that fail in that layout, as code does that takes views of feature maps.
+    convolutions: with these, a run starts seconds later in that layout. It changes none that fail
+    in it, as code does that takes views of feature maps.
     """
     video = model.preprocessing.frames is not None
     layout = torch.channels_last_3d if video else torch.channels_last

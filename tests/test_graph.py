@@ -209,7 +209,7 @@ def test_a_cuda_graph_gives_the_pictures_of_the_plain_loop_without_waiting(name:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     replayed[1].run()
-    with torch.no_grad():  # parameters that hardly show are moved by rounding alone
+    with torch.no_grad():  # not parameters: rounding moves those that hardly show
         one, other = (picture.render() - 0.5 for picture in (plain[0], replayed[0]))
     assert one.isfinite().all()
     assert (one - other).norm() <= 2e-2 * one.norm()

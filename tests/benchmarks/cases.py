@@ -114,8 +114,8 @@ def is_placed(network: str, layer: str) -> bool:
 
 def is_compared(case: Case) -> bool:
     """Whether the peers are measured too: where they can do the same, and once per layer."""
-    same = case.position == "mean" and case.precision == "fp32"
-    return same and case.network in COMPARED and case.layer != SCALED[1]
+    as_peers_do = case.position == "mean" and case.precision == "fp32"
+    return as_peers_do and case.network in COMPARED and case.layer != SCALED[1]
 
 
 def first_line(error: BaseException) -> str:
