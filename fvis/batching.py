@@ -18,7 +18,7 @@ R = TypeVar("R")
 AUTO_SIZE = {"cpu": 4, "mps": 16}  # of whole inputs; a CPU is no faster per row with more than 4
 AUTO_SIZE_CUDA = 64  # where it is not known how much memory a row takes
 MOST_SMALLER = 4  # times as many pictures on a small canvas; still more would gain nothing
-MOST_CUDA = 1024  # pictures; more would only put off the first files, and the next saved state
+MOST_CUDA = 256  # whole inputs; more are no faster, and would put off the files and the saved state
 ROOM = 0.6  # of the free memory; the rest is for what a row's bytes leave out, such as workspaces
 # What torch's allocators and its CPU kernels say when memory runs out.
 OUT_OF_MEMORY = (
@@ -34,9 +34,9 @@ OUT_OF_MEMORY = (
 def auto_size(device: torch.device, share: float = 1.0, row_bytes: int = 0) -> int:
     """The batch size tried first on a device when none is asked for.
 
-    On CUDA it is the largest power of two that fits into `ROOM` of the free memory. Elsewhere, and
-    where `row_bytes` is 0, it is a fixed one, divided by `share`, or as many as fit if those are
-    fewer. (Pictures of other batches differ by rounding, so a size that hangs on what else uses the
+    On CUDA it is the largest power of two that fits into `ROOM` of the free memory, up to
+    `MOST_CUDA` whole inputs. Elsewhere, and where `row_bytes` is 0, it is a fixed one, divided by
+    `share`, or as many as fit if those are fewer. (Pictures of other batches differ by rounding, so a size that hangs on what else uses the
     memory is taken only where it makes pictures much faster.)
 
     Args:
@@ -49,9 +49,10 @@ def auto_size(device: torch.device, share: float = 1.0, row_bytes: int = 0) -> i
     """
     room = memory.free(device) if row_bytes else None
     fitting = max(1, int(ROOM * room) // row_bytes) if room is not None else None
+    smaller = min(1 / share, MOST_SMALLER)
     if device.type == "cuda" and fitting is not None:
-        return min(MOST_CUDA, 1 << (fitting.bit_length() - 1))
-    size = int(AUTO_SIZE.get(device.type, AUTO_SIZE_CUDA) * min(1 / share, MOST_SMALLER))
+        return 1 << (min(int(MOST_CUDA * smaller), fitting).bit_length() - 1)
+    size = int(AUTO_SIZE.get(device.type, AUTO_SIZE_CUDA) * smaller)
     return size if fitting is None else min(size, fitting)
 
 
