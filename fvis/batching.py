@@ -36,8 +36,9 @@ def auto_size(device: torch.device, share: float = 1.0, row_bytes: int = 0) -> i
 
     On CUDA it is the largest power of two that fits into `ROOM` of the free memory, up to
     `MOST_CUDA` whole inputs. Elsewhere, and where `row_bytes` is 0, it is a fixed one, divided by
-    `share`, or as many as fit if those are fewer. (Pictures of other batches differ by rounding, so a size that hangs on what else uses the
-    memory is taken only where it makes pictures much faster.)
+    `share`, or as many as fit if those are fewer. (Pictures of other batches differ by rounding, so
+    a size that hangs on what else uses the memory is taken only where it makes pictures much
+    faster.)
 
     Args:
         device: where the batches are solved.

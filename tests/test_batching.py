@@ -93,7 +93,7 @@ CPU, CUDA, GIGABYTE = torch.device("cpu"), torch.device("cuda"), 10**9
         (CPU, 1.0, 100 * GIGABYTE, 1),
         (CUDA, 1.0, GIGABYTE // 50, 256),  # 300 would
         (CUDA, 1.0, GIGABYTE // 20, 64),  # 120 would
-        (CUDA, 1.0, 3, 256),  # two batches of 256 are as fast as one of 512, and half is soon on disk
+        (CUDA, 1.0, 3, 256),  # more are no faster
         (CUDA, 0.5, 3, 512),
         (CUDA, 0.1, 3, 1024),
         (CUDA, 1.0, 100 * GIGABYTE, 1),
