@@ -203,12 +203,16 @@ def _left_in_place(module: nn.Module) -> Iterator[None]:
     """A context that puts the network's tensors back as they were when it ends.
 
     They are the same objects with the same memory, and thus the same device and layout, even after
-    `Module.to`, which replaces them.
+    `Module.to`, which replaces them. Buffers have the same numbers, even where passes change them.
     """
     stores: list[dict[str, Any]] = [
-        store for part in module.modules() for store in (part._parameters, part._buffers)
+        store
+        for part in module.modules()
+        for store in (part._parameters, part._buffers)
+        if isinstance(store, dict)  # a traced module's are torch's own
     ]
     entries = [(store, dict(store)) for store in stores]
+    numbers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     tensors = [*module.parameters(), *module.buffers()]
     tensors += [p.grad for p in module.parameters() if p.grad is not None]
     memory = [(tensor, tensor.data) for tensor in tensors]
@@ -219,6 +223,10 @@ def _left_in_place(module: nn.Module) -> Iterator[None]:
             tensor.data = data
         for store, content in entries:
             store.update(content)
+        with torch.no_grad():
+            for buffer, before in numbers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
 
 
 def _plain(value: Any) -> Any:

@@ -34,6 +34,7 @@ RECTIFIERS: tuple[type[nn.Module], ...] = (
 # found an input that suppresses the unit.
 LEAST_RISE = 1.0
 LEAST_MOVEMENT = 0.01
+LEAST_SPAN = 24  # steps in which a unit that goes on moving is sure to have moved
 
 
 def spread(objective: LinearObjective, outputs: Sequence[Tensor]) -> Tensor:
@@ -58,11 +59,15 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
     """Which rows (B,) have a final score that is not finite, or have hardly risen and stand still.
 
     `initial`, `final` and `spread` are (B,). A row stands still when its scores in the second half
-    of the trace differ by less than `LEAST_MOVEMENT` spreads.
+    of the trace differ by less than `LEAST_MOVEMENT` spreads. Where that half is too short to tell,
+    a row need not rise further than that either.
     """
-    late = torch.stack(trace.scores[-max(2, len(trace.scores) // 2) :])
+    half = max(2, len(trace.scores) // 2)
+    late = torch.stack(trace.scores[-half:])
+    span = trace.steps[-1] - trace.steps[-half:][0]
     moving = late.amax(0) - late.amin(0) > LEAST_MOVEMENT * spread
-    risen = final - initial > LEAST_RISE * spread
+    least = LEAST_RISE if span >= LEAST_SPAN else LEAST_MOVEMENT
+    risen = final - initial > least * spread
     return ~(final.isfinite() & (moving | risen))
 
 

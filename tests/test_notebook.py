@@ -97,6 +97,29 @@ def test_a_network_of_ones_own_stays_where_it_was(engine: dict[str, object]) -> 
     assert [(tensor.data_ptr(), tensor.stride(), tensor.device) for tensor in after] == places
 
 
+def test_buffers_that_passes_change_come_back_as_they_were() -> None:
+    class Counting(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("passes", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.get_buffer("passes").add_(1)
+            return super().forward(x)
+
+    net = Counting()
+    passes = net.get_buffer("passes")
+    fvis.visualize(net, "conv", [1], input=INPUT, engine=FEW)
+    assert net.get_buffer("passes") is passes
+    assert passes.item() == 0
+
+
+def test_a_traced_network_is_visualized() -> None:
+    traced = torch.jit.trace(Net().eval(), torch.rand(2, 3, 24, 20))
+    (unit,) = fvis.visualize(traced, "logits", [1], input=INPUT, engine=FEW)
+    assert unit.metadata["activation"]["final"] > unit.metadata["activation"]["initial"]
+
+
 def test_a_network_of_ones_own_stays_where_it_was_when_the_run_fails() -> None:
     net = Net()
     tensors = [*net.parameters(), *net.buffers()]

@@ -103,8 +103,8 @@ def test_where_the_unit_is_awake_the_gradient_is_the_functions_own() -> None:
 
 def test_stuck_is_what_neither_rises_nor_moves_and_what_is_not_finite() -> None:
     scores = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.3, 2.0, torch.nan]])
-    trace = Trace([0, 8, 16, 24], [scores[0], scores[1], scores[1], scores[1]])
-    still = Trace([0, 8, 16, 24], [scores[0], scores[0], scores[1], scores[1]])
+    trace = Trace([0, 24, 48, 72], [scores[0], scores[1], scores[1], scores[1]])
+    still = Trace([0, 24, 48, 72], [scores[0], scores[0], scores[1], scores[1]])
     spread = torch.ones(4)
     for given in (trace, still):
         late = torch.stack(given.scores[2:])
@@ -113,6 +113,13 @@ def test_stuck_is_what_neither_rises_nor_moves_and_what_is_not_finite() -> None:
         assert stuck.tolist() == [True, True, False, True]
     moving = Trace([0, 8], [scores[0], scores[1]])
     assert stuck_rows(scores[0], scores[1], moving, spread).tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("steps", [[0], [0, 8, 9]])
+def test_in_a_few_steps_a_unit_need_not_rise_far(steps: list[int]) -> None:
+    first, last = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.3, torch.nan]])
+    trace = Trace(steps, [last for _ in steps])
+    assert stuck_rows(first, last, trace, torch.ones(3)).tolist() == [True, False, True]
 
 
 def objective_of(*joint: dict[str, float | int | str]) -> LinearObjective:
