@@ -116,15 +116,18 @@ def find_canvas(targets: TargetSet, network: Network, wanted: str | int) -> Canv
     whole = Canvas(targets, network.model.preprocessing.shape)
     if wanted == "full":
         return whole
-    found = None
+    found = best = None
     with network, torch.no_grad():
         if all(map(has_maps, targets.layers)) and len(whole.frame) == 3:
             fields = _fields(targets, network)
             found = _fitting(whole, network, fields, None if wanted == "auto" else int(wanted))
+            if found is None and wanted != "auto":
+                best = _fitting(whole, network, fields, None)
     if found is None and wanted != "auto":
+        side = f"{best.side} px" if best else "the whole input"
         raise RequestError(
             f"engine.canvas={wanted}: {targets.layers[-1].path} cannot be read on a canvas of that "
-            "side as it is in the whole input; auto takes one that fits, full the whole input"
+            f"side as it is in the whole input; auto takes {side}"
         )
     return found or whole
 

@@ -31,13 +31,15 @@ from fvis.compose import (
     refusing,
     register_plugins,
 )
-from fvis.errors import JobError, RequestError, UnwritableError
+from fvis.errors import JobError, RequestError, UnwritableError, exit_status
 from fvis.record.run import DONE, SweepJobRecord, SweepRecord
 from fvis.record.unit import SCHEMA
-from fvis.run_folder import RUN_FILE, read_run, read_sweep, write_sweep
+from fvis.run_folder import RUN_FILE, SWEEP_FILE, read_run, read_sweep, write_sweep
 from fvis.settings import own_environment
 
 logger = logging.getLogger(__name__)
+
+MULTIRUN_FILE = "multirun.yaml"  # Hydra's own
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     Whatever Hydra itself raises becomes a `RequestError`. Where `work` has raised a `JobError`, one
     that names all failed jobs is raised after the last job, wherever a launcher has run them. Its
     status is theirs where all have failed alike, else 1. The folder of a job that has written
-    nothing is taken away.
+    nothing is taken away, and that of a sweep whose jobs were all refused.
     """
     base, process, failed = Path.cwd(), os.getpid(), dict[str, int]()
 
@@ -136,7 +138,22 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     finally:
         for folder in Observer.folders:  # Hydra may have failed after it had made one
             artifacts.remove_if_empty(folder, base)
-    _raise_for(failed)
+    try:
+        _raise_for(failed)
+    except JobError as error:
+        if error.status == exit_status(RequestError()):
+            _forget_sweeps(base)
+        raise
+
+
+def _forget_sweeps(base: Path) -> None:
+    """Take the folders of sweeps away that hold no job, only what is said of the sweep."""
+    for sweep in Observer.sweeps:
+        files = [sweep / name for name in (SWEEP_FILE, MULTIRUN_FILE)]
+        if sweep.is_dir() and set(sweep.iterdir()) <= set(files):
+            for file in files:
+                file.unlink(missing_ok=True)
+            artifacts.remove_if_empty(sweep, base)
 
 
 def _raise_for(failed: dict[str, int]) -> None:

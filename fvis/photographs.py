@@ -126,8 +126,8 @@ def read(path: Path) -> Image.Image:
                 animated = image.format != "MPO" and getattr(image, "is_animated", True)
                 if frames > 1 and animated:  # MPO: a phone's JPEG plus extra images
                     raise UnreadableError(f"{path} has {frames} frames; give a single picture")
-                if image.mode == "F":
-                    raise UnreadableError(f"{path} has floating-point pixels of unknown range")
+                if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+                    raise UnreadableError(f"{path} has 32-bit pixels of unknown range")
                 image.load()
                 return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:

@@ -5,6 +5,8 @@ alike. Where batch norm has not yet seen its statistics, or layer scales are sti
 start, the picture fades from layer to layer, until the units' biases are all that is left.
 """
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +18,10 @@ from fvis.models.layers import LOGITS, Layer
 from fvis.objectives.positions import maps
 from fvis.randomness import random_generator
 
+logger = logging.getLogger(__name__)
+
 FADED = 1e-4  # of the spread among units; an ascent that moves a unit by 1e-2 of it stands still
+REPEATED = 1e-3  # of an output's length: by how much it may differ when it is computed again
 COARSE = 4  # blobs of colour along each axis of a picture
 SCALE = 1e-3  # a layer scale of this or less in every channel is as small as training starts it
 
@@ -26,10 +31,20 @@ def check_responsive(network: Network) -> None:
 
     The pictures are mid-grey, noise, and blobs of colour. A layer that gives exactly the same for
     all of them is refused if weights before it are zero; it may only be silent otherwise. One that
-    they hardly move is refused if the network has not been trained.
+    they hardly move is refused if the network has not been trained. Of a network that answers the
+    same picture in different ways, the log says so.
     """
     with network, torch.no_grad():
         answers = [network(rgb) for rgb in _pictures(network)]
+        again = network(_pictures(network)[-1])
+    for one, other in zip(answers[-1], again, strict=True):
+        if (_finite(one) - _finite(other)).norm() > REPEATED * _finite(one).norm():
+            logger.warning(
+                "%s answers the same picture in different ways, as with dropout that is always on: "
+                "no number of this run can be repeated",
+                network.model.name,
+            )
+            break
     for number, layer in enumerate(network.layers):
         values = [_finite(maps(layer, answer[number])) for answer in answers]
         moved = max((one - values[0]).abs().max().item() for one in values)

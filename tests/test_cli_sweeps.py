@@ -90,6 +90,7 @@ def test_a_sweep_of_wrong_jobs_alone_is_status_2(forked_fvis: Call, tmp_path: Pa
     ran = forked_fvis("run", *QUICK_ARGUMENTS, "target.units=99,98", cwd=tmp_path)
     assert ran.returncode == 2
     assert errors(ran)[-1] == "fvis: error: jobs that failed: 0, 1"
+    assert not [*tmp_path.iterdir()], "nothing is left behind"
 
 
 LAUNCHERS = {

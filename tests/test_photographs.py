@@ -58,6 +58,12 @@ def test_sixteen_bits_are_scaled_not_cut_off(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(rgb, loaded(grey, tmp_path / "grey.png"), atol=1.1 / 255, rtol=0)
 
 
+def test_thirty_two_bits_have_no_known_range(tmp_path: Path) -> None:
+    wide = Image.fromarray(np.asarray(scene().convert("L")).astype(np.int32))
+    with pytest.raises(UnreadableError, match="32-bit pixels of unknown range"):
+        loaded(wide, tmp_path / "a.tif")
+
+
 def test_a_rotated_file_stands_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown a quarter turn clockwise

@@ -25,6 +25,21 @@ def refusal(module: nn.Module, path: str) -> str | None:
     return None
 
 
+class Dropping(nn.Conv2d):
+    """A convolution behind which dropout is always on."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(super().forward(x))
+
+
+@pytest.mark.parametrize(("kind", "says"), [(Dropping, True), (nn.Conv2d, False)])
+def test_a_network_that_draws_random_numbers_is_told(
+    kind: type[nn.Conv2d], says: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    check(nn.Sequential(kind(3, 4, 3), nn.Flatten(), nn.LazyLinear(2)), "0")
+    assert ("answers the same picture in different ways" in caplog.text) is says
+
+
 def headed(scale: float) -> nn.Sequential:
     torch.manual_seed(0)
     module = nn.Sequential(

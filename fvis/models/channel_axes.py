@@ -4,6 +4,7 @@ It is inferred from the modules' types and from where their inputs come from. Wh
 enough, the axis stays unknown.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,13 +160,15 @@ def pick(value: Any, output: int | str | None) -> Tensor | None:
 
 
 def parts(value: Any) -> dict[int | str, Any]:
-    """The parts of a tuple, list or dict by index or key; none of anything else.
+    """The parts of a tuple, list, dict or dataclass by index or name; none of anything else.
 
     >>> parts([{"boxes": 1, "scores": 2}, None])
     {'0.boxes': 1, '0.scores': 2, 1: None}
     """
     if isinstance(value, tuple | list):
         value = dict(enumerate(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, Mapping):
+        value = vars(value)
     found: dict[int | str, Any] = {}
     for key, part in value.items() if isinstance(value, Mapping) else ():
         inner = parts(part)

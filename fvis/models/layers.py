@@ -160,10 +160,18 @@ def run_once(model: Model, greys: Sequence[float] = (0.5,)) -> None:
         size = "x".join(map(str, model.preprocessing.shape))
         raise RequestError(
             f"{model.name} does not take an input of {size}: {described(error)}"
+            f"{_in_other_types(model.module)}"
         ) from error
     finally:
         for module in training:
             module.training = True
+
+
+def _in_other_types(network: nn.Module) -> str:
+    """Words on weights that are not float32, as inputs are; empty where all are."""
+    numbers = [weight.dtype for weight in network.parameters() if weight.is_floating_point()]
+    others = sorted({str(kind).removeprefix("torch.") for kind in numbers} - {"float32"})
+    return f" (its weights are {', '.join(others)}: give it in float32)" if others else ""
 
 
 def _layer(entry: Entry, model: Model, tokens: int, grids: Set[int], is_folded: bool) -> Layer:

@@ -65,6 +65,14 @@ class Outcome:
         """Whether every network that is attacked takes the picture for its target."""
         return all(judged.after.success for judged in self.attacked.values())
 
+    @property
+    def _change(self) -> Tensor:
+        """What was added (3, ...), in whole grey levels: in float32 some would pass their bound."""
+        made, clean = (
+            rgb.cpu().double() * measures.LEVELS for rgb in (self.adversarial, self.clean)
+        )
+        return (made.round() - clean.round()) / measures.LEVELS
+
     def activation(self, trace: list[tuple[int, float]]) -> ActivationRecord:
         """The target's values, averaged over the networks that are attacked."""
         pairs = [(one.before.value, one.after.value) for one in self.attacked.values()]
@@ -75,7 +83,7 @@ class Outcome:
 
     def measured(self) -> dict[str, Any]:
         """The size, smoothness and visibility of the perturbation, by field of the record."""
-        delta = (self.adversarial - self.clean)[None]
+        delta = self._change[None]
         numbers = {
             "linf": measures.linf(delta),
             "l2": measures.l2(delta),

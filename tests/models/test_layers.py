@@ -1,7 +1,9 @@
 """Each architecture's layers are listed with their true axes, units and prefix tokens."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -303,6 +305,22 @@ def test_the_batch_axis_is_no_channel_axis() -> None:
 
 
 ATTENTION = "encoder.layers.encoder_layer_0.self_attention"
+
+
+def test_the_fields_of_a_dataclass_are_named() -> None:
+    @dataclasses.dataclass
+    class Answer:
+        scores: Tensor
+        features: Tensor
+
+    class Answering(nn.Conv2d):
+        def forward(self, x: Tensor) -> Any:
+            made = super().forward(x)
+            return Answer(made.mean((2, 3)), made)
+
+    model = model_of(Answering(3, 4, 3), 16, 16)
+    assert survey(model)["logits"].outputs == ("scores", "features")
+    assert survey(model, "scores")["logits"].shape == (1, 4)
 
 
 def test_a_tuples_parts_are_named_and_one_can_be_taken() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -45,7 +46,11 @@ def load(config: ModelConfig) -> SourceModel:
         try:
             kwargs = {**_quiet(config), **config.kwargs}
             reachable = hub.torch_hub(loaded.url) if loaded else contextlib.nullcontext()
-            with reachable, contextlib.redirect_stdout(sys.stderr):  # it reports downloads there
+            with (
+                reachable,
+                contextlib.redirect_stdout(sys.stderr),  # it reports downloads there
+                warnings.catch_warnings(action="ignore", category=FutureWarning),
+            ):
                 module = models.get_model(name, weights=loaded, **kwargs)
         except (URLError, OSError) as error:
             raise RequestError(_advice(name, default)) from error
