@@ -50,7 +50,8 @@ class Recorder:
 
     `made` has the channel axis of each tensor, by the tensor itself, and `constants` those that
     were computed from the network's own parameters and buffers. `last` has, for each container
-    module, the channel axis and the shape of the last output inside it whose axis is known.
+    module, the channel axis and the shape of the last output inside it whose axis is known; `dims`
+    the channel axes of all outputs of a shape.
     """
 
     def __init__(self, output: int | str | None, network: nn.Module) -> None:
@@ -67,6 +68,7 @@ class Recorder:
         for tensor in (*network.parameters(), *network.buffers()):
             self.constants[tensor] = True
         self.last: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.dims: dict[tuple[int, ...], set[int]] = {}
 
     def record(
         self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Any, value: Any
@@ -89,6 +91,7 @@ class Recorder:
         entry.channel_dim = dim = self._channel_dim(path, module, source, tensor)
         if dim is not None:
             self._mark(tensor, dim)
+            self.dims.setdefault(entry.shape, set()).add(dim)
             self.last |= dict.fromkeys(_ancestors(path), (dim, entry.shape))
 
     def _channel_dim(
@@ -110,14 +113,27 @@ class Recorder:
         if tensor in self.made:
             return int(self.made[tensor])
         if path in self.last:
-            return _inherited(*self.last[path], tensor)
+            inherited = _inherited(*self.last[path], tensor)
+            return self._alike(tuple(tensor.shape)) if inherited is None else inherited
         if source is not None and known is not None:
             inherited = _inherited(known, tuple(source.shape), tensor)
             if inherited is not None:
                 return inherited
         if tensor.dim() == 3 and self.width is not None:
             return _inherited(2, (0, 0, self.width), tensor)
-        return None
+        return self._alike(tuple(tensor.shape))
+
+    def _alike(self, shape: tuple[int, ...]) -> int | None:
+        """The channel axis that all earlier outputs of a shape have, as a sum has its branches'.
+
+        None where another axis is as long, and might hold the channels as it does elsewhere.
+        """
+        dims = self.dims.get(shape, set())
+        if len(dims) != 1:
+            return None
+        (dim,) = dims
+        others = (found for known, found in self.dims.items() if len(known) == len(shape))
+        return dim if shape.count(shape[dim]) == 1 or set().union(*others) == dims else None
 
     def _declared_dim(self, path: str, tensor: Tensor) -> int | None:
         """The axis whose length is the layer's declared channel count; None if not exactly one."""

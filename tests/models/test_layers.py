@@ -307,6 +307,31 @@ def test_the_batch_axis_is_no_channel_axis() -> None:
 ATTENTION = "encoder.layers.encoder_layer_0.self_attention"
 
 
+class Branches(nn.Module):
+    """The rectified sum of two convolutions, beside a linear layer over pixels."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.pixels = nn.Linear(3, width) if width else nn.Identity()
+        self.one, self.other = nn.Conv2d(3, channels, 1), nn.Conv2d(3, channels, 1)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.pixels(x.permute(0, 2, 3, 1))
+        return self.act(self.one(x) + self.other(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "units"),
+    [(5, 8, 5), (16, 0, 16), (16, 8, None), (5, 16, 5), (16, 16, None)],
+)
+def test_a_sum_has_its_branches_units_where_they_cannot_lie_elsewhere(
+    channels: int, width: int, units: int | None
+) -> None:
+    """Pictures are 16 px wide and high: 16 channels may lie along any axis."""
+    assert survey(model_of(Branches(channels, width), 16, 16))["act"].units == units
+
+
 def test_the_fields_of_a_dataclass_are_named() -> None:
     @dataclasses.dataclass
     class Answer:
