@@ -123,9 +123,16 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def check_finite(module: nn.Module, what: str) -> None:
-    """Raise `RequestError` naming the first tensor of a network that has NaN or infinity."""
+    """Raise `RequestError` naming the first tensor of a network that has NaN or infinity.
+
+    Buffers other than a norm's statistics may be infinite, as masks and bounds are.
+    """
+    buffers = {name for name, _ in module.named_buffers() if "running_" not in name}
     for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point():
+            continue
+        wrong = torch.isnan(tensor) if name in buffers else ~torch.isfinite(tensor)
+        if bool(wrong.any()):
             raise RequestError(f"{what}: {name} holds numbers that are not finite")
 
 

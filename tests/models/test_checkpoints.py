@@ -292,6 +292,15 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, number:
         load(ModelConfig(checkpoint=str(tmp_path / "w.pth")))
 
 
+def test_masks_and_bounds_may_be_infinite_but_not_nan() -> None:
+    module = net()
+    module.register_buffer("mask", torch.full((2, 2), float("-inf")).triu(1))
+    check_finite(module, "net")
+    module.get_buffer("mask")[0, 0] = float("nan")
+    with pytest.raises(RequestError, match="net: mask"):
+        check_finite(module, "net")
+
+
 def test_a_tensor_of_a_kind_in_beta_is_refused_without_a_warning(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
