@@ -25,15 +25,11 @@ from fvis.optimization import RunStage
 from fvis.randomness import random_generator
 from fvis.record.photograph import InversionRecord
 from fvis.record.unit import DEAD, OK, ActivationRecord
-from fvis.schema import InversionConfig, TargetConfig, start_of
+from fvis.schema import InversionConfig, start_of
 from fvis.synthesis import penalties_of, start
 from fvis.transforms import PairedViews, Transforms
 
 logger = logging.getLogger(__name__)
-
-OF_UNITS = (
-    "units", "sign", "position", "direction", "dictionary", "score", "joint", "grid", "repeats",
-)  # fmt: skip  # settings of target that say which units are read, and how
 
 
 @dataclass(frozen=True)
@@ -59,13 +55,6 @@ class Inversion:
         assert isinstance(config.method, InversionConfig)
         self._context, self._settings = context, config.method
         photographs.refuse_clips(model, f"method={config.method.name}")
-        usual = TargetConfig()
-        for name in OF_UNITS:
-            if getattr(config.target, name) != getattr(usual, name):
-                raise RequestError(
-                    f"method={config.method.name} takes no target.{name}: it sees photographs "
-                    "through all units of a layer, at all positions"
-                )
         asked = start_of(config)
         self._start = (
             None if asked is None else photographs.load_asked(asked, model, "parametrization.start")

@@ -172,12 +172,13 @@ def _validate_photographs(config: Config) -> None:
         return
     if not method.images:
         raise RequestError("method=inversion needs method.images: files, folders or globs")
-    asked = (target.direction, target.joint, target.dictionary)
-    if any(given is not None for given in asked) or target.position != "mean":
-        raise RequestError(
-            "method=inversion shows a whole layer: it takes target.layer, and no direction, joint, "
-            "dictionary or position"
-        )
+    usual = TargetConfig()
+    for name in ("units", "position", "direction", "joint", "grid", "dictionary"):
+        if getattr(target, name) != getattr(usual, name):
+            raise RequestError(
+                f"method={method.name} shows all units of a layer at all positions: it takes no "
+                f"target.{name}"
+            )
 
 
 def _validate_classes(config: Config) -> None:

@@ -104,12 +104,14 @@ def test_photographs_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("method=inversion",), "needs method.images"),
-        (("method=caricature", f"method.images={DISC}", "target.position=center"), "whole layer"),
+        (
+            ("method=caricature", f"method.images={DISC}", "target.position=center"),
+            "no target.position",
+        ),
         (("method=inversion", f"method.images={DISC}", "grounding.images=x"), "grounding.images"),
         (("method=inversion", f"method.images={DISC}", "model=drift_r3d"), "takes clips"),
         (("method=inversion", "method.images=absent"), "no image file"),
-        (("method=caricature", f"method.images={DISC}", "target.units=3"), "target.units"),
-        (("method=inversion", f"method.images={DISC}", "target.sign=-1"), "no target.sign"),
+        (("method=caricature", f"method.images={DISC}", "target.units=3"), "no target.units"),
     ],
 )
 def test_what_cannot_be_inverted_is_refused(words: tuple[str, ...], said: str) -> None:
