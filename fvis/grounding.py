@@ -256,14 +256,14 @@ def standing(scores: Tensor, final: float, sign: int = 1) -> tuple[dict[str, Num
     """How an activation stands among the scores (N,) of natural pictures or clips.
 
     Percentiles of the scores, the share of scores below `final`, and the ratio of `final` to the
-    highest score (NaN if that is not positive). With `sign` -1 the lowest stands for the highest:
-    percentiles count down from the highest score, and the share is that above `final`.
+    highest score (NaN if that is not positive); with `sign` -1 to the lowest one (NaN if that is
+    not negative).
     """
-    risen, highest = sign * scores.double(), sign * final
+    scores = scores.double()
     return (
-        {str(p): sign * torch.quantile(risen, p / 100).item() for p in PERCENTILES},
-        (risen < highest).double().mean().item(),
-        _times(highest, risen.max().item()),
+        {str(p): torch.quantile(scores, p / 100).item() for p in PERCENTILES},
+        (scores < final).double().mean().item(),
+        _times(sign * final, (sign * scores).max().item()),
     )
 
 

@@ -282,13 +282,6 @@ def test_a_photograph_that_excites_the_unit_equally_is_not_below_the_picture() -
     assert grounding.compare(measured(1.0, 2.0, 2.0, 3.0), 0, 2.0, 0.0, []).below == 0.25
 
 
-def test_with_sign_minus_one_the_lowest_stands_for_the_highest() -> None:
-    scores = torch.tensor([-4.0, -1.0, 0.0, 3.0])
-    percentiles, below, times = grounding.standing(scores, -2.0, -1)
-    assert below == 0.75, "the share that excite the unit more"
-    assert (percentiles["50"], percentiles["100"], times) == (-0.5, -4.0, 0.5)
-
-
 def test_a_unit_that_no_photograph_excites_has_no_strongest_to_compare_with() -> None:
     for highest in (0.0, -1.0):
         found = grounding.compare(measured(highest, -2.0), 0, 3.0, 0.0, [])

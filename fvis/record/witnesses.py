@@ -34,8 +34,8 @@ class GroundingRecord:
     `best_position` compares single positions. All else is read at `target.position`: `below` is the
     share of photographs with a lower activation, and `times_strongest` the ratio to the highest.
     `strongest` has the patches that excite the unit most. With `target.sign=-1` the lowest value
-    stands in the place of the highest, and what excites the unit least in that of what does most:
-    `below` is then the share with a higher activation, and percentiles count down from the highest.
+    stands in the place of the highest, and what excites the unit least in that of what does most;
+    `percentiles` and `below` are the same.
     """
 
     photographs: int = 0

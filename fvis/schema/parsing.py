@@ -173,7 +173,7 @@ def _validate_photographs(config: Config) -> None:
     if not method.images:
         raise RequestError("method=inversion needs method.images: files, folders or globs")
     usual = TargetConfig()
-    for name in ("units", "position", "direction", "joint", "grid", "dictionary"):
+    for name in ("position", "direction", "joint", "grid", "dictionary"):
         if getattr(target, name) != getattr(usual, name):
             raise RequestError(
                 f"method={method.name} shows all units of a layer at all positions: it takes no "

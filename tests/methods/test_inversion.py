@@ -111,7 +111,7 @@ def test_photographs_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
         (("method=inversion", f"method.images={DISC}", "grounding.images=x"), "grounding.images"),
         (("method=inversion", f"method.images={DISC}", "model=drift_r3d"), "takes clips"),
         (("method=inversion", "method.images=absent"), "no image file"),
-        (("method=caricature", f"method.images={DISC}", "target.units=3"), "no target.units"),
+        (("method=caricature", f"method.images={DISC}", "target.grid=[0,1]"), "no target.grid"),
     ],
 )
 def test_what_cannot_be_inverted_is_refused(words: tuple[str, ...], said: str) -> None:
