@@ -99,7 +99,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     Whatever Hydra itself raises becomes a `RequestError`. Where `work` has raised a `JobError`, one
     that names all failed jobs is raised after the last job, wherever a launcher has run them. Its
     status is theirs where all have failed alike, else 1. The folder of a job that has written
-    nothing is taken away, and that of a sweep whose jobs were all refused.
+    nothing is removed, and so is that of a sweep whose jobs were all refused.
     """
     base, process, failed = Path.cwd(), os.getpid(), dict[str, int]()
 
@@ -147,7 +147,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
 
 
 def _forget_sweeps(base: Path) -> None:
-    """Take the folders of sweeps away that hold no job, only what is said of the sweep."""
+    """Remove the folders of sweeps that hold no job, only Hydra's and our files about the sweep."""
     for sweep in Observer.sweeps:
         files = [sweep / name for name in (SWEEP_FILE, MULTIRUN_FILE)]
         if sweep.is_dir() and set(sweep.iterdir()) <= set(files):

@@ -34,7 +34,7 @@ RECTIFIERS: tuple[type[nn.Module], ...] = (
 # found an input that suppresses the unit.
 LEAST_RISE = 1.0
 LEAST_MOVEMENT = 0.01
-LEAST_SPAN = 24  # steps in which a unit that goes on moving is sure to have moved
+LEAST_SPAN = 24  # steps; in fewer a unit that still rises may look as if it stood still
 
 
 def spread(objective: LinearObjective, outputs: Sequence[Tensor]) -> Tensor:
@@ -59,8 +59,8 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
     """Which rows (B,) have a final score that is not finite, or have hardly risen and stand still.
 
     `initial`, `final` and `spread` are (B,). A row stands still when its scores in the second half
-    of the trace differ by less than `LEAST_MOVEMENT` spreads. Where that half is too short to tell,
-    a row need not rise further than that either.
+    of the trace differ by less than `LEAST_MOVEMENT` spreads. Where that half spans fewer than
+    `LEAST_SPAN` steps, a rise by `LEAST_MOVEMENT` spreads is enough, otherwise by `LEAST_RISE`.
     """
     half = max(2, len(trace.scores) // 2)
     late = torch.stack(trace.scores[-half:])

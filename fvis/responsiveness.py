@@ -31,8 +31,8 @@ def check_responsive(network: Network) -> None:
 
     The pictures are mid-grey, noise, and blobs of colour. A layer that gives exactly the same for
     all of them is refused if weights before it are zero; it may only be silent otherwise. One that
-    they hardly move is refused if the network has not been trained. Of a network that answers the
-    same picture in different ways, the log says so.
+    they hardly move is refused if the network has not been trained. The log warns of a network
+    that answers the same picture in different ways.
     """
     with network, torch.no_grad():
         answers = [network(rgb) for rgb in _pictures(network)]

@@ -106,15 +106,17 @@ def test_a_network_that_takes_one_size_gets_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "target"),
+    ("wanted", "target", "takes"),
     [
-        (64, {}),  # classes see everything
-        (16, {"layer": "convs.3", "position": "center"}),  # too small
-        (400, {"layer": "convs.3"}),  # larger than the input
+        (64, {}, "the whole input"),  # classes see everything
+        (16, {"layer": "convs.3", "position": "center"}, r"\d+ px"),  # too small
+        (400, {"layer": "convs.3"}, r"\d+ px"),  # larger than the input
     ],
 )
-def test_a_side_that_does_not_do_is_refused(wanted: int, target: dict[str, Any]) -> None:
-    with pytest.raises(RequestError, match=f"engine.canvas={wanted}"):
+def test_a_side_that_does_not_do_is_refused(
+    wanted: int, target: dict[str, Any], takes: str
+) -> None:
+    with pytest.raises(RequestError, match=f"engine.canvas={wanted}: .* auto takes {takes}$"):
         canvas_of(model_of(), wanted, **target)
 
 

@@ -124,9 +124,9 @@ class Recorder:
         return self._alike(tuple(tensor.shape))
 
     def _alike(self, shape: tuple[int, ...]) -> int | None:
-        """The channel axis that all earlier outputs of a shape have, as a sum has its branches'.
+        """The channel axis of all earlier outputs of a shape: a sum has that of its branches.
 
-        None where another axis is as long, and might hold the channels as it does elsewhere.
+        None if they differ, or if another axis is as long and other outputs have channels there.
         """
         dims = self.dims.get(shape, set())
         if len(dims) != 1:

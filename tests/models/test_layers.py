@@ -307,6 +307,12 @@ def test_the_batch_axis_is_no_channel_axis() -> None:
 ATTENTION = "encoder.layers.encoder_layer_0.self_attention"
 
 
+def test_weights_that_are_not_float32_are_named() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3)).double()
+    with pytest.raises(RequestError, match=r"its weights are float64: give it in float32"):
+        survey(model_of(module, 16, 16))
+
+
 class Branches(nn.Module):
     """The rectified sum of two convolutions, beside a linear layer over pixels."""
 
