@@ -154,6 +154,8 @@ class Replay:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors differ by no more than `SAME` of their length, NaNs left out."""
-    one, other = one.nan_to_num(), other.nan_to_num()
+    """Whether two tensors differ by no more than `SAME` of their length, and are finite alike."""
+    if not torch.equal(one.isfinite(), other.isfinite()):
+        return False
+    one, other = (tensor.nan_to_num(0, 0, 0) for tensor in (one, other))
     return bool((one - other).norm() <= SAME * other.norm())

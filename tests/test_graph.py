@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 
 import pytest
@@ -57,6 +58,13 @@ class Failing(Frozen):
 
     def capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
         raise self._error
+
+
+class Spoiling(Frozen):
+    """Gives a score that is no number."""
+
+    def capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        return lambda: work().index_fill(0, torch.tensor(0), math.nan)
 
 
 def ascent_of(
@@ -154,6 +162,16 @@ def test_what_cannot_be_replayed_is_made_plainly(
         assert reason in caplog.messages[0]
         if not frozen:
             assert same(plain, one)
+
+
+def test_a_replay_that_gives_no_number_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    (_, plain), (_, one) = ascent_of(), ascent_of()
+    plain.run()
+    one.replay(Spoiling())
+    with caplog.at_level(logging.WARNING):
+        one.run()
+    assert "something else" in caplog.text
+    assert torch.equal(one.trace.scores[-1], plain.trace.scores[-1])
 
 
 def test_memory_that_runs_out_in_a_capture_halves_the_batch_as_elsewhere() -> None:
