@@ -6,12 +6,11 @@ this module's own hooks; hooks of others are never touched.
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from fvis.batching import is_out_of_memory
 from fvis.casting import Place, cast, castable
@@ -58,43 +57,31 @@ class Network:
         self._output = output
         self._autocast = autocast
         self._pairs, self._places = pairs, places
-        self._changes = contextlib.ExitStack()
-        self._handles: list[RemovableHandle] = []
-        self._training: list[nn.Module] = []
-        self._trainable: list[nn.Parameter] = []
+        self._changes: contextlib.ExitStack | None = None
         self._calls: list[int] = []
         self._captured: dict[int, Tensor] = {}
 
     def __enter__(self) -> "Network":
         module = self.model.module
-        self._training = [m for m in module.modules() if m.training]
-        self._trainable = [p for p in module.parameters() if p.requires_grad]
-        for part in self._training:
-            part.training = False
-        for parameter in self._trainable:
-            parameter.requires_grad_(False)
-        for index, layer in enumerate(self.layers):
-            part = module if layer.path == LOGITS else module.get_submodule(layer.path)
-            self._handles.append(part.register_forward_hook(self._hook(index, layer)))
-        self._changes.enter_context(folded(self._pairs))
-        if self._autocast is not None:
-            self._changes.enter_context(cast(self._places, self._autocast))
+        with contextlib.ExitStack() as changes:  # undoes them where one of them fails, too
+            changes.enter_context(_frozen(module))
+            for index, layer in enumerate(self.layers):
+                part = module if layer.path == LOGITS else module.get_submodule(layer.path)
+                changes.callback(part.register_forward_hook(self._hook(index, layer)).remove)
+            changes.enter_context(folded(self._pairs))
+            if self._autocast is not None:
+                changes.enter_context(cast(self._places, self._autocast))
+            self._changes = changes.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._changes.close()
-        for handle in self._handles:
-            handle.remove()
-        for part in self._training:
-            part.training = True
-        for parameter in self._trainable:
-            parameter.requires_grad_(True)
-        self._handles, self._training, self._trainable = [], [], []
-        self._captured = {}
+        changes, self._changes, self._captured = self._changes, None, {}
+        if changes is not None:
+            changes.close()
 
     def __call__(self, rgb: Tensor) -> list[Tensor]:
         """The layers' outputs for RGB in [0, 1]."""
-        if not self._handles:
+        if self._changes is None:
             raise RuntimeError(
                 "enter the Network before calling it: `with Network(...) as network`"
             )
@@ -143,6 +130,24 @@ class Network:
                 raise _Reached
 
         return capture
+
+
+@contextlib.contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """A context in which a network is in eval mode, and no parameter has a gradient."""
+    training = [part for part in module.modules() if part.training]
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for part in training:
+            part.training = False
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for part in training:
+            part.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def opener(

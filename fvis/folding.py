@@ -31,15 +31,18 @@ class Pair:
 
 @dataclass
 class _Uses(TorchFunctionMode):
-    """Notes every convolution and batch norm, and how often each tensor is used.
+    """Notes what convolutions and batch norms do, and how often each tensor is used.
 
-    The tensors are kept, so that no other gets the identity of one.
+    `running` holds the convolutions and norms whose own `forward` is at work, the innermost last.
+    Only what is computed there can be folded: a network may also take their weights and compute
+    elsewhere. The tensors are kept, so that no other gets the identity of one.
     """
 
+    running: list[nn.Module] = field(default_factory=list)
     kept: list[Any] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
-    made_by: dict[int, Tensor] = field(default_factory=dict)
-    norms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    made_by: dict[int, nn.Module] = field(default_factory=dict)
+    norms: list[tuple[Tensor, nn.Module]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -53,10 +56,13 @@ class _Uses(TorchFunctionMode):
         for tensor in _tensors([args, list((kwargs or {}).values())]):
             self.counts[id(tensor)] = self.counts.get(id(tensor), 0) + 1
         self.kept += [args, kwargs, result]
-        if func in CONVOLUTIONS:
-            self.made_by[id(result)] = args[1]
-        elif func is functional.batch_norm:
-            self.norms.append((args[0], args[1]))  # the input and the running mean
+        if len(args) < 2 or not self.running:
+            return result
+        part: Any = self.running[-1]
+        if func in CONVOLUTIONS and args[1] is part.weight:
+            self.made_by[id(result)] = part
+        elif func is functional.batch_norm and args[1] is part.running_mean:
+            self.norms.append((args[0], part))
         return result
 
 
@@ -67,30 +73,40 @@ def foldable(module: nn.Module, run: Callable[[], Sequence[Tensor]]) -> list[Pai
     alone whose output or weight is used twice or is read, or whose weight is not its parameter, as
     with weight standardization; so is a norm that is not a plain one, or has hooks.
     """
-    with torch.no_grad(), _Uses() as uses:
-        read = {id(tensor) for tensor in run()}
-    parts = list(module.modules())
-    convs = {
-        id(part._parameters.get("weight")): part
-        for part in parts
-        if isinstance(part, nn.modules.conv._ConvNd)
-    }
     kinds = (*NORMS, *timm_layers(WITH_ACTIVATION))
-    norms = {
-        id(part.running_mean): part
-        for part in parts
-        if type(part) in kinds and part.running_mean is not None
-    }
+    parts = [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.modules.conv._ConvNd)
+        or (type(part) in kinds and part.running_mean is not None)
+    ]
+    with torch.no_grad(), _Uses() as uses, _noted(parts, uses.running):
+        read = {id(tensor) for tensor in run()}
     pairs = []
-    for source, mean in uses.norms:
-        weight = uses.made_by.get(id(source))
-        conv, norm = convs.get(id(weight)), norms.get(id(mean))
-        if weight is None or conv is None or norm is None or id(source) in read:
+    for source, norm in uses.norms:
+        conv = uses.made_by.get(id(source))
+        if conv is None or id(source) in read:
             continue
-        once = all(uses.counts[id(tensor)] == 1 for tensor in (source, weight, mean))
+        own = (source, conv.weight, norm.running_mean)
+        once = all(uses.counts[id(tensor)] == 1 for tensor in own)
         if once and _is_plain(conv) and _is_plain(norm):
             pairs.append(Pair(conv, norm))
     return pairs
+
+
+@contextlib.contextmanager
+def _noted(parts: Sequence[nn.Module], running: list[nn.Module]) -> Iterator[None]:
+    """A context in which `running` has the modules of `parts` whose `forward` is at work."""
+
+    def end(*_: object) -> None:
+        running.pop()
+
+    with contextlib.ExitStack() as hooks:
+        for part in parts:
+            begin = part.register_forward_pre_hook(lambda part, _: running.append(part))
+            hooks.callback(begin.remove)
+            hooks.callback(part.register_forward_hook(end).remove)
+        yield
 
 
 @contextlib.contextmanager

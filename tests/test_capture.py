@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from fvis import capture
 from fvis.capture import Network, bytes_kept, changes_in_place
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
@@ -68,6 +69,19 @@ def test_several_layers_are_each_read_before_what_runs_on_changes_them() -> None
     torch.testing.assert_close(conv, expected)
     torch.testing.assert_close(relu, expected.relu())
     torch.testing.assert_close(logits, module(x))
+
+
+def test_a_network_that_cannot_be_opened_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Tail()
+
+    def failing(*_: object) -> contextlib.AbstractContextManager[None]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(capture, "folded", failing)
+    with pytest.raises(torch.OutOfMemoryError), open_network(module, "relu"):
+        pass
+    assert all(part.training and not part._forward_hooks for part in module.modules())
+    assert all(parameter.requires_grad for parameter in module.parameters())
 
 
 def test_the_forward_pass_stops_at_the_layer() -> None:

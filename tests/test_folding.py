@@ -59,6 +59,22 @@ class Again(Twice):
         return x
 
 
+class Elsewhere(nn.Module):
+    """The network itself computes with the tensors of its convolution, and of its norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(4)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = self.convs[0], self.norms[0]
+        x = functional.conv2d(input=x, weight=conv.weight)  # without its bias
+        x = self.convs[1](norm(x))
+        norm = self.norms[1]
+        return functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+
 class Standardized(nn.Module):
     """A convolution with standardized weights, as in BiT."""
 
@@ -94,6 +110,7 @@ class Crossed(nn.Module):
         (Twice, 0, (2, 3, 12, 12)),
         (Again, 0, (2, 3, 12, 12)),
         (Standardized, 0, (2, 3, 12, 12)),
+        (Elsewhere, 0, (2, 3, 12, 12)),
     ],
 )
 def test_a_folded_network_computes_the_same_and_leaves_as_it_came(
