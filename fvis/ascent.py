@@ -195,7 +195,7 @@ class TetheredAscent(Ascent):
         (outwards,) = torch.autograd.grad(away.sum(), leaf)
         pull = self._weight * unit_length(outwards)
         if self._fade:
-            share = (away.detach() / self._fade).clamp(max=1)
+            share = (away.detach() / self._fade).clamp(max=1).nan_to_num(0)
             pull = share.view(-1, *[1] * (leaf.dim() - 1)) * pull
         return scores, unit_length(uphill) - pull
 

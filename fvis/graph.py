@@ -80,7 +80,7 @@ def graphs_of(setting: Any, device: torch.device) -> Graphs | None:
 class Replay:
     """Makes steps by their numbers, all but the first `WARM_UP` by replaying a captured one.
 
-    The first step after a capture is made both ways, and counts as it was made plainly. Where the
+    The first step after each capture is made both ways, and counts as it was made plainly. Where the
     step cannot be captured, or the two differ, the steps are made plainly from then on, and the log
     says so.
 
@@ -123,7 +123,7 @@ class Replay:
             return self._captured[1]().clone() if self._captured else self._make(step)
 
     def _capture(self, step: int) -> None:
-        self._captured = None  # hands back its memory
+        self._captured, self._checked = None, False  # hands back its memory
         try:
             self._captured = (self._phase(step), self._graphs.capture(lambda: self._make(step)))
         except Exception as error:

@@ -61,9 +61,16 @@ class Failing(Frozen):
 
 
 class Spoiling(Frozen):
-    """Gives a score that is no number."""
+    """Gives a score that is no number from one of its captures on, the first being 0."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self._first = first
 
     def capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        self.captures += 1
+        if self.captures <= self._first:
+            return work
         return lambda: work().index_fill(0, torch.tensor(0), math.nan)
 
 
@@ -164,10 +171,13 @@ def test_what_cannot_be_replayed_is_made_plainly(
             assert same(plain, one)
 
 
-def test_a_replay_that_gives_no_number_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_replay_that_gives_no_number_is_not_used(
+    first: int, caplog: pytest.LogCaptureFixture
+) -> None:
     (_, plain), (_, one) = ascent_of(), ascent_of()
     plain.run()
-    one.replay(Spoiling())
+    one.replay(Spoiling(first))
     with caplog.at_level(logging.WARNING):
         one.run()
     assert "something else" in caplog.text

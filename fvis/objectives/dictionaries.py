@@ -61,10 +61,15 @@ class Dictionary:
         """The number K of latents."""
         return len(self.encoder)
 
+    def to(self, device: torch.device) -> "Dictionary":
+        """The dictionary with its tensors on a device, that of the values it is to read."""
+        names = ("encoder", "bias", "centre", "threshold")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
     def latents(self, values: Tensor) -> Tensor:
         """The values (B, K, ...) of all latents for a layer's values (B, C, ...)."""
         every = torch.arange(self.count, device=values.device)
-        pre = torch.einsum("bc...,kc->bk...", self._centred(values), self.encoder.to(values.device))
+        pre = torch.einsum("bc...,kc->bk...", self._centred(values), self.encoder)
         pre = pre + _beside(self.bias[None], pre)
         return pre if self.read != "post" else self._active(pre, every[None])
 
@@ -73,9 +78,8 @@ class Dictionary:
         if self.read == "post" and self.most is not None:  # which ones are active, all decide
             places = rows.view(-1, *[1] * (values.dim() - 1)).expand(-1, 1, *values.shape[2:])
             return self.latents(values).gather(1, places)[:, 0]
-        centred, encoder = self._centred(values), self.encoder.to(values.device)
-        pre = torch.einsum("bc...,bc->b...", centred, encoder[rows])[:, None]
-        pre = pre + _beside(self.bias.to(rows.device)[rows][:, None], pre)
+        pre = torch.einsum("bc...,bc->b...", self._centred(values), self.encoder[rows])[:, None]
+        pre = pre + _beside(self.bias[rows][:, None], pre)
         return (pre if self.read != "post" else self._active(pre, rows[:, None]))[:, 0]
 
     def _centred(self, values: Tensor) -> Tensor:
@@ -92,7 +96,7 @@ class Dictionary:
 
         Where only `most` of them may be active, they are all latents.
         """
-        is_on = pre > _beside(self.threshold.to(index.device)[index], pre)
+        is_on = pre > _beside(self.threshold[index], pre)
         if self.most is not None:
             is_on &= pre >= pre.topk(self.most, dim=1).values[:, -1:]
         return torch.where(is_on, pre.clamp_min(0), 0)
@@ -253,8 +257,8 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _beside(vector: Tensor, values: Tensor) -> Tensor:
-    """A vector (B or 1, n) on the device and with the positions' axes of `values` (B, n, ...)."""
-    return vector.to(values.device).view(*vector.shape, *[1] * (values.dim() - 2))
+    """A vector (B or 1, n) with the positions' axes of `values` (B, n, ...)."""
+    return vector.view(*vector.shape, *[1] * (values.dim() - 2))
 
 
 def _list(names: Iterable[str]) -> str:

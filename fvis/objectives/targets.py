@@ -197,7 +197,7 @@ def resolve(
         raise RequestError(
             f"target.output is {config.output!r}; layer {paths[0]} returns a single tensor"
         )
-    dictionary = _dictionary(config, read[0])
+    dictionary = _dictionary(config, read[0], model.device)
     score = config.score if (read[0].units or 0) > 1 else VALUE
     readers = tuple(
         position_reader(layer, config.position, model, dictionary, score) for layer in read
@@ -229,15 +229,15 @@ def dictionary_of(config: TargetConfig, model: Model) -> Dictionary | None:
     """The dictionary that a target config names for its layer; raises errors as `resolve`."""
     found = survey(model, config.output, [config.layer])
     video = model.preprocessing.frames is not None
-    return _dictionary(config, _readable(found, config.layer, config, video))
+    return _dictionary(config, _readable(found, config.layer, config, video), model.device)
 
 
-def _dictionary(config: TargetConfig, layer: Layer) -> Dictionary | None:
+def _dictionary(config: TargetConfig, layer: Layer, device: torch.device) -> Dictionary | None:
     if config.dictionary is None:
         return None
     if joint_targets(config) or config.direction is not None:
         raise RequestError("target.dictionary takes target.units, no target.joint or direction")
-    return read_dictionary(expand(config.dictionary), config.read, layer)
+    return read_dictionary(expand(config.dictionary), config.read, layer).to(device)
 
 
 def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:

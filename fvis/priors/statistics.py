@@ -70,7 +70,9 @@ class StatisticsPrior(Prior):
             return TrainedStatistics(self._config, self, known)
         layers = layers_before(model, targets, self._config.every)
         network = opened([*layers, *targets.layers])
-        found = self._measured(targets, network, layers, grounding)
+        found = [
+            each.to(model.device) for each in self._measured(targets, network, layers, grounding)
+        ]
         return MeasuredStatistics(self._config, self, layers, found)
 
     def _measured(
@@ -189,7 +191,7 @@ class TrainedStatistics(KnownStatistics):
 
 def _off(known: Tensor, values: Tensor) -> Tensor:
     """How far statistics (B, 2, C) are from the known mean and log spread (2, C): (B,)."""
-    mean, spread = known.to(values.device)
+    mean, spread = known
     means = (values[:, 0] - mean) / spread.exp()
     both = torch.stack([means, values[:, 1] - spread])
     return (both.square().mean(2) + TINY).sqrt().sum(0)
@@ -221,8 +223,8 @@ class Usual:
 
         The mean over channels of Student's t's log(1 + z^2 / nu), with z in units of the width.
         """
-        centre, width = (each.to(values.device) for each in (self.centre, self.width))
-        return torch.log1p(((values - centre) / width).square() / FREEDOM).mean((1, 2))
+        away = (values - self.centre) / self.width
+        return torch.log1p(away.square() / FREEDOM).mean((1, 2))
 
 
 def usual(found: Tensor) -> Usual:
