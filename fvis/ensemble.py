@@ -61,7 +61,7 @@ class Ensemble:
         if not configs:
             self._own, self._others = None, dict[str, Classifier]()
             return
-        self._own = Classifier(model, TargetConfig(), context.device, context.autocast)
+        self._own = Classifier(model, TargetConfig(), context.autocast)
         self._others = load_classifiers(
             configs, engine.seed, context.device, context.autocast, taken=[model.name]
         )

@@ -80,9 +80,9 @@ def graphs_of(setting: Any, device: torch.device) -> Graphs | None:
 class Replay:
     """Makes steps by their numbers, all but the first `WARM_UP` by replaying a captured one.
 
-    The first step after each capture is made both ways, and counts as it was made plainly. Where the
-    step cannot be captured, or the two differ, the steps are made plainly from then on, and the log
-    says so.
+    The first step after each capture is made both ways, and counts as it was made plainly. Where
+    the step cannot be captured, or the two differ, the steps are made plainly from then on, and the
+    log says so.
 
     Args:
         make: makes a step, whose number `counter` holds, and returns its scores. Steps of a phase

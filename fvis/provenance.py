@@ -140,7 +140,7 @@ def _files_of_units(units: Any) -> list[str]:
 
 def factories(config: Config) -> list[str]:
     """The functions that build the config's networks and prior: code of the user's."""
-    named = [config.model]
+    named = [config.model, *parse_models(config.target.ensemble, "target.ensemble")]
     if isinstance(config.method, AdversarialConfig):
         named += parse_models(config.method.models, "method.models")
         named += parse_models(config.method.transfer, "method.transfer")

@@ -395,14 +395,22 @@ def test_code_is_named_before_it_is_run_and_not_run_where_it_has_changed(
     assert f"{said} the one recorded" in caplog.text
 
 
-@pytest.mark.parametrize("setting", ["method.transfer", "method.models"])
-def test_the_code_of_another_network_is_named_too(setting: str, tmp_path: Path) -> None:
+ATTACK = ("method=adversarial", "method.images=zoo:glyphs")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("method.transfer", ATTACK), ("method.models", ATTACK), ("target.ensemble", ())],
+)
+def test_the_code_of_another_network_is_named_too(
+    setting: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
     package = tmp_path / "strange"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (package / "nets.py").write_text("")
     other = "{source: factory, factory: 'strange.nets:build'}"
-    config = config_of("method=adversarial", "method.images=zoo:glyphs", f"{setting}=[{other}]")
+    config = config_of(*words, f"{setting}=[{other}]")
     assert provenance.factories(config) == ["strange.nets:build"]
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tmp_path)

@@ -23,7 +23,7 @@ class Strangers:
         self._strangers = load_classifiers(configs, engine.seed, context.device, context.autocast)
         self._own: Classifier | None = None  # where the units are classes
         if self._strangers and target.layer == LOGITS and target.dictionary is None:
-            self._own = Classifier(context.model, TargetConfig(), context.device, context.autocast)
+            self._own = Classifier(context.model, TargetConfig(), context.autocast)
 
     def see(
         self, jobs: Sequence[Target], optima: Sequence[Optimum]

@@ -17,7 +17,6 @@ from fvis import layout, photographs
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods.base import METHODS, Result
-from fvis.models import Model
 from fvis.models.layers import LOGITS
 from fvis.optimization import RunStage
 from fvis.paths import expand
@@ -28,6 +27,7 @@ from fvis.perturbation.ball import radius
 from fvis.perturbation.classifier import (
     Classifier,
     load_classifiers,
+    refuse_lone_unit,
     refuse_other_classes,
     refuse_other_inputs,
 )
@@ -36,7 +36,7 @@ from fvis.perturbation.pictures import Example, caption, writers
 from fvis.perturbation.search import Search
 from fvis.record.attack import AdversarialRecord
 from fvis.record.unit import DEAD, OK
-from fvis.schema import AdversarialConfig, TargetConfig, parse_models
+from fvis.schema import AdversarialConfig, parse_models
 
 
 @METHODS.register("adversarial")
@@ -48,7 +48,8 @@ class Adversarial:
         self._context = context
         self._settings = context.config.method
         self._epsilon = radius(self._settings.epsilon, self._settings.norm)
-        self._classifier = self._classifier_of(context.model, context.config.target)
+        self._classifier = Classifier(context.model, context.config.target, context.autocast)
+        refuse_lone_unit(self._classifier, "method=adversarial")
         self._attacked = {context.model.name: self._classifier}
         self._attacked |= self._others(self._settings.models, "method.models", self._attacked)
         for classifier in self._attacked.values():
@@ -107,12 +108,10 @@ class Adversarial:
         )
         for other in others.values():
             refuse_other_inputs(other.model, context.model, setting)
+            refuse_lone_unit(other, setting)
             if taken is not None:  # these run at every step
                 layout.arrange(other.model, engine.channels_last, context.device)
         return others
-
-    def _classifier_of(self, model: Model, target: TargetConfig) -> Classifier:
-        return Classifier(model, target, self._context.device, self._context.autocast)
 
     def _judge(
         self, jobs: Sequence[Attack], clean: Sequence[bytes], adversarial: Sequence[bytes]

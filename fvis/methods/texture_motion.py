@@ -46,7 +46,11 @@ class TextureMotion:
         self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
         self.groups = self._synthesizer.targets.groups
         self.refused: Mapping[str, str] = {}
-        self.inputs: Sequence[Path] = self._clips.files if self._clips else ()
+        witnesses = (self._natural, self._clips)
+        self.inputs: Sequence[Path] = [
+            *(file for some in witnesses if some for file in some.files),
+            *self._synthesizer.inputs,
+        ]
         self.share = 1.0
         self.steps = context.config.engine.steps + self._decomposition_steps()
 

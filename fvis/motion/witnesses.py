@@ -36,10 +36,11 @@ class NaturalTuning:
     """The mean responses of a layer's C units to drifting photographs.
 
     `responses` (C, S, D) are those at each of `speeds` (S,) px/frame in each direction, and `blank`
-    (C,) those to uniform clips of the photographs' mean colours. `count` (1,) is how many
-    photographs could be read.
+    (C,) those to uniform clips of the photographs' mean colours. `count` (1,) is how many of the
+    photographs `files` could be read.
     """
 
+    files: Sequence[Path]
     count: Tensor
     speeds: Tensor
     responses: Tensor
@@ -67,7 +68,7 @@ def natural_tuning(
     place = grounding.cached(config, model, targets, network, files, "drifts")
     arrays = grounding.recall(place, ARRAYS)
     if arrays is not None:
-        return NaturalTuning(**arrays)
+        return NaturalTuning(files, **arrays)
     natural = _measure(model, targets, network, files)
     grounding.keep(place, {name: getattr(natural, name) for name in ARRAYS})
     return natural
@@ -123,7 +124,8 @@ def _measure(
     if not responses:
         raise RequestError("grounding.images has no photograph that can be read")
     means = torch.stack(responses).mean(0).movedim(-1, 0)
-    return NaturalTuning(torch.tensor([len(blanks)]), speeds, means, torch.stack(blanks).mean(0))
+    count, blank = torch.tensor([len(blanks)]), torch.stack(blanks).mean(0)
+    return NaturalTuning(files, count, speeds, means, blank)
 
 
 def _standing(photograph: Tensor, frames: int, height: int, width: int) -> Decomposition:

@@ -51,16 +51,10 @@ class Verdict:
 class Classifier:
     """A classifier that chooses among the units of one layer; for logits, among the classes."""
 
-    def __init__(
-        self,
-        model: Model,
-        target: TargetConfig,
-        device: torch.device,
-        autocast: torch.dtype | None,
-    ) -> None:
-        if target.direction is not None or target.is_joint:
+    def __init__(self, model: Model, target: TargetConfig, autocast: torch.dtype | None) -> None:
+        if target.direction is not None or target.dictionary is not None or target.is_joint:
             raise RequestError(
-                "method=adversarial takes method.target, not target.direction or target.joint"
+                "method=adversarial takes method.target, no target.direction, dictionary or joint"
             )
         self.model = model
         self._targets = resolve(dataclasses.replace(target, units=0, repeats=1), model, seed=0)
@@ -167,8 +161,17 @@ def load_classifiers(
         model.module.to(device)
         twins = sum(name.partition("#")[0] == model.name for name in names)
         names.append(f"{model.name}#{twins + 1}" if twins else model.name)
-        found[names[-1]] = Classifier(model, TargetConfig(), device, autocast)
+        found[names[-1]] = Classifier(model, TargetConfig(), autocast)
     return found
+
+
+def refuse_lone_unit(network: Classifier, setting: str) -> None:
+    """Raise `RequestError` for a network that has nothing to choose among."""
+    if network.count < 2:
+        raise RequestError(
+            f"{setting}: layer {network.layer.path} of {network.model.name} has one unit, and no "
+            "other that a picture could be taken for"
+        )
 
 
 def refuse_other_classes(network: Classifier, first: Classifier, setting: str) -> None:

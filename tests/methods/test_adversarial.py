@@ -194,6 +194,7 @@ def test_bad_files_leave_the_rest_unharmed(tmp_path: Path) -> None:
         (["method.transfer=[zoo/glyph_vitt]"], "nearest: glyph_vit"),
         (["method.transfer=[zoo/glyph_vit]", "target.layer=layer2"], "needs target.layer=logits"),
         (["target.layer=layer9"], "no layer 'layer9'"),
+        (["target.dictionary=sae.safetensors"], "no target.direction, dictionary or joint"),
         (["model=drift_r3d"], "needs method.clips: .* drift_r3d takes clips"),
         (["method.clips=zoo:glyphs"], "is for networks of clips; glyph_cnn takes images"),
         (["method.images=null", "method.clips=a.mp4"], "method.images: .* glyph_cnn takes images"),

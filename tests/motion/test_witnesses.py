@@ -67,6 +67,7 @@ def test_the_second_time_they_come_from_the_cache(
     first = ask(folder, tmp_path, units=[0])
     monkeypatch.setattr(witnesses, "_measure", None)
     again = ask(folder, tmp_path, units=[1])
+    assert first.files == again.files == sorted(folder.iterdir())
     for name in witnesses.ARRAYS:
         assert torch.equal(getattr(first, name), getattr(again, name))
 

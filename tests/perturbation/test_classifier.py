@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from fvis.errors import RequestError
 from fvis.perturbation.aims import Aim
-from fvis.perturbation.classifier import Classifier
+from fvis.perturbation.classifier import Classifier, refuse_lone_unit
 from fvis.schema import TargetConfig
 from tests.test_capture import model_of
 
@@ -16,7 +17,7 @@ from tests.test_capture import model_of
 def classifier(count: int, names: Sequence[str] | None = None) -> Classifier:
     model = model_of(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, count)))
     model = dataclasses.replace(model, classes=names and tuple(names))
-    return Classifier(model, TargetConfig(), torch.device("cpu"), None)
+    return Classifier(model, TargetConfig(), None)
 
 
 def test_names_decide_where_both_have_them() -> None:
@@ -29,6 +30,12 @@ def test_names_decide_where_both_have_them() -> None:
 def test_a_name_that_stands_twice_is_taken_at_its_own_index() -> None:
     cranes = ["crane", "bird", "crane"]
     assert classifier(3, cranes).counterpart(2, classifier(3, cranes)) == 2
+
+
+def test_a_network_of_one_class_is_refused() -> None:
+    refuse_lone_unit(classifier(2), "method=adversarial")
+    with pytest.raises(RequestError, match=r"^method\.models: layer logits of test has one unit"):
+        refuse_lone_unit(classifier(1), "method.models")
 
 
 def test_without_names_as_many_classes_are_numbered_alike() -> None:
@@ -57,7 +64,7 @@ def test_a_network_that_is_prepared_gives_the_same_and_is_left_as_it_was(
     assert norm.running_var is not None
     norm.running_var.fill_(4.0)
     module = nn.Sequential(conv, norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    one = Classifier(model_of(module), TargetConfig(), torch.device("cpu"), low)
+    one = Classifier(model_of(module), TargetConfig(), low)
     one.prepare_gradient(fold=fold)
     before = conv.weight.detach().clone()
     pictures = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
