@@ -23,6 +23,7 @@ from fvis.methods.base import METHODS, Result
 from fvis.models.layers import Layer, survey
 from fvis.models.stages import stages
 from fvis.objectives import Target, resolve
+from fvis.objectives.targets import require_rows
 from fvis.optimization import RunStage
 from fvis.parametrizations import Parametrization
 from fvis.perturbation.ball import in_8_bits, projected, radius
@@ -154,13 +155,15 @@ class Accentuation:
         every = survey(model, self._context.config.target.output)
         own = self._targets.layers[0].path
         if asked is None:
-            before = list(every)[: list(every).index(own)]
-            staged = [path for path in stages(model.module) if path in before and every[path].shape]
+            before = list(every.values())[: list(every).index(own)]
+            read = [one.path for one in before if one.shape[:1] == (1,) and not one.constant]
+            staged = [path for path in stages(model.module) if path in read]
             asked = staged[-1] if staged else own
         if asked not in every:
             raise unknown("layer", asked, every)
         if not every[asked].shape:
             raise RequestError(f"method.layer={asked} returns no single tensor")
+        require_rows(every[asked])
         return every[asked]
 
     def _generators(self, jobs: Sequence[Accent], purpose: str) -> list[torch.Generator]:

@@ -240,6 +240,20 @@ def _dictionary(config: TargetConfig, layer: Layer, device: torch.device) -> Dic
     return read_dictionary(expand(config.dictionary), config.read, layer).to(device)
 
 
+def require_rows(layer: Layer) -> None:
+    """Raise `RequestError` for a layer whose values are not those of one picture in each row."""
+    if layer.constant:
+        raise RequestError(
+            f"layer {layer.path} does not depend on the picture: the network computes it from its "
+            "own parameters, as a table of positions is"
+        )
+    if layer.shape[0] != 1:
+        raise RequestError(
+            f"layer {layer.path} returns {layer.shape} for one input: its first axis is not the "
+            "batch, so units cannot be read picture by picture"
+        )
+
+
 def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video: bool) -> Layer:
     """The layer at `path` if its units can be read; raises `RequestError` if they cannot."""
     if path not in found:
@@ -251,16 +265,7 @@ def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video
             f"layer {path} returns no single tensor (it returns {names}): give target.output, or "
             "another of the layers that `fvis layers` lists"
         )
-    if layer.constant:
-        raise RequestError(
-            f"layer {path} does not depend on the picture: the network computes it from its own "
-            "parameters, as a table of positions is"
-        )
-    if layer.shape[0] != 1:
-        raise RequestError(
-            f"layer {path} returns {layer.shape} for one input: its first axis is not the batch, "
-            "so units cannot be read picture by picture"
-        )
+    require_rows(layer)
     if config.channel_dim is not None:
         layer = with_channel_dim(layer, config.channel_dim, video)
     if layer.channel_dim is None:

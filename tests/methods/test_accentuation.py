@@ -122,3 +122,51 @@ def test_a_unit_of_the_first_stage_is_held_at_its_own_layer() -> None:
 def test_what_cannot_be_accentuated_is_refused(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(RequestError, match=said):
         solved(*words)
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+class Turned(nn.Module):
+    def forward(self, x):
+        return x.flatten(2).permute(2, 0, 1)
+
+class Table(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.ones(1, 4, 1, 1))
+
+    def forward(self):
+        return self.table * 2
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.turned, self.table = nn.Conv2d(3, 4, 3), Turned(), Table()
+        self.head = nn.Conv2d(4, 5, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head(x + self.turned(x).mean() + self.table())
+
+def build():
+    return Net().eval()
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"), [("turned", "not the batch"), ("table", "does not depend on the picture")]
+)
+def test_photographs_are_only_held_by_what_tells_them_apart(
+    layer: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(NETWORK)
+    words = (
+        START, "model=factory", f"model.factory={tmp_path / 'net.py'}:build",
+        "model.input.height=24", "model.input.width=24", "target.layer=head", "engine.steps=1",
+    )  # fmt: skip
+    with pytest.raises(RequestError, match=said):
+        solved(*words, f"method.layer={layer}")
+    (result, *_) = solved(*words, "target.units=1")
+    assert result.metadata["distance"]["layer"] == "stem"
