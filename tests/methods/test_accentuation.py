@@ -143,12 +143,12 @@ class Table(nn.Module):
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem, self.turned, self.table = nn.Conv2d(3, 4, 3), Turned(), Table()
+        self.table, self.stem, self.turned = Table(), nn.Conv2d(3, 4, 3), Turned()
         self.head = nn.Conv2d(4, 5, 3)
 
     def forward(self, x):
-        x = self.stem(x)
-        return self.head(x + self.turned(x).mean() + self.table())
+        table, x = self.table(), self.stem(x)
+        return self.head(x + self.turned(x).mean() + table)
 
 def build():
     return Net().eval()
