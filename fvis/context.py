@@ -1,7 +1,8 @@
 """What a run works with: its config, and its model on its device."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,12 +16,15 @@ from fvis.models.layers import Layer
 from fvis.priors import Prior
 from fvis.schema import Config
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
 class Context:
     """The run's config, its model on its device, and the device.
 
-    `layers` are the model's, if known; `prior` is None for `prior=none`.
+    `layers` are the model's, if known; `prior` is None for `prior=none`. `made` has what the layers
+    of a run share.
     """
 
     config: Config
@@ -28,6 +32,17 @@ class Context:
     device: torch.device
     layers: Mapping[str, Layer] | None = None
     prior: Prior | None = None
+    made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, setting: str, make: Callable[[], Made]) -> Made:
+        """What `make` gives for a setting and its value, such as networks.
+
+        It is made once for all layers of a run, whose contexts are replaced from one another.
+        """
+        if setting not in self.made:
+            self.made[setting] = make()
+        made: Made = self.made[setting]
+        return made
 
     @property
     def autocast(self) -> torch.dtype | None:

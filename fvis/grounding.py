@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 import os
+import zlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,11 +145,12 @@ def measured_once(
     if arrays is None:
         readable, columns = _measure(files, network, see, setting)
         arrays = dict(zip(names, columns, strict=True))
-        keep(place, arrays | {"read": torch.tensor([file in readable for file in files])})
+        were_read = set(readable)
+        keep(place, arrays | {"read": torch.tensor([file in were_read for file in files])})
         return readable, arrays
     read = arrays.pop("read").tolist()
     readable = tuple(file for file, was_read in zip(files, read, strict=True) if was_read)
-    tell_left_out(files, readable)
+    tell_left_out(files, set(readable))
     return readable, arrays
 
 
@@ -328,7 +330,7 @@ def recall(place: Path, names: Sequence[str]) -> dict[str, Tensor] | None:
             return {name: torch.from_numpy(content[name]) for name in names}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         logger.warning("grounding: cannot read the cached %s: %s", place, error)
         return None
 
@@ -363,6 +365,9 @@ def _fingerprint(network: Network) -> str:
     model = network.model
     noise = torch.rand(1, *model.preprocessing.shape, generator=random_generator("grounding"))
     with network, torch.no_grad():
-        made = network(noise.to(model.device))
-    outputs = (output.cpu().numpy().tobytes() for output in made)
-    return hashlib.sha256(b"".join(outputs)).hexdigest()
+        return hash_of(network(noise.to(model.device)))
+
+
+def hash_of(tensors: Sequence[Tensor]) -> str:
+    """The hexadecimal SHA-256 of the numbers of tensors."""
+    return hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in tensors)).hexdigest()

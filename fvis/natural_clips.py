@@ -117,7 +117,7 @@ def natural_clips(context: Context, targets: TargetSet, network: Network) -> Nat
     places = [(files[index], start) for index, start in arrays["places"].tolist()]
     natural = NaturalClips(arrays["scores"], places, frames, targets.sign)
     if recalled:
-        grounding.tell_left_out(files, natural.files)
+        grounding.tell_left_out(files, set(natural.files))
     return natural
 
 

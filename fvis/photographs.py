@@ -1,8 +1,8 @@
 """Photographs from the user's files, resized and cropped as a network expects them."""
 
-import itertools
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,12 +75,15 @@ def names(files: Sequence[Path]) -> list[str]:
     >>> names([Path("a/cat.png"), Path("b/cat.jpg"), Path("dog.png")])
     ['cat', 'cat-2', 'dog']
     """
-    taken: list[str] = []
+    taken: dict[str, None] = {}
+    twins: Counter[str] = Counter()
     for path in files:
-        stem = safe_name(path.stem)
-        candidates = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
-        taken.append(next(name for name in candidates if name not in taken))
-    return taken
+        stem = name = safe_name(path.stem)
+        while name in taken:
+            twins[stem] += 1
+            name = f"{stem}-{twins[stem] + 1}"
+        taken[name] = None
+    return list(taken)
 
 
 def load(path: Path, preprocessing: Preprocessing) -> Tensor:

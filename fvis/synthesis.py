@@ -200,20 +200,19 @@ class Synthesizer:
 
         Where the prior's effect is to be told, it is also made without.
         """
-        made = self._best(jobs, run, self.prior)
+        made = self.best(jobs, run)
         if not self._compares:
             return made
-        bare = self._best(jobs, run, None, "without the prior: ")
+        bare = self.best(jobs, run, bare=True)
         pairs = zip(made, bare, strict=True)
         return [dataclasses.replace(one, without=other.final) for one, other in pairs]
 
-    def _best(
-        self, jobs: Sequence[Target], run: RunStage, prior: Prior | None, stages: str = ""
-    ) -> list[Optimum]:
+    def best(self, jobs: Sequence[Target], run: RunStage, *, bare: bool = False) -> list[Optimum]:
         """The optimal picture of every target; a stuck one gets a second attempt.
 
-        `stages` is how the names of the stages begin.
+        With `bare`, it is made without the config's prior.
         """
+        prior, stages = (None, "without the prior: ") if bare else (self.prior, "")
         first = self.attempt(jobs, self._start(jobs, prior), f"{stages}optimal", run, prior=prior)
         best = [(first, row) for row in range(len(jobs))]
         stuck = [row for row, is_stuck in enumerate(first.stuck) if is_stuck]

@@ -299,7 +299,9 @@ def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...
 def resting_maps(config: TransformsConfig, maps: Tensor) -> Tensor:
     """Identity maps that keep only the flips of `maps`, (..., 2, 3) or (..., 3, 4)."""
     rest = torch.eye(maps.shape[-2], maps.shape[-1], dtype=maps.dtype).expand_as(maps).clone()
-    rest[..., 0, 0] = maps[..., 0, 0].sign() if config.flip else 1.0
+    if config.flip:
+        (xx, xy), (yx, yy) = (row.unbind(-1)[:2] for row in maps.unbind(-2)[:2])
+        rest[..., 0, 0] = (xx * yy - xy * yx).sign()  # the determinant's: a rotation has none
     return rest
 
 

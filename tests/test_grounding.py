@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,22 @@ def test_a_cache_that_cannot_be_used_is_only_slower(
     assert torch.equal(surveyed(images, tmp_path / "file", layer="pool").scores, first.scores)
     assert "cannot read the cached" in caplog.text
     assert "cannot write" in caplog.text
+
+
+def test_a_cache_with_a_flipped_byte_is_measured_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, cache = folder_of_spots(tmp_path / "spots"), tmp_path / "cache"
+    first = surveyed(images, cache, layer="pool")
+    (place,) = cache.rglob("*.npz")
+    content = bytearray(place.read_bytes())
+    name, extra = (int.from_bytes(content[at : at + 2], "little") for at in (26, 28))
+    content[30 + name + extra] = 0xFF  # where the first array begins: no kind of zip block
+    place.write_bytes(content)
+    with pytest.raises(zlib.error), np.load(place) as arrays:
+        [arrays[key] for key in arrays]
+    assert torch.equal(surveyed(images, cache, layer="pool").scores, first.scores)
+    assert "cannot read the cached" in caplog.text
 
 
 def test_what_was_left_out_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

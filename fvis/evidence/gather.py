@@ -8,7 +8,7 @@ from torch import Tensor
 from fvis import photographs
 from fvis.artifacts import Writer
 from fvis.context import Context
-from fvis.evidence.embedding import load_embedding
+from fvis.evidence.embedding import SETTING, Embedding, load_embedding
 from fvis.evidence.observer import Observer
 from fvis.evidence.others import Others, make_others
 from fvis.evidence.path import measure_path
@@ -44,10 +44,7 @@ class Evidence:
         self._synthesizer, self._natural = synthesizer, natural
         self._images = context.model.preprocessing.frames is None
         _refuse_clips(context)
-        self._embedding = None
-        if settings.embedding is not None:
-            seed = context.config.engine.seed
-            self._embedding = load_embedding(settings.embedding, seed, context.device)
+        self._embedding = _embedding(context)
         self._observer = None
         if natural is not None and self._embedding is not None:
             self._observer = Observer(context, natural, self._embedding)
@@ -104,6 +101,14 @@ class Evidence:
             measure_path(natural.course, [means[row] for means in course], order[:, int(job.unit)])
             for row, job in enumerate(jobs)
         ]
+
+
+def _embedding(context: Context) -> Embedding | None:
+    """The embedding that the config asks for, if any."""
+    asked, seed = context.config.evidence.embedding, context.config.engine.seed
+    if asked is None:
+        return None
+    return context.once(f"{SETTING}={asked}", lambda: load_embedding(asked, seed, context.device))
 
 
 def _checkpoints(settings: EvidenceConfig) -> list[Path]:

@@ -51,7 +51,7 @@ def make_others(
         asked = [replace(job, repeat=sign * (APART * number + (job.repeat or 0))) for job in jobs]
         if name == "minimising":
             asked = [replace(job, sign=-1) for job in asked]
-        return synthesizer.optima(asked, run_stage)
+        return synthesizer.best(asked, run_stage)
 
     seeds = [ascend("seed", n) for n in range(1, settings.seeds + 1)]
     minimising = [ascend("minimising", n) for n in range(1, settings.minimising + 1)]

@@ -13,14 +13,21 @@ from fvis.record.unit import Top
 from fvis.schema import TargetConfig, parse_models
 from fvis.synthesis import Optimum
 
+SETTING = "evidence.strangers"
+
 
 class Strangers:
     """The networks of `evidence.strangers`, as classifiers."""
 
     def __init__(self, context: Context) -> None:
         target, engine = context.config.target, context.config.engine
-        configs = parse_models(context.config.evidence.strangers, "evidence.strangers")
-        self._strangers = load_classifiers(configs, engine.seed, context.device, context.autocast)
+        asked = context.config.evidence.strangers
+
+        def load() -> dict[str, Classifier]:
+            configs = parse_models(asked, SETTING)
+            return load_classifiers(configs, engine.seed, context.device, context.autocast)
+
+        self._strangers = context.once(f"{SETTING}={asked}", load)
         self._own: Classifier | None = None  # where the units are classes
         if self._strangers and target.layer == LOGITS and target.dictionary is None:
             self._own = Classifier(context.model, TargetConfig(), context.autocast)

@@ -13,6 +13,7 @@ from fvis.evidence.embedding import Embedding
 from fvis.models.layers import Layer, survey
 from fvis.models.stages import stages
 from fvis.objectives import TargetSet
+from fvis.randomness import random_generator
 
 BATCH = 16  # photographs per forward pass
 
@@ -33,7 +34,9 @@ def layers_on_the_way(context: Context, targets: TargetSet) -> list[Layer]:
 def embedded(context: Context, files: Sequence[Path], embedding: Embedding) -> Tensor:
     """The embeddings (N, D) of photographs, resized and cropped as for the context's network."""
     config, crop = context.config.grounding, context.model.preprocessing
-    place = grounding.cache_file(config, files, embedding.name, embedding.sha256, crop)
+    noise = torch.rand(1, 3, crop.height, crop.width, generator=random_generator("embedding"))
+    parts = (embedding.name, embedding.sha256, crop, grounding.hash_of([embedding(noise)]))
+    place = grounding.cache_file(config, files, *parts)
     arrays = grounding.recall(place, ("embedded",))
     if arrays is None:
 

@@ -46,7 +46,7 @@ class ActivationMaximization:
             *self._synthesizer.inputs,
             *self._evidence.inputs,
         ]
-        self.steps = self._synthesizer.steps * (1 + self._evidence.ascents)
+        self.steps = self._synthesizer.steps + context.config.engine.steps * self._evidence.ascents
         self.share = self._synthesizer.canvas.share
 
     @property

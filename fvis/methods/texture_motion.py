@@ -52,7 +52,7 @@ class TextureMotion:
             *self._synthesizer.inputs,
         ]
         self.share = 1.0
-        self.steps = context.config.engine.steps + self._decomposition_steps()
+        self.steps = self._synthesizer.steps + self._decomposition_steps()
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target, all targets of the batch decomposed together."""

@@ -10,9 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from fvis import cli
+from fvis import cli, schema
+from fvis.compose import compose
+from fvis.context import prepare
 from fvis.errors import RequestError
 from fvis.evidence.embedding import load_embedding
+from fvis.evidence.survey import embedded
+from fvis.optimization import Optimization
+from fvis.plan import plan
 from fvis.run_folder import SavedUnit
 from fvis.zoo import glyphs
 
@@ -140,6 +145,49 @@ def test_what_cannot_be_had_is_refused(tmp_path: Path, words: list[str], said: s
     with pytest.raises(RequestError, match=said):
         run(tmp_path / "run", None, f"grounding.cache={tmp_path / 'cache'}", *words)
     assert not (tmp_path / "run").exists()
+
+
+def test_networks_are_loaded_once_for_all_layers(few: Path) -> None:
+    layers = ("target.layer=[layer1,layer2]", "target.units=0", f"grounding.images={few}")
+    context = prepare(schema.parse(compose(["model=glyph_cnn", *layers, *ALL])))
+    first, second = (method._evidence for method in plan(context).methods)  # type: ignore[attr-defined]
+    assert first._embedding is second._embedding
+    assert first._strangers._strangers is second._strangers._strangers
+
+
+def test_further_pictures_are_not_made_without_the_prior_too(few: Path) -> None:
+    words = ("target.units=0", f"grounding.images={few}", "engine.steps=2", "prior=statistics")
+    context = prepare(schema.parse(compose(["model=glyph_cnn", *words, *ALL])))
+    (method,) = plan(context).methods
+    stages: list[str] = []
+
+    def run_stage(name: str, optimization: Optimization) -> None:
+        optimization.run(lambda _: stages.append(name))
+
+    method.solve(method.groups[0], run_stage)
+    made = [name for name in dict.fromkeys(stages) if not name.endswith("rescue")]
+    assert made == [
+        "optimal",
+        "without the prior: optimal",
+        "seed 1 optimal",
+        "minimising 1 optimal",
+    ]
+    assert method.steps == 2 * len(made)
+
+
+def test_embeddings_are_of_the_network_as_it_is_asked_for(tmp_path: Path, few: Path) -> None:
+    found = []
+    for size in (64, 32):
+        network = f"{{source: zoo, name: glyph_cnn, input: {{height: {size}, width: {size}}}}}"
+        words = (f"evidence.embedding={network}", f"grounding.cache={tmp_path / 'cache'}")
+        words = ("model=glyph_cnn", f"grounding.images={few}", "target.units=0", *words)
+        context = prepare(schema.parse(compose(list(words))))
+        embedding = load_embedding(context.config.evidence.embedding, 0, context.device)
+        files = sorted(few.glob("*.png"))
+        kept = embedded(context, files, embedding)
+        torch.testing.assert_close(kept, embedded(context, files, embedding))
+        found.append(kept)
+    assert not torch.allclose(*found, atol=1e-3)
 
 
 def test_dreamsim_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
