@@ -184,7 +184,8 @@ def read_png(file: Path | IO[bytes]) -> NDArray[np.float32]:
 def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
     """Write a clip (3, T, H, W) in [0, 1] as a GIF that loops endlessly.
 
-    All frames share one palette of 256 colours.
+    All frames share one palette of 256 colours. A frame lasts whole hundredths of a second, and two
+    at least: browsers show shorter ones for ten.
     """
     frames = to_bytes(rgb)
     t, h, w, _ = frames.shape
@@ -192,7 +193,7 @@ def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
     sample = frames.reshape(-1, 3)[::stride]
     palette = Image.fromarray(sample[None]).quantize(256, method=Image.Quantize.MEDIANCUT)
     indexed = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
-    duration = round(1000 / fps)
+    duration = 10 * max(2, round(100 / fps))  # ms
     header, _ = getheader(indexed[0], info={"loop": 0, "duration": duration, "version": b"89a"})
     # Image.save() would merge equal frames, and the GIF would have fewer frames than the clip.
     blocks = [block for frame in indexed for block in getdata(frame, duration=duration)]

@@ -1,8 +1,9 @@
 """Random numbers that depend on the picture and the purpose, but not on the rest of the batch."""
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -20,6 +21,21 @@ def random_generator(*key: object) -> Generator:
     """
     digest = hashlib.sha256("\x1f".join(map(str, key)).encode(errors="surrogatepass")).digest()
     return Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """A context in which what draws without a generator, as initial weights do, begins at `seed`.
+
+    The caller's own streams of random numbers go on afterwards as if nothing had been drawn, those
+    of CUDA too: `torch.manual_seed` would leave them changed.
+    """
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(cuda):
+        torch.default_generator.manual_seed(seed)
+        for device in cuda:
+            torch.cuda.default_generators[device].manual_seed(seed)
+        yield
 
 
 def normal(generators: Sequence[Generator], *shape: int) -> Tensor:

@@ -8,13 +8,14 @@ from torch.nn import functional
 def total_variation(rgb: Tensor) -> Tensor:
     """Mean absolute difference of neighbours (B,), of images (B, C, H, W) or clips (B, C, T, H, W).
 
-    The mean is taken for each axis, including time, and the axes' means are added.
+    The mean is taken for each axis, including time, and the axes' means are added. An axis of
+    length 1 adds nothing.
 
     >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
     tensor([1.])
     """
-    axes = range(2, rgb.dim())
-    return torch.stack([rgb.diff(dim=axis).abs().flatten(1).mean(1) for axis in axes]).sum(0)
+    steps = [rgb.diff(dim=axis).abs().flatten(1) for axis in range(2, rgb.dim())]
+    return torch.stack([each.sum(1) / max(1, each.shape[1]) for each in steps]).sum(0)
 
 
 def l2(rgb: Tensor) -> Tensor:

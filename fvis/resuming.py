@@ -1,6 +1,6 @@
 """What `fvis resume` finds to do in a folder: runs, and the jobs of sweeps that never began."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +45,12 @@ def unfinished(folder: Path) -> Iterator[Work]:
         raise RequestError(f"{folder} holds no run and no sweep: there is nothing to resume")
 
 
-def _search(folder: Path) -> Iterator[Work]:
+def _search(folder: Path, known: Set[Path] = frozenset()) -> Iterator[Work]:
+    """The work at and below a folder, but for that at the places that are `known` already."""
     if (folder / RUN_FILE).is_file():
         yield Work(folder)
         return
-    sweep, planned = read_sweep(folder), set()
+    sweep, planned = read_sweep(folder), set(known)
     for job in sweep.jobs if sweep else ():
         place = _place(folder, job)
         planned.add(place)
@@ -59,7 +60,7 @@ def _search(folder: Path) -> Iterator[Work]:
         return
     for place in subfolders(folder):
         if place not in planned:
-            yield from _search(place)
+            yield from _search(place, planned)
 
 
 def _place(sweep: Path, job: SweepJobRecord) -> Path:

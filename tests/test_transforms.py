@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from fvis.randomness import random_generator, uniform
 from fvis.schema import TransformsConfig
-from fvis.transforms import Transforms, _grid, affine_maps
+from fvis.transforms import Transforms, _grid, affine_maps, resting_maps
 
 CPU = torch.device("cpu")
 
@@ -256,6 +256,16 @@ def test_half_of_the_views_are_mirrored_also_while_settling() -> None:
                 view, rgb.flip(-1), atol=1e-4
             )
         assert 10 < mirrored < 30
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 32), (3, 4, 24, 32)])
+def test_what_is_turned_around_is_not_mirrored(shape: tuple[int, ...]) -> None:
+    config = TransformsConfig(crop=[0.5, 1.0], rotate=180, flip=True)
+    numbers = uniform([random_generator(0)], 400, 7)
+    maps = affine_maps(config, numbers, shape)
+    drawn = torch.where(numbers[..., 4] < 0.5, -1.0, 1.0)
+    expected = drawn if len(shape) == 3 else torch.ones_like(drawn)
+    assert torch.equal(resting_maps(config, maps)[..., 0, 0], expected)
 
 
 def test_rotations_cover_the_asked_angles_either_way() -> None:

@@ -44,12 +44,13 @@ def load_checkpoint(module: nn.Module, path: Path, rename: Rename = dict) -> Non
     is applied. Keys and shapes must then match exactly, or a `RequestError` names the first that do
     not.
     """
-    own = module.state_dict()
+    own = _tensors(module)
     state = rename(_unprefixed(read_state(path), own))
     faults = _mismatches(state, own)
     if faults:
         raise RequestError(f"{path} does not fit the model: {'; '.join(faults)}")
-    module.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items()})
+    fitting = {key: tensor.to(own[key].dtype) for key, tensor in state.items()}
+    module.load_state_dict(fitting, strict=False)  # only what is no tensor may be missing
 
 
 def read_state(path: Path) -> State:
@@ -128,7 +129,7 @@ def check_finite(module: nn.Module, what: str) -> None:
     Buffers other than a norm's statistics may be infinite, as masks and bounds are.
     """
     buffers = {name for name, _ in module.named_buffers() if "running_" not in name}
-    for name, tensor in module.state_dict().items():
+    for name, tensor in _tensors(module).items():
         if not tensor.is_floating_point():
             continue
         wrong = torch.isnan(tensor) if name in buffers else ~torch.isfinite(tensor)
@@ -143,12 +144,22 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_of_state(module: nn.Module) -> str:
-    """The hexadecimal SHA-256 of a state dict: each key, then its tensor's bytes, in key order."""
+    """The hexadecimal SHA-256 of a state dict: each key, then its tensor's bytes, in key order.
+
+    What is no tensor in it (`get_extra_state`) is left out.
+    """
     digest = hashlib.sha256()
-    for key, tensor in sorted(module.state_dict().items()):
+    for key, tensor in sorted(_tensors(module).items()):
         digest.update(key.encode(errors="surrogatepass"))
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(content.numpy().data)
     return digest.hexdigest()
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network's state dict, which may hold other things besides."""
+    state = module.state_dict()
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
 
 
 def _unwrapped(content: Any, path: Path) -> State:

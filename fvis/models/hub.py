@@ -37,6 +37,16 @@ def answers(url: str) -> bool:
     return replies == [True]
 
 
+def hugging_face_answers() -> bool:
+    """Whether the Hugging Face hub, or the mirror in `HF_ENDPOINT`, may be asked and answers.
+
+    Its own client would try for minutes.
+    """
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
+
+
 @contextlib.contextmanager
 def torch_hub(url: str) -> Iterator[None]:
     """A context in which `torch.hub` may fetch the file at a URL, unless it is in its cache.

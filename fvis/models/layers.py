@@ -133,7 +133,7 @@ def _folded(model: Model, entries: Mapping[str, Entry], output: int | str | None
         if groups is None or tensor is None or tensor.shape[0] != 2 * groups:
             found[path] = False
         else:
-            nans = tensor.flatten(1).isnan().any(1)
+            nans = tensor.reshape(len(tensor), -1).isnan().any(1)
             found[path] = bool(nans[groups:].all() and not nans[:groups].any())
 
     if asked:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -13,8 +12,9 @@ from fvis.errors import RequestError
 from fvis.models import architecture, checkpoints
 from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import LOGITS, survey
-from fvis.models.sources.base import SOURCES, SourceModel
+from fvis.models.sources.base import SOURCES
 from fvis.paths import expand
+from fvis.randomness import seeded
 from fvis.schema import InputConfig, ModelConfig
 from fvis.settings import section
 
@@ -27,24 +27,18 @@ def load(config: ModelConfig, seed: int = 0) -> Model:
     be downloaded.
     """
     source = SOURCES[config.source]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = source(config)
     check_usable(network.module, shown_name(config))
     module = network.module.eval()
-    sha256, hashed = checkpoints.sha256_of_state, "state_dict"
-    if config.checkpoint is not None:
+    if config.checkpoint is None:
+        checkpoints.check_finite(module, shown_name(config))
+        sha256, hashed = checkpoints.sha256_of_state(module), "state_dict"
+    else:
         path = expand(config.checkpoint)
         checkpoints.load_checkpoint(module, path, network.rename)
         checkpoints.check_finite(module, path.name)
-        return _model(config, network, module, checkpoints.sha256_of_file(path), path.name)
-    checkpoints.check_finite(module, shown_name(config))
-    return _model(config, network, module, sha256(module), hashed)
-
-
-def _model(
-    config: ModelConfig, network: SourceModel, module: nn.Module, sha256: str, hashed: str
-) -> Model:
+        sha256, hashed = checkpoints.sha256_of_file(path), path.name
     preprocessing = override(network.preprocessing, config.input)
     attends = architecture.attends(module) if config.attends is None else config.attends
     model = Model(

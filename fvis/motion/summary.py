@@ -124,7 +124,7 @@ def speeds_over_time(velocity: Tensor, weight: Tensor) -> NDArray[np.float64]:
 
 def _tidy(values: Tensor) -> Tensor:
     """`values` in double precision on the CPU, with 0 for those that are not finite."""
-    return torch.nan_to_num(values.detach().double().cpu(), 0.0, 0.0, 0.0)
+    return torch.nan_to_num(values.detach().cpu().double(), 0.0, 0.0, 0.0)
 
 
 def _positive(weight: Tensor) -> Tensor:

@@ -198,8 +198,8 @@ def visible_axes(
     furthest = torch.maximum(step, parts.offset.amin(1) / frames)
     far = torch.minimum(FAR * half, furthest)
     ways = [sign * far[:, None] * _crossing(axis) for sign in (-1, 1)]
-    share = sum(score(seen.drifting(way).render()).double().cpu() for way in ways) / (2 * kept)
-    lost = -share.clamp_min(1e-12).log2() / (far / half).square().double().cpu()
+    share = sum(score(seen.drifting(way).render()).cpu().double() for way in ways) / (2 * kept)
+    lost = -share.clamp_min(1e-12).log2() / (far / half).square().cpu().double()
     blind = falls & (lost < BLIND) & along.cpu()
     return [
         (x, y) if is_blind else None
@@ -214,7 +214,7 @@ def _probed(score: Score, parts: Decomposition, steps: Tensor) -> Tensor:
     """
     extra = [x * steps[:, 0] + y * steps[:, 1] for x, y in NEARBY]
     found = torch.stack([score(parts.drifting(velocity).render()) for velocity in extra], 1)
-    return found.double().cpu().nan_to_num(0, 0, 0)
+    return found.cpu().double().nan_to_num(0, 0, 0)
 
 
 def _steepest(scores: Tensor, wider: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fvis.errors import RequestError
 from fvis.grammar import Index, parse_position
-from fvis.models.base import Model
+from fvis.models.base import Model, Preprocessing
 from fvis.models.layers import Layer
 from fvis.objectives.classes import LOG_ODDS, VALUE, scored, told
 from fvis.objectives.dictionaries import Dictionary
@@ -112,17 +112,29 @@ def reads_one_position(spec: Any) -> bool:
 def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
     """Rows and columns of an image's patch tokens, in the input's aspect ratio.
 
-    Raises `RequestError` if the tokens fill no such grid.
+    Raises `RequestError` if square patches of the input give no such grid.
     """
     size = model.preprocessing
     rows = round(math.sqrt(tokens * size.height / size.width))
-    if size.frames is not None or rows == 0 or tokens % rows:
+    filled = rows > 0 and tokens % rows == 0
+    if size.frames is not None or not filled or not _square(rows, tokens // rows, size):
         cls = "cls, " if layer.prefix else ""
         raise RequestError(
             f"the {tokens} tokens of layer {layer.path} form no known grid: "
             f"target.position takes mean, {cls}or one token's index"
         )
     return [rows, tokens // rows]
+
+
+def _square(rows: int, columns: int, size: Preprocessing) -> bool:
+    """Whether square patches, cut off or padded at an input's far edges, make such a grid.
+
+    Their side is between H / (rows + 1) and H / rows px where the rest is cut off, and between
+    H / rows and H / (rows - 1) px where it is padded; and so for columns.
+    """
+    high, wide = size.height, size.width
+    off = rows * wide - columns * high
+    return -wide < off < high or -high < off < wide
 
 
 def _index_in(layer: Layer, position: str, index: Index | None, model: Model) -> Index | None:

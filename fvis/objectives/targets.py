@@ -174,8 +174,10 @@ class WeightedObjective(_TargetObjective):
 def layers_read(config: TargetConfig) -> list[str]:
     """The paths of the layers that a target config of a single layer, or of a joint target, reads.
 
-    Raises `RequestError` for a joint target that is not well-formed.
+    Raises `RequestError` for a joint target that is not well-formed, and for several layers.
     """
+    if not isinstance(config.layer, str):
+        raise RequestError(f"target.layer={config.layer} is no single layer, which this takes")
     paths = [term.layer for terms in joint_targets(config).values() for term in terms]
     return list(dict.fromkeys(paths)) or [config.layer]
 
@@ -227,7 +229,7 @@ def resolve(
 
 def dictionary_of(config: TargetConfig, model: Model) -> Dictionary | None:
     """The dictionary that a target config names for its layer; raises errors as `resolve`."""
-    found = survey(model, config.output, [config.layer])
+    found = survey(model, config.output, layers_read(config))
     video = model.preprocessing.frames is not None
     return _dictionary(config, _readable(found, config.layer, config, video), model.device)
 

@@ -21,6 +21,7 @@ from fvis.models.sources.factory import find
 from fvis.objectives import TargetSet
 from fvis.optimization import Optimization
 from fvis.parametrizations import Parametrization
+from fvis.randomness import seeded
 from fvis.record.unit import WeightsRecord
 from fvis.registry import Registry
 from fvis.schema import Config, EngineConfig, FactoryPriorConfig, GroundingConfig, NoPriorConfig
@@ -104,8 +105,7 @@ def load(config: Config, inputs: Preprocessing, device: torch.device) -> Prior |
     """The prior that a config asks for; None, and no more is imported, for `prior=none`."""
     if isinstance(config.prior, NoPriorConfig):
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.engine.seed)  # of weights that are not loaded
+    with seeded(config.engine.seed):  # weights that are not loaded
         return PRIORS[config.prior.name](config.prior, inputs, device)
 
 

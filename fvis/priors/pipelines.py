@@ -20,7 +20,6 @@ from fvis.record.unit import WeightsRecord
 from fvis.schema import DiffusionConfig
 from fvis.zoo import GLYPH_DIFFUSION
 
-HUB = "https://huggingface.co"
 MODELS = ("unet", "transformer")  # the part that predicts the noise
 CODECS = ("vae", "vqvae")  # the part that turns latents into pictures
 KINDS = ("epsilon", "v_prediction", "sample")
@@ -81,7 +80,8 @@ def load(config: DiffusionConfig, device: torch.device) -> DiffusionModel:
         raise RequestError(
             "prior=diffusion needs the package diffusers: pip install 'fvis[diffusion]'"
         ) from None
-    offline = isinstance(place, Path) or not hub.answers(HUB)  # what is in the cache may still do
+    # What is in the cache may do where the hub does not answer.
+    offline = isinstance(place, Path) or not hub.hugging_face_answers()
     try:
         pipeline: Any = DiffusionPipeline.from_pretrained(
             str(place),

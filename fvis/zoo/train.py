@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fvis.artifacts import write_png
+from fvis.randomness import seeded
 from fvis.zoo import NETWORKS, ZooNetwork, drifts, glyphs
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def write_pictures(folder: Path) -> None:
 
 def fit(zoo_network: ZooNetwork, recipe: Recipe) -> nn.Module:
     """Return the network, trained by the recipe, in eval mode and float32 on the CPU."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
         network = zoo_network.build()
     if zoo_network.frames is None:
         network = network.to(memory_format=torch.channels_last)

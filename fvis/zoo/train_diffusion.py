@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fvis.randomness import seeded
 from fvis.zoo import GLYPH_DIFFUSION, glyphs
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def retrain(stages: Sequence[Recipe] = STAGES, folder: Path = GLYPH_DIFFUSION) -
     from diffusers import DDPMPipeline
 
     started = time.monotonic()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stages[0].seed)
+    with seeded(stages[0].seed):
         network = build()
     for recipe in stages:
         network = fit(network, recipe)

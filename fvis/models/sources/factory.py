@@ -1,5 +1,6 @@
 """`model.source=factory`: a network built by a user's own function."""
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -66,7 +67,8 @@ def _from_file(path: Path, setting: str) -> Any:
     path = expand(path).resolve()
     if not path.is_file():
         raise RequestError(f"no file {str(path)!r} for {setting}")
-    spec = importlib.util.spec_from_file_location(f"fvis_factory_{path.stem}", path)
+    own = hashlib.sha256(str(path).encode(errors="surrogatepass")).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"fvis_factory_{path.stem}_{own}", path)
     if spec is None or spec.loader is None:
         raise RequestError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

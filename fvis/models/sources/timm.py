@@ -72,18 +72,13 @@ def class_names(module: nn.Module) -> tuple[str, ...] | None:
 
 @contextlib.contextmanager
 def _hugging_face() -> Iterator[None]:
-    """A context in which a hub that does not answer counts as absent: its cache is all there is.
-
-    Its own client would try for minutes.
-    """
-    if constants.HF_HUB_OFFLINE or hub.answers(constants.ENDPOINT):
-        yield
-        return
-    constants.HF_HUB_OFFLINE = True
+    """A context in which a hub that does not answer counts as absent: its cache is all there is."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = not hub.hugging_face_answers()
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = False
+        constants.HF_HUB_OFFLINE = before
 
 
 @contextlib.contextmanager
