@@ -2,9 +2,10 @@
 
 import os
 
+import pytest
 import torch
 
-from fvis.randomness import LARGE, normal, random_generator
+from fvis.randomness import LARGE, normal, random_generator, seeded
 
 
 def test_a_file_name_of_undecodable_bytes_is_a_key_as_any_other() -> None:
@@ -20,3 +21,26 @@ def test_large_rows_are_each_drawn_by_their_generator() -> None:
     alone = [torch.randn(LARGE, generator=random_generator(row)) for row in range(8)]
     assert torch.equal(rows, torch.stack(alone))
     assert not torch.equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+        ),
+    ],
+)
+def test_initial_weights_have_a_seed_and_the_callers_stream_goes_on(device: str) -> None:
+    torch.rand(1, device=device)
+    torch.manual_seed(3)
+    undisturbed = torch.rand(2, device=device)
+    torch.manual_seed(3)
+    drawn = []
+    for seed in (5, 5, 6):
+        with seeded(seed):
+            drawn.append(torch.rand(4, device=device))
+    assert torch.equal(torch.rand(2, device=device), undisturbed)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

@@ -18,6 +18,13 @@ def test_total_variation_counts_every_axis_of_a_clip() -> None:
     assert total_variation(clip).item() == pytest.approx(1 / 3)
 
 
+def test_an_axis_of_length_one_has_no_variation() -> None:
+    ramp = torch.linspace(0, 1, 5).expand(2, 3, 1, 4, 5).requires_grad_()
+    variation = total_variation(ramp)
+    torch.testing.assert_close(variation, total_variation(ramp[:, :, 0]))
+    assert torch.autograd.grad(variation.sum(), ramp)[0].isfinite().all()
+
+
 def test_l2_is_zero_at_grey_and_largest_at_the_ends() -> None:
     assert l2(torch.full((2, 3, 4, 4), 0.5)).tolist() == [0, 0]
     assert l2(torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)])).tolist() == [0.25, 0.25]

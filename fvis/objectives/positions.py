@@ -115,15 +115,16 @@ def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
     Raises `RequestError` if square patches of the input give no such grid.
     """
     size = model.preprocessing
-    rows = round(math.sqrt(tokens * size.height / size.width))
-    filled = rows > 0 and tokens % rows == 0
-    if size.frames is not None or not filled or not _square(rows, tokens // rows, size):
+    filled = [(rows, tokens // rows) for rows in range(1, tokens + 1) if tokens % rows == 0]
+    grids = [grid for grid in filled if _square(*grid, size)]
+    if size.frames is not None or not grids:
         cls = "cls, " if layer.prefix else ""
         raise RequestError(
             f"the {tokens} tokens of layer {layer.path} form no known grid: "
             f"target.position takes mean, {cls}or one token's index"
         )
-    return [rows, tokens // rows]
+    best = min(grids, key=lambda n: abs(math.log(n[0] * size.width / (n[1] * size.height))))
+    return list(best)
 
 
 def _square(rows: int, columns: int, size: Preprocessing) -> bool:

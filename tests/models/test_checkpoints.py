@@ -51,6 +51,25 @@ def test_prefixes_are_taken_off(tmp_path: Path, suffix: str, prefix: str) -> Non
     assert_equal_weights(fresh, trained)
 
 
+class Extra(nn.Linear):
+    """A layer whose state has something besides tensors, as quantizers' and metrics' do."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 2}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"version": 2}
+
+
+def test_a_state_may_hold_more_than_tensors(tmp_path: Path) -> None:
+    trained, fresh = Extra(3, 2), Extra(3, 2)
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    load_checkpoint(fresh, tmp_path / "w.pth")
+    assert torch.equal(fresh.weight, trained.weight)
+    check_finite(fresh, "net")
+    assert sha256_of_state(fresh) == sha256_of_state(trained) != sha256_of_state(Extra(3, 2))
+
+
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict", "model_state"])
 def test_a_nested_state_dict_is_unwrapped_beside_its_bookkeeping(
     tmp_path: Path, wrapper: str

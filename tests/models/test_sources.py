@@ -1,6 +1,7 @@
 """Networks come from four sources, are fed as their libraries say, and get their weights."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from fvis.errors import RequestError
 from fvis.models import load
 from fvis.models.checkpoints import sha256_of_file, sha256_of_state
+from fvis.models.sources import factory as factory_source
 from fvis.models.sources.base import CATALOGUES
 from fvis.schema import InputConfig, ModelConfig
 from fvis.zoo import NETWORKS
@@ -291,6 +293,17 @@ def test_a_factory_file_finds_the_modules_beside_it(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text("import blocks_beside\n\ndef build():\n"
                                       "    return blocks_beside.conv\n")  # fmt: skip
     assert load(made(f"{tmp_path}/user.py:build")).module.out_channels == 9
+
+
+def test_files_of_one_name_are_modules_of_their_own(tmp_path: Path) -> None:
+    found = []
+    for folder, channels in (("a", 3), ("b", 7)):
+        (tmp_path / folder).mkdir()
+        code = f"from torch import nn\n\nWIDTH = {channels}\n\ndef build():\n"
+        (tmp_path / folder / "net.py").write_text(f"{code}    return nn.Conv2d(3, WIDTH, 1)\n")
+        found.append(factory_source.find(f"{tmp_path / folder}/net.py:build"))
+    assert [build().out_channels for build in found] == [3, 7]
+    assert [sys.modules[build.__module__].WIDTH for build in found] == [3, 7]
 
 
 def test_a_package_builds_with_its_arguments() -> None:

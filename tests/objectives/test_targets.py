@@ -1,8 +1,10 @@
 """Units, positions, directions and joint targets are read where they say."""
 
+import dataclasses
 import pickle
 import re
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from fvis.grammar import parse_position
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import Layer
 from fvis.objectives import resolve
-from fvis.objectives.positions import PositionReader
+from fvis.objectives.positions import PositionReader, token_grid
+from fvis.objectives.targets import dictionary_of
 from fvis.rescue import spread
 from fvis.schema import TargetConfig
 from tests.test_capture import PLAIN, model_of
@@ -208,6 +211,37 @@ def test_random_units_depend_on_the_seed_alone() -> None:
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "grid"),
+    [
+        (196, (224, 224), [14, 14]),
+        (60, (96, 160), [6, 10]),
+        (84, (224, 100), [14, 6]),  # patches of 16 px, the rest cut off
+        (98, (224, 100), [14, 7]),  # and padded
+        (12, (224, 224), None),
+        (56, (224, 224), None),
+        (7, (224, 224), None),
+    ],
+)
+def test_tokens_are_a_grid_of_square_patches(
+    tokens: int, size: tuple[int, int], grid: list[int] | None
+) -> None:
+    shape = Preprocessing(*size, None, (0.0,) * 3, (1.0,) * 3)
+    model = dataclasses.replace(net(), preprocessing=shape)
+    layer = Layer("blocks.0", "Block", (1, tokens, 8), "BNC", 0, 1)
+    if grid is not None:
+        assert token_grid(layer, tokens, model) == grid
+        return
+    with pytest.raises(RequestError, match=f"the {tokens} tokens .* no known grid"):
+        token_grid(layer, tokens, model)
+
+
+@pytest.mark.parametrize("resolves", [lambda c, m: resolve(c, m, 0), dictionary_of])
+def test_several_layers_are_refused_where_one_is_read(resolves: Callable[..., object]) -> None:
+    with pytest.raises(RequestError, match="no single layer"):
+        resolves(TargetConfig(layer=["0", "1"], units=[1]), net())
 
 
 def test_an_index_given_alone_is_a_position() -> None:
