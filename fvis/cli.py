@@ -217,19 +217,14 @@ def report(arguments: Sequence[str]) -> int:
     `--single FILE.html` the page is that one file, and its size is said on stderr.
     """
     from fvis.gallery.page import write_index, write_single
-    from fvis.run_folder import RUN_FILE, runs_below
+    from fvis.run_folder import runs_in
 
     arguments, single = _single_file(arguments)
     paths = list(map(Path, arguments))
     folders = [path for path in paths if not path.is_file()] or paths
-    runs: dict[Path, Path] = {}
-    for folder in folders:
-        found = {run.resolve(): run for run in runs_below(folder)}
-        if not found:
-            raise RequestError(f"{folder} holds no run: there is no {RUN_FILE} in it or below it")
-        runs |= found
+    runs = runs_in(folders)
     if single is not None:
-        write_single(list(runs.values()), single)
+        write_single(runs, single)
         sys.stderr.write(f"fvis: {single.stat().st_size / 1e6:.1f} MB, with the pictures inside\n")
         _print_path(single)
         return 0
@@ -237,7 +232,7 @@ def report(arguments: Sequence[str]) -> int:
         place = folders[0]
     else:
         place = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
-    _print_path(write_index(list(runs.values()), place / "index.html"))
+    _print_path(write_index(runs, place / "index.html"))
     return 0
 
 

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fvis import schema
+from fvis.arguments import config_of, refusing_parser, told_apart
 from fvis.errors import RequestError
-from fvis.listing import composed, refusing_parser
 from fvis.streams import own_streams
 
 FITS = ("mean", "probe")
@@ -27,11 +26,10 @@ def concept(arguments: Sequence[str]) -> int:
     if asked.help:
         sys.stdout.write(USAGE)
         return 0
-    folders = [word for word in asked.words if "=" not in word]
+    folders, overrides = told_apart(asked.words)
     if len(folders) != 2:
         raise RequestError(f"two folders of photographs are needed; {USAGE.strip()}")
-    overrides = [word for word in asked.words if word not in folders]
-    config = schema.parse(composed(overrides, asked.config_dir))
+    config = config_of(overrides, asked.config_dir)
     from fvis.artifacts import safe_name
     from fvis.concepts import add_concept, fit_concept
     from fvis.context import prepare  # after the settings are checked: it takes a second

@@ -88,8 +88,7 @@ def natural_responses(
             f"grounding.images needs a network of images; {model.name} takes clips: "
             "give grounding.clips, or method=texture_motion"
         )
-    if any(not isinstance(target.unit, int) for target in targets.targets):
-        raise RequestError("grounding.images takes units, not target.direction or target.joint")
+    targets.require_units("grounding.images")
     files = photographs.find(config.images)
     course = _on_the_way(network)
     what = "photographs" if targets.sign > 0 else "photographs, lowest peaks"

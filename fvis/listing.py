@@ -5,12 +5,9 @@ import dataclasses
 import fnmatch
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
-from fvis import compose, schema
+from fvis.arguments import config_of, refusing_parser, told_apart
 from fvis.errors import RequestError
 from fvis.streams import own_streams
 
@@ -26,9 +23,8 @@ def layers(arguments: Sequence[str]) -> int:
     if asked.help:
         sys.stdout.write(LAYERS_USAGE)
         return 0
-    patterns = [word for word in asked.words if "=" not in word and not word.startswith("~")]
-    overrides = [word for word in asked.words if word not in patterns]
-    config = schema.parse(composed(overrides, asked.config_dir))
+    patterns, overrides = told_apart(asked.words)
+    config = config_of(overrides, asked.config_dir)
     from fvis import models
     from fvis.models.layers import survey
     from fvis.objectives.targets import dictionary_of
@@ -66,20 +62,6 @@ def _layers_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def refusing_parser(program: str, usage: str) -> argparse.ArgumentParser:
-    """A parser of `words` and --config-dir, which raises `RequestError` for what it cannot read."""
-    parser = argparse.ArgumentParser(program, add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--config-dir", type=Path)
-    parser.add_argument("words", nargs="*")
-
-    def refuse(message: str) -> NoReturn:
-        raise RequestError(f"{message}; {usage.strip()}")
-
-    parser.error = refuse  # type: ignore[method-assign]  # one line, not argparse's own
-    return parser
-
-
 def _layer_row(layer: "Layer") -> tuple[str, str, str, str]:
     sizes = (
         f"{axis}={size}" if axis not in "B?" else axis if axis == "B" else str(size)
@@ -112,13 +94,6 @@ def models(arguments: Sequence[str]) -> int:
         raise RequestError(f"no model matches {arguments[0]!r}")
     _print_table(rows)
     return 0
-
-
-def composed(overrides: Sequence[str], directory: Path | None) -> DictConfig:
-    """The config that `fvis run` would use with these overrides, and a `--config-dir`."""
-    if directory is not None:
-        compose.check_config_directory(directory)
-    return compose.compose(overrides, directory=directory)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -105,8 +105,7 @@ def natural_clips(context: Context, targets: TargetSet, network: Network) -> Nat
     frames = model.preprocessing.frames
     if frames is None:
         raise RequestError(f"grounding.clips needs a network of clips; {model.name} takes images")
-    if any(not isinstance(target.unit, int) for target in targets.targets):
-        raise RequestError("grounding.clips takes units, not target.direction or target.joint")
+    targets.require_units("grounding.clips")
     files = videos.find(config.clips)
     place = grounding.cached(config, model, targets, network, files, "clips")
     arrays = grounding.recall(place, ARRAYS)

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.layers import LOGITS, Layer
-from fvis.objectives.positions import maps
+from fvis.objectives.positions import maps, pooled
 from fvis.randomness import random_generator
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def check_responsive(network: Network) -> None:
     for number, layer in enumerate(network.layers):
         values = [_finite(maps(layer, answer[number])) for answer in answers]
         moved = max((one - values[0]).abs().max().item() for one in values)
-        spread = max(_means(one).std(1, correction=0).max().item() for one in values)
+        spread = max(pooled(one).std(1, correction=0).max().item() for one in values)
         zero = _zero_weight(network.model.module, layer) if moved == 0 else None
         if zero is not None:
             raise RequestError(
@@ -75,11 +75,6 @@ def _pictures(network: Network) -> list[Tensor]:
     coarse = torch.rand(1, 3, *(min(COARSE, side) for side in shape[1:]), generator=generator)
     blobs = functional.interpolate(coarse, shape[1:], mode="nearest")
     return [rgb.to(network.model.device) for rgb in (torch.full_like(noise, 0.5), noise, blobs)]
-
-
-def _means(values: Tensor) -> Tensor:
-    """The values (B, C) of units, averaged over positions where there are any."""
-    return values if values.dim() == 2 else values.flatten(2).mean(2)
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,6 +110,20 @@ def runs_below(folder: Path) -> Iterator[Path]:
     elif folder.is_dir():
         for place in subfolders(folder):
             yield from runs_below(place)
+
+
+def runs_in(folders: Iterable[Path]) -> list[Path]:
+    """The runs in and below all of these folders, each once.
+
+    Raises `RequestError` for a folder that has none.
+    """
+    runs: dict[Path, Path] = {}
+    for folder in folders:
+        found = {run.resolve(): run for run in runs_below(folder)}
+        if not found:
+            raise RequestError(f"{folder} holds no run: there is no {RUN_FILE} in it or below it")
+        runs |= found
+    return list(runs.values())
 
 
 def _natural(path: Path) -> list[tuple[bool, int, str]]:

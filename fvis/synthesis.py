@@ -45,7 +45,7 @@ from fvis.schema import (
     start_of,
 )
 from fvis.transforms import Transforms
-from fvis.typed_json import Number  # fmt: skip
+from fvis.typed_json import Number
 
 Points = list[tuple[int, float]]
 R = TypeVar("R", bound=UnitRecord)

@@ -67,7 +67,7 @@ class Method(Protocol):
         ...
 
     @property
-    def groups(self) -> Sequence[Sequence[Any]]:
+    def groups(self) -> Sequence[Sequence[Job]]:
         """All jobs, in groups that must share a batch."""
         ...
 

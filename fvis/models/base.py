@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from fvis.sizes import resized
 
 Channels = tuple[float, float, float]
 
@@ -85,14 +86,7 @@ class Model:
         """Pictures or clips (B, 3, ...) on the network's device, resized to its input's H and W."""
         size = (self.preprocessing.height, self.preprocessing.width)
         rgb = rgb.to(self.device)
-        if rgb.shape[-2:] == size:
-            return rgb
-        frames = rgb if rgb.dim() == 4 else rgb.transpose(1, 2).flatten(0, 1)
-        frames = functional.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
-        if rgb.dim() == 4:
-            return frames
-        clips: Tensor = frames.unflatten(0, (len(rgb), -1)).transpose(1, 2)
-        return clips
+        return rgb if rgb.shape[-2:] == size else resized(rgb, size).clamp(0, 1)
 
     def class_name(self, output: int) -> str | None:
         """The name of an output; None if it has none."""

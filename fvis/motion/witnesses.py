@@ -62,8 +62,7 @@ def natural_tuning(
     Enters `network`. Raises `RequestError` if no photograph can be read, or for a target that is
     not a single unit.
     """
-    if any(not isinstance(target.unit, int) for target in targets.targets):
-        raise RequestError("grounding.images takes units, not target.direction or target.joint")
+    targets.require_units("grounding.images")
     files = _some(photographs.find(config.images), config.drifts)
     place = grounding.cached(config, model, targets, network, files, "drifts")
     arrays = grounding.recall(place, ARRAYS)

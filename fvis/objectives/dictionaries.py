@@ -17,7 +17,6 @@ from fvis.errors import RequestError
 from fvis.models.checkpoints import is_plain, read_content, sha256_of_file
 from fvis.models.layers import Layer
 
-READS = ("pre", "post", "decoder")
 NORMALISATIONS = ("none", "expected_average_only_in", "constant_norm_rescale", "layer_norm")
 KINDS = ("standard", "topk", "jumprelu", "gated")
 EPSILON = 1e-5  # added to the standard deviation by `layer_norm`, as SAELens does

@@ -36,8 +36,8 @@ class PositionReader:
         """The values (B, C) of all C units."""
         values = self._read(output)
         if self.dictionary is not None:
-            return self._pooled(self.dictionary.latents(values))
-        return told(self.score, self._pooled(values))
+            return pooled(self.dictionary.latents(values))
+        return told(self.score, pooled(values))
 
     def units(self, output: Tensor, units: Tensor) -> Tensor:
         """The value (B,) of unit `units[b]` (B,) in each row b; no more is computed than it needs.
@@ -45,8 +45,8 @@ class PositionReader:
         Units without a finite value elsewhere do not matter.
         """
         if self.dictionary is not None:
-            return self._pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
-        return scored(self.score, self._pooled(self._read(output)), units)
+            return pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
+        return scored(self.score, pooled(self._read(output)), units)
 
     def maps(self, output: Tensor) -> Tensor:
         """The values (B, C, positions...) of all units, or (B, C) where one position is read."""
@@ -67,9 +67,6 @@ class PositionReader:
         for place in self.index or ():
             values = values.select(2, place)
         return values
-
-    def _pooled(self, values: Tensor) -> Tensor:
-        return values if values.dim() == 2 else values.flatten(2).mean(2)
 
 
 def position_reader(
@@ -100,7 +97,11 @@ def maps(layer: Layer, output: Tensor) -> Tensor:
 
 def channel_means(layer: Layer, output: Tensor) -> Tensor:
     """The mean over positions (B, C) of each unit of a layer's output."""
-    values = maps(layer, output)
+    return pooled(maps(layer, output))
+
+
+def pooled(values: Tensor) -> Tensor:
+    """The mean over positions (B, C) of values (B, C) or (B, C, positions...)."""
     return values if values.dim() == 2 else values.flatten(2).mean(2)
 
 

@@ -70,6 +70,11 @@ class TargetSet:
         """1 where the targets are to be excited most, -1 where least."""
         return self.targets[0].sign
 
+    def require_units(self, setting: str) -> None:
+        """Raise `RequestError`, which names the `setting`, for targets that are no single units."""
+        if any(not isinstance(target.unit, int) for target in self.targets):
+            raise RequestError(f"{setting} takes units, not target.direction or target.joint")
+
     def values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """Per layer, the values (B, C) of its units at the position that was asked for."""
         return [reader(output) for reader, output in zip(self.readers, outputs, strict=True)]

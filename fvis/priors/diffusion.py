@@ -22,9 +22,9 @@ from fvis.parametrizations import Parametrization
 from fvis.parametrizations.base import leaf
 from fvis.priors.base import PRIORS, Prior
 from fvis.priors.pipelines import DiffusionModel, load
-from fvis.priors.sizes import resized
 from fvis.randomness import normal, random_generator
 from fvis.schema import DiffusionConfig, EngineConfig
+from fvis.sizes import resized
 
 SEEDS = 2**62
 

@@ -15,9 +15,9 @@ from fvis.models.base import Preprocessing
 from fvis.parametrizations import Parametrization
 from fvis.parametrizations.base import UpdateRule, leaf
 from fvis.priors.base import PRIORS, Prior, bytes_of, of_factory, weights_of
-from fvis.priors.sizes import resized
 from fvis.randomness import normal, random_generator
 from fvis.schema import GeneratorConfig
+from fvis.sizes import resized
 
 
 class GeneratorPrior(Prior):

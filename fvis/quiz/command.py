@@ -7,7 +7,7 @@ from fvis.errors import RequestError
 from fvis.quiz.answers import read_answers
 from fvis.quiz.page import write_quiz
 from fvis.quiz.score import score
-from fvis.run_folder import RUN_FILE, read_run, runs_below
+from fvis.run_folder import read_run, runs_in
 
 USAGE = "usage: fvis quiz OUTPUT_DIR... [--tasks N] [--seed N], or fvis quiz --score FILE... RUN"
 TASKS = 3  # trials of a unit with each kind of picture
@@ -29,10 +29,8 @@ def quiz(arguments: Sequence[str]) -> Path:
     tasks, seed = (_number(words, *option) for option in (("--tasks", TASKS, 1), ("--seed", 0, 0)))
     if not words or any(word.startswith("-") for word in words):
         raise RequestError(USAGE)
-    runs = {run.resolve(): run for word in words for run in runs_below(Path(word))}
-    if not runs:
-        raise RequestError(f"{words[0]} holds no run: there is no {RUN_FILE} in it or below it")
-    return write_quiz([read_run(run) for run in runs.values()], Path(words[0]) / PAGE, tasks, seed)
+    runs = [read_run(run) for run in runs_in(map(Path, words))]
+    return write_quiz(runs, Path(words[0]) / PAGE, tasks, seed)
 
 
 def _number(words: list[str], option: str, default: int, least: int) -> int:

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fvis.artifacts import write_png
+from fvis.artifacts import write_bytes, write_png
 from fvis.randomness import seeded
 from fvis.zoo import NETWORKS, ZooNetwork, drifts, glyphs
 
@@ -218,13 +218,7 @@ def write_weights(network: nn.Module, path: Path, record: dict[str, str]) -> Non
         for key, value in network.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename is atomic only within one file system.
-    temporary = path.with_suffix(".part")
-    try:
-        temporary.write_bytes(save(state, record))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, save(state, record))
 
 
 def _report(line: str) -> None:

@@ -57,7 +57,7 @@ def load(config: ModelConfig) -> SourceModel:
     classes = (
         tuple(default.meta["categories"]) if default and "categories" in default.meta else None
     )
-    return SourceModel(module, _preprocessing(name, default), classes)
+    return SourceModel(module, _preprocessing(default), classes)
 
 
 @CATALOGUES.register("torchvision")
@@ -82,7 +82,7 @@ def _quiet(config: ModelConfig) -> dict[str, Any]:
     return {"weights_backbone": None} if any(kind in name for kind in dense) else {}
 
 
-def _preprocessing(name: str, weights: Any) -> Preprocessing:
+def _preprocessing(weights: Any) -> Preprocessing:
     """Input size, mean and std; 224 px and those of ImageNet if the weights declare none."""
     if weights is None:
         return Preprocessing(224, 224, None, IMAGENET_MEAN, IMAGENET_STD)
