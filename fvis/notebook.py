@@ -62,7 +62,10 @@ class Visualization:
     @property
     def shown(self) -> str:
         """The name of the file that is displayed for the unit."""
-        return next(name for name in SHOWN if name in self.files)
+        found = next((name for name in SHOWN if name in self.files), None)
+        if found is None:
+            raise KeyError(f"{self.name} has none of {', '.join(SHOWN)} to show")
+        return found
 
     @functools.cached_property
     def image(self) -> NDArray[np.uint8]:

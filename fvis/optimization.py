@@ -124,8 +124,8 @@ def cosine(step: int, steps: int, final: float) -> float:
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class Optimizer(Protocol):
-    """What moves parameters: one of ours (`adam.py`) or of torch's."""
+class Resumable(Protocol):
+    """What moves parameters and has a state: an optimizer of ours (`adam.py`) or of torch's."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the steps to come depend on, besides the parameters."""
@@ -142,7 +142,7 @@ class AdamOptimization(Optimization):
     def __init__(
         self,
         parameters: list[Tensor],
-        optimizers: Sequence[Optimizer],
+        optimizers: Sequence[Resumable],
         steps: int,
         log_every: int = LOG_EVERY,
     ) -> None:

@@ -131,7 +131,7 @@ def unit_record(
         repeat=job.repeat,
         sign=None if job.sign > 0 else job.sign,
         position=config.target.position,
-        score=None if config.target.score == VALUE else config.target.score,
+        score=None if targets.score == VALUE else targets.score,
         method=config.method.name,
         seed=config.engine.seed,
         steps=config.engine.steps,

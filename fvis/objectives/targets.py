@@ -70,6 +70,11 @@ class TargetSet:
         """1 where the targets are to be excited most, -1 where least."""
         return self.targets[0].sign
 
+    @property
+    def score(self) -> str:
+        """How units are scored: `target.score`, but a lone unit always by its value."""
+        return self.readers[0].score
+
     def require_units(self, setting: str) -> None:
         """Raise `RequestError`, which names the `setting`, for targets that are no single units."""
         if any(not isinstance(target.unit, int) for target in self.targets):

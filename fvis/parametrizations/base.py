@@ -61,8 +61,7 @@ class Build(Protocol):
     ) -> Parametrization:
         """Build pictures of `shape`, (3, H, W) or (3, T, H, W); row b is drawn by generator b.
 
-        With `start`, images (B, 3, H, W) in [0, 1], nothing is drawn: to 8 bits, the pictures start
-        as these.
+        With `start`, images (B, 3, H, W) in [0, 1], the pictures start as these, to 8 bits.
         """
         ...
 

@@ -54,13 +54,13 @@ class DiffusionModel:
         """The estimates of x_0 and of the noise in latents (B, C, H, W) at a time."""
         alpha = self.alphas[time]
         signal, noise = alpha.sqrt().item(), (1 - alpha).sqrt().item()
-        told = self.denoiser(noisy, time)
+        predicted = self.denoiser(noisy, time)
         if self.kind == "v_prediction":
-            clean = signal * noisy - noise * told
+            clean = signal * noisy - noise * predicted
         elif self.kind == "epsilon":
-            clean = (noisy - noise * told) / signal
+            clean = (noisy - noise * predicted) / signal
         else:
-            clean = told
+            clean = predicted
         if self.clips is not None:
             clean = clean.clamp(-self.clips, self.clips)
         return clean, (noisy - signal * clean) / noise
@@ -92,10 +92,10 @@ def load(config: DiffusionConfig, device: torch.device) -> DiffusionModel:
     except Exception as error:  # diffusers' and the hub's errors are of every kind
         raise RequestError(f"prior.model={config.model}: {described(error)}") from error
     files = with_suffix(place.rglob("*"), SUFFIXES) if isinstance(place, Path) else []
-    return told(pipeline, config, device, files)
+    return of_pipeline(pipeline, config, device, files)
 
 
-def told(
+def of_pipeline(
     pipeline: Any, config: DiffusionConfig, device: torch.device, files: list[Path]
 ) -> DiffusionModel:
     """A pipeline of diffusers as a `DiffusionModel`; `files` are those that it was read from."""
@@ -169,15 +169,15 @@ def _denoiser(
     def predict(noisy: Tensor, time: int, condition: Mapping[str, Tensor]) -> Tensor:
         rows = {name: c.expand(len(noisy), *c.shape[1:]) for name, c in condition.items()}
         times = torch.full((len(noisy),), time, device=noisy.device)
-        told: Tensor = network(noisy, timestep=times, **rows).sample
-        return told[:, : noisy.shape[1]].float()  # further channels tell the variance
+        predicted: Tensor = network(noisy, timestep=times, **rows).sample
+        return predicted[:, : noisy.shape[1]].float()  # further channels tell the variance
 
     def denoise(noisy: Tensor, time: int) -> Tensor:
-        told = predict(noisy, time, wanted)
+        predicted = predict(noisy, time, wanted)
         if config.guidance == 1:
-            return told
+            return predicted
         without = predict(noisy, time, unwanted)
-        return without + config.guidance * (told - without)
+        return without + config.guidance * (predicted - without)
 
     return denoise
 

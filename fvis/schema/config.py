@@ -114,9 +114,13 @@ ENTRY_POINTS = {key: f"fvis.{key}s" for key in KINDS}
 def register(kind: type[MethodConfig] | type[ParametrizationConfig] | type[PriorConfig]) -> None:
     """Register the settings dataclass of another package's method, parametrization or prior.
 
-    Its `name` must default to the name under which the choice is registered.
+    Its `name` must default to the name under which the choice is registered. Raises `TypeError` for
+    a class of no such kind.
     """
-    key = next(key for key, base in KINDS.items() if issubclass(kind, base))
+    key = next((key for key, base in KINDS.items() if issubclass(kind, base)), None)
+    if key is None:
+        bases = ", ".join(base.__name__ for base in KINDS.values())
+        raise TypeError(f"{kind.__name__} extends none of {bases}")
     CHOICES[key][kind.name] = kind
 
 

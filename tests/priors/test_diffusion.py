@@ -190,7 +190,7 @@ def test_a_model_of_text_is_told_what_is_wanted_and_what_is_not() -> None:
     pytest.importorskip("diffusers", reason="pip install 'fvis[diffusion]'")
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
-    from fvis.priors.pipelines import told
+    from fvis.priors.pipelines import of_pipeline
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -211,7 +211,7 @@ def test_a_model_of_text_is_told_what_is_wanted_and_what_is_not() -> None:
             return tuple(torch.full((1, 3, 8), float(len(word))) for word in words)  # type: ignore
 
     def predicted(**settings: Any) -> Tensor:
-        model = told(Pipeline(), DiffusionConfig(model="m", **settings), CPU, [])
+        model = of_pipeline(Pipeline(), DiffusionConfig(model="m", **settings), CPU, [])
         assert model.shape == (4, 8, 8)
         return model.denoiser(torch.ones(2, *model.shape), 500)
 
