@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from fvis.errors import FailedRunError, InterruptedRunError, RequestError, Unwri
 from fvis.execution import EXECUTIONS, Execution, Work
 from fvis.gallery.page import write_index
 from fvis.interruption import DeferredInterruption
-from fvis.methods import Method, Result
+from fvis.methods import Method, Result, solve_timed
 from fvis.optimization import Optimization
 from fvis.plan import Plan, plan
 from fvis.progress import Progress, log_file
@@ -128,10 +127,7 @@ def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Resul
 
             def work(batch: list[Any], method: Method = method) -> list[Result]:
                 progress.batch = len(batch)
-                started = time.monotonic()
-                results = method.solve(batch, run_stage)
-                seconds = round((time.monotonic() - started) / len(batch), 3)
-                return [result.with_fields(seconds=seconds) for result in results]
+                return solve_timed(method, batch, run_stage)
 
             for results in in_batches(method.groups, sizes[-1], work, on_resize=sizes.append):
                 yield from results

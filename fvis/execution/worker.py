@@ -1,7 +1,6 @@
 """What solves batches in a process of its own, which may be on another machine."""
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from fvis import provenance
 from fvis.batching import in_batches
 from fvis.context import prepare
-from fvis.methods import Result
+from fvis.methods import Result, solve_timed
 from fvis.optimization import Optimization
 from fvis.plan import Plan, plan
 from fvis.progress import LastScore
@@ -65,10 +64,8 @@ class Worker:
         groups = method.groups[batch.first : batch.first + batch.count]
 
         def work(jobs: list[Any]) -> tuple[int, list[Result]]:
-            started = time.monotonic()
-            results = method.solve(jobs, lambda _, optimization: self._run(jobs, optimization))
-            seconds = round((time.monotonic() - started) / len(jobs), 3)
-            return len(jobs), [result.with_fields(seconds=seconds).encoded() for result in results]
+            results = solve_timed(method, jobs, lambda _, one: self._run(jobs, one))
+            return len(jobs), [result.encoded() for result in results]
 
         return list(in_batches(groups, sum(map(len, groups)), work))
 

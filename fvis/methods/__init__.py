@@ -1,6 +1,6 @@
 """What is looked for: one module per `method`."""
 
 from fvis.context import Context
-from fvis.methods.base import METHODS, Method, Result
+from fvis.methods.base import METHODS, Method, Result, solve_timed
 
-__all__ = ["METHODS", "Context", "Method", "Result"]
+__all__ = ["METHODS", "Context", "Method", "Result", "solve_timed"]

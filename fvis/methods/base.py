@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,14 @@ class Method(Protocol):
         the same whenever it is computed again from the same jobs.
         """
         ...
+
+
+def solve_timed(method: Method, jobs: Sequence[Any], run: RunStage) -> list[Result]:
+    """The results of a batch of jobs, each with its share of the seconds that the batch took."""
+    started = time.monotonic()
+    results = method.solve(jobs, run)
+    seconds = round((time.monotonic() - started) / len(jobs), 3)
+    return [result.with_fields(seconds=seconds) for result in results]
 
 
 METHODS: Registry[Callable[[Context], Method]] = Registry(
