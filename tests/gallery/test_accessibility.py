@@ -56,17 +56,22 @@ def test_the_page(
     assert reader.violations() == []
 
 
-def test_units_and_a_comparison(runs: list[Path], reader: Browser) -> None:
+@pytest.mark.parametrize(("colours", "size"), [("light", (1280, 900)), ("dark", (390, 844))])
+def test_units_and_a_comparison(
+    colours: str, size: tuple[int, int], runs: list[Path], browser: Browser
+) -> None:
+    browser.prefer(colours)
+    browser.size(*size)
     page = write_index(runs, runs[0].parent / "index.html")
-    reader.open(page)
-    units = reader.js("entries.map(entry => entry.id)")
+    browser.open(page)
+    units = browser.js("entries.map(entry => entry.id)")
     for run in runs:
         unit = next(unit for unit in units if unit.startswith(run.name))
-        reader.open(page, "#unit=" + quote(unit, safe=""))
-        reader.wait("document.querySelector('#unit figure img').naturalWidth")
-        assert reader.violations() == []
-    reader.open(page)
-    reader.js("document.querySelectorAll('.card .pin').forEach(button => button.click())")
-    reader.js("document.getElementById('compare').click()")
-    reader.wait("document.querySelectorAll('#unit .compared section').length == entries.length")
-    assert reader.violations() == []
+        browser.open(page, "#unit=" + quote(unit, safe=""))
+        browser.wait("document.querySelector('#unit figure img').naturalWidth")
+        assert browser.violations() == []
+    browser.open(page)
+    browser.js("document.querySelectorAll('.card .pin').forEach(button => button.click())")
+    browser.js("document.getElementById('compare').click()")
+    browser.wait("document.querySelectorAll('#unit .compared section').length == entries.length")
+    assert browser.violations() == []
