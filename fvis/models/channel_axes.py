@@ -178,11 +178,13 @@ def pick(value: Any, output: int | str | None) -> Tensor | None:
 def parts(value: Any) -> dict[int | str, Any]:
     """The parts of a tuple, list, dict or dataclass by index or name; none of anything else.
 
+    Those of a named tuple have their names.
+
     >>> parts([{"boxes": 1, "scores": 2}, None])
     {'0.boxes': 1, '0.scores': 2, 1: None}
     """
     if isinstance(value, tuple | list):
-        value = dict(enumerate(value))
+        value = dict(zip(getattr(value, "_fields", range(len(value))), value, strict=True))
     elif dataclasses.is_dataclass(value) and not isinstance(value, Mapping):
         value = vars(value)
     found: dict[int | str, Any] = {}

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import timm
@@ -338,16 +338,23 @@ def test_a_sum_has_its_branches_units_where_they_cannot_lie_elsewhere(
     assert survey(model_of(Branches(channels, width), 16, 16))["act"].units == units
 
 
-def test_the_fields_of_a_dataclass_are_named() -> None:
-    @dataclasses.dataclass
-    class Answer:
-        scores: Tensor
-        features: Tensor
+@dataclasses.dataclass
+class Fields:
+    scores: Tensor
+    features: Tensor
 
+
+class Named(NamedTuple):
+    scores: Tensor
+    features: Tensor
+
+
+@pytest.mark.parametrize("kind", [Fields, Named])
+def test_fields_are_named(kind: type[Fields] | type[Named]) -> None:
     class Answering(nn.Conv2d):
         def forward(self, x: Tensor) -> Any:
             made = super().forward(x)
-            return Answer(made.mean((2, 3)), made)
+            return kind(made.mean((2, 3)), made)
 
     model = model_of(Answering(3, 4, 3), 16, 16)
     assert survey(model)["logits"].outputs == ("scores", "features")
