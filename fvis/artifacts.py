@@ -302,10 +302,12 @@ def content(name: str, write: Writer) -> bytes:
 def safe_name(text: str) -> str:
     """`text` as part of a file name: all but letters, digits, `.`, `_` and `-` become `_`.
 
-    >>> safe_name("my photo/1")
-    'my_photo_1'
+    Dots that would hide the file are left out.
+
+    >>> safe_name("my photo/1"), safe_name(".hidden"), safe_name("...")
+    ('my_photo_1', 'hidden', '_')
     """
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".") or "_"
 
 
 def _finite(content: Any) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 from fvis import layout
 from fvis.ascent import Views, climbing
 from fvis.context import Context
+from fvis.models.base import Model
 from fvis.objectives import Target
 from fvis.objectives.classes import scored
 from fvis.paths import expand
@@ -70,6 +71,11 @@ class Ensemble:
             refuse_other_classes(other, self._own, SETTING)
             layout.arrange(other.model, engine.channels_last, context.device)
             other.prepare_gradient(fold=engine.fold == "auto")
+
+    @property
+    def models(self) -> list[Model]:
+        """The further networks themselves."""
+        return [other.model for other in self._others.values()]
 
     @contextlib.contextmanager
     def opened(self, jobs: Sequence[Target], views: Views) -> Iterator[list[Member]]:

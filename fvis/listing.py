@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fvis.arguments import config_of, refusing_parser, told_apart
-from fvis.errors import RequestError
+from fvis.errors import RequestError, unknown
 from fvis.streams import own_streams
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def layers(arguments: Sequence[str]) -> int:
     if asked.help:
         sys.stdout.write(LAYERS_USAGE)
         return 0
+    if asked.depth is not None and asked.depth < 1:
+        raise RequestError(f"--depth takes a whole number from 1, not {asked.depth}")
     patterns, overrides = told_apart(asked.words)
     config = config_of(overrides, asked.config_dir)
     from fvis import models
@@ -32,7 +34,7 @@ def layers(arguments: Sequence[str]) -> int:
     plain = dataclasses.replace(config.model, pretrained=False, checkpoint=None)
     with own_streams():
         model = models.load(plain, config.engine.seed)
-        every = survey(model, config.target.output).values()
+        every = list(survey(model, config.target.output).values())
         latents = dictionary_of(config.target, model) if config.target.dictionary else None
     found = [
         layer
@@ -42,7 +44,8 @@ def layers(arguments: Sequence[str]) -> int:
     ]
     shown = [layer for layer in found if asked.all or layer.units]
     if not found:
-        raise RequestError(f"no layer matches {' '.join(arguments)!r}")
+        paths = [layer.path for layer in every]
+        raise unknown("layer", " ".join(patterns), paths)
     rows = [("layer", "type", "output", "units")]
     for layer in shown:
         rows.append(_layer_row(layer))

@@ -1,6 +1,6 @@
 """Paths as users write them."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,25 @@ def find(specs: Any, files_at: Callable[[str], list[Path]], kind: str) -> list[P
 def files_at(spec: str, suffixes: Set[str]) -> list[Path]:
     """The files that a path, a folder or a glob refers to; none where there are none.
 
-    A folder or glob stands for its files that have one of the `suffixes`, sorted by name. Raises
-    `RequestError` for a device, a pipe or the like, which is never opened.
+    A folder or glob stands for its files that have one of the `suffixes`, sorted by name; hidden
+    ones, as systems leave them beside others (`._a.jpg`), are left out. Raises `RequestError` for a
+    device, a pipe or the like, which is never opened.
     """
     path = expand(spec)
     if path.is_dir():
-        return with_suffix(path.iterdir(), suffixes)
+        return with_suffix(_visible(path.iterdir()), suffixes)
     if path.is_file():
         return [path]
     if path.exists():
         raise RequestError(f"{spec!r} is no regular file")
     if any(letter in spec for letter in GLOB):
-        return with_suffix(Path(path.anchor).glob(str(path.relative_to(path.anchor))), suffixes)
+        found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        return with_suffix(_visible(found), suffixes)
     return []
+
+
+def _visible(paths: Iterable[Path]) -> Iterator[Path]:
+    return (path for path in paths if not path.name.startswith("."))
 
 
 def with_suffix(paths: Iterable[Path], suffixes: Set[str]) -> list[Path]:

@@ -74,7 +74,9 @@ def resume(directory: Path, *, force: bool = False) -> bool:
     directory = directory.resolve()
     old = read_run(directory).record
     if old.config_sha256 is None:
-        raise RequestError(f"{directory} is a run of an older fvis, which cannot be resumed")
+        raise RequestError(
+            f"{directory / RUN_FILE} is damaged, or of an older fvis: the run cannot be resumed"
+        )
     finished = finished_units(directory, old)
     if old.status == DONE and len(finished) == len(old.jobs):
         workspace.clear_done(directory)

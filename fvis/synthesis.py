@@ -20,6 +20,7 @@ from fvis.coarse import CoarseViews, coarse_shape
 from fvis.context import Context
 from fvis.ensemble import Ensemble
 from fvis.memory import FLOAT
+from fvis.models.base import Model
 from fvis.models.layers import LOGITS, Layer
 from fvis.objectives import Target, TargetSet, resolve
 from fvis.objectives.classes import VALUE
@@ -189,6 +190,11 @@ class Synthesizer:
     def inputs(self) -> Sequence[Path]:
         """Files that the pictures depend on, besides the model's own."""
         return [*(self.prior.files if self.prior else ()), *self._ensemble.inputs]
+
+    @property
+    def climbed(self) -> list[Model]:
+        """The networks whose scores pictures climb."""
+        return [self._context.model, *self._ensemble.models]
 
     @property
     def _compares(self) -> bool:

@@ -354,7 +354,12 @@ def test_layers_takes_a_pattern_and_a_depth(forked_fvis: Call) -> None:
 def test_a_pattern_that_no_layer_matches_is_refused(forked_fvis: Call) -> None:
     ran = forked_fvis("layers", "blocks.*")
     assert ran.returncode == 2
-    assert ran.stderr == "fvis: error: no layer matches 'blocks.*'\n"
+    assert ran.stderr.startswith("fvis: error: no layer 'blocks.*'")
+    assert ran.stderr.count("\n") == 1
+    for words, said in ((("layer9",), "nearest: layer4"), (("--depth", "0"), "number from 1")):
+        ran = forked_fvis("layers", *words)
+        assert ran.returncode == 2
+        assert said in ran.stderr
 
 
 def test_an_experiment_may_be_added_as_in_other_tools(forked_fvis: Call, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import importlib.util
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -176,20 +178,15 @@ def test_the_contributors_example_runs(fvis: Call, tmp_path: Path) -> None:
     blocks = {
         title: text for _, title, text in BLOCK.findall((ROOT / "docs/contributing.md").read_text())
     }
-    for name in ("lab/tint.py", "lab/configs/parametrization/tint.yaml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(blocks[name])
-    (tmp_path / "lab" / "__init__.py").touch()
-    points = re.search(r'entry-points\."(.*?)"\]\n(\w+) = "(.*?)"', blocks["pyproject.toml"])
-    assert points is not None
-    info = tmp_path / "lab-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n")
-    group, name, module = points.groups()
-    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
+    source, library = tmp_path / "source", tmp_path / "library"
+    for name in ("lab/tint.py", "lab/configs/parametrization/tint.yaml", "pyproject.toml"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(blocks[name])
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--quiet"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", library, source], check=True)
     ran = fvis(
         "run", "parametrization=tint", "target.units=0", "engine.steps=3", "hydra.run.dir=out",
-        cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}",
+        cwd=tmp_path, PYTHONPATH=f"{library}:{ROOT}",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "out" / "units" / "logits-00000" / "image.png").is_file()

@@ -160,6 +160,10 @@ def test_files_folders_and_globs_are_found_once(tmp_path: Path) -> None:
         scene().save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("not a picture")
     (tmp_path / "inner.png").mkdir()
+    hidden = tmp_path / "._.png"  # as some systems leave beside others; named, it is found
+    scene().save(hidden)
+    assert photographs.find(hidden) == [hidden]
+    assert photographs.names([hidden]) == ["_"]
     names = [p.name for p in photographs.find([str(tmp_path / "c.webp"), str(tmp_path)])]
     assert names == ["c.webp", "a.JPG", "b.png"]
     assert [p.name for p in photographs.find([f"{tmp_path}/?.png"])] == ["b.png"]

@@ -8,15 +8,18 @@ from torch import Tensor
 from fvis import photographs
 from fvis.artifacts import Writer
 from fvis.context import Context
+from fvis.errors import RequestError
 from fvis.evidence.embedding import SETTING, Embedding, load_embedding
 from fvis.evidence.observer import Observer
 from fvis.evidence.others import Others, make_others
 from fvis.evidence.path import measure_path
 from fvis.evidence.record import EvidenceRecord, PathRecord, StrangerRecord
 from fvis.evidence.seeds import compare_seeds
+from fvis.evidence.strangers import SETTING as STRANGERS
 from fvis.evidence.strangers import Strangers
 from fvis.evidence.verdict import judged
 from fvis.grounding import Natural
+from fvis.models.base import Model
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.paths import expand
@@ -49,6 +52,7 @@ class Evidence:
         if natural is not None and self._embedding is not None:
             self._observer = Observer(context, natural, self._embedding)
         self._strangers = Strangers(context) if settings.strangers else None
+        _refuse_climbed(synthesizer, self._embedding, self._strangers)
         self.ascents = settings.seeds + settings.minimising
         self.inputs = _checkpoints(settings)
 
@@ -109,6 +113,21 @@ def _embedding(context: Context) -> Embedding | None:
     if asked is None:
         return None
     return context.once(f"{SETTING}={asked}", lambda: load_embedding(asked, seed, context.device))
+
+
+def _refuse_climbed(
+    synthesizer: Synthesizer, embedding: Embedding | None, strangers: Strangers | None
+) -> None:
+    """Raise `RequestError` for a network that is to judge pictures that were made with it."""
+    climbed = {model.sha256 for model in synthesizer.climbed}
+    judges: list[tuple[str, Embedding | Model]] = [(SETTING, embedding)] if embedding else []
+    judges += [(STRANGERS, model) for model in (strangers.models if strangers else ())]
+    for setting, judge in judges:
+        if judge.sha256 in climbed:
+            raise RequestError(
+                f"{setting}: {judge.name} has a part in the pictures, and cannot judge them: give "
+                "another network"
+            )
 
 
 def _checkpoints(settings: EvidenceConfig) -> list[Path]:

@@ -102,12 +102,13 @@ class SeedsRecord:
 class StrangerRecord:
     """What another network makes of the picture: its likeliest classes and their probabilities.
 
-    `rank` is that of the unit's own class, from 1; None where the unit or the network has no such
-    class.
+    `rank` is that of the unit's own class, from 1, among the network's `classes`; None where the
+    unit or the network has no such class.
     """
 
     top: list[tuple[int | str, Number]] = field(default_factory=list)
     rank: int | None = None
+    classes: int | None = None
 
 
 @dataclass(frozen=True)

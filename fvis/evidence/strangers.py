@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fvis.context import Context
 from fvis.evidence.others import stacked
 from fvis.evidence.record import StrangerRecord
+from fvis.models.base import Model
 from fvis.models.layers import LOGITS
 from fvis.objectives import Target
 from fvis.perturbation.aims import Aim
@@ -32,6 +33,11 @@ class Strangers:
         if self._strangers and target.layer == LOGITS and target.dictionary is None:
             self._own = Classifier(context.model, TargetConfig(), context.autocast)
 
+    @property
+    def models(self) -> list[Model]:
+        """The networks themselves."""
+        return [stranger.model for stranger in self._strangers.values()]
+
     def see(
         self, jobs: Sequence[Target], optima: Sequence[Optimum]
     ) -> list[dict[str, StrangerRecord]]:
@@ -43,7 +49,7 @@ class Strangers:
             verdicts = stranger.judge(pictures, aims)
             for row, verdict in zip(found, verdicts, strict=True):
                 top: Top = [(stranger.label(index), chance) for index, chance in verdict.top]
-                row[name] = StrangerRecord(top, verdict.rank)
+                row[name] = StrangerRecord(top, verdict.rank, stranger.count)
         return found
 
     def _aim(self, job: Target, stranger: Classifier) -> Aim | None:

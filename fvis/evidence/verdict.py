@@ -23,7 +23,7 @@ from fvis.evidence.record import (
 )
 
 CHANCE = 0.5  # the accuracy of guessing in a task with two photographs
-LEVEL = 0.05  # how likely guessing may solve as many tasks as an observer who is not guessing
+LEVEL = 0.05  # how likely guessing may do as well as what counts as more than guessing
 EXPLAINS = 0.1  # share of photographs that may explain the unit as well as a picture that does
 EXPLAINS_NOTHING = 0.4  # and as one that does not
 KEPT = 0.5  # share of the photographs' way through the network that counts for a picture
@@ -82,9 +82,14 @@ def of_seeds(record: SeedsRecord, final: float, sign: int = 1) -> str | None:
 
 
 def of_strangers(records: dict[str, StrangerRecord]) -> str | None:
-    """For where another network recognises the unit's class in the picture."""
-    ranks = [record.rank for record in records.values() if record.rank is not None]
-    return FOR if ranks and min(ranks) <= RECOGNISED else None
+    """For where another network recognises the unit's class in the picture.
+
+    It is among the first `RECOGNISED`, and a class at random would hardly be: a stranger of few
+    classes says nothing.
+    """
+    ranks = [(one.rank, one.classes) for one in records.values() if one.rank and one.classes]
+    recognise = [rank <= min(RECOGNISED, LEVEL * classes) for rank, classes in ranks]
+    return FOR if any(recognise) else None
 
 
 def of_people(records: dict[str, PeopleRecord]) -> str | None:

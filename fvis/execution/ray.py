@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from fvis.execution.base import EXECUTIONS, Work
 from fvis.execution.worker import Batch, Worker
 from fvis.interruption import SIGNALS
 from fvis.methods import Result
+from fvis.models.hub import PATIENCE
 from fvis.progress import Progress
 from fvis.record.run import RunRecord
 from fvis.schema import Config, RayConfig
@@ -73,6 +75,7 @@ class Ray:
 
     def _connect(self, address: str) -> None:
         """Start Ray on this machine, or join the cluster at `address`; signals stay ours."""
+        refuse_silent(address)
         main = threading.current_thread() is threading.main_thread()
         handlers = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
         try:
@@ -105,6 +108,21 @@ class Ray:
                 f"for {room} on {len(nodes)} nodes{hint}"
             )
         return asked
+
+
+def refuse_silent(address: str) -> None:
+    """Raise `RequestError` for the `host:port` of a cluster where nobody answers.
+
+    Ray itself would try for a quarter of an hour.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        reason = described(error)
+        raise RequestError(f"execution.address={address} gives no Ray: {reason}") from None
 
 
 @dataclass(eq=False)

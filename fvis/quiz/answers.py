@@ -34,7 +34,8 @@ def read_answers(path: Path) -> list[Answer]:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RequestError(f"{path} cannot be read: {reason}") from None
     try:
-        rows = [*csv.DictReader(text.splitlines())] if path.suffix == ".csv" else _rows(text)
+        is_table = path.suffix.lower() == ".csv"
+        rows = [*csv.DictReader(text.splitlines())] if is_table else _rows(text)
         return [_answer(row) for row in rows]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise RequestError(f"{path} has no answers as a quiz leaves them") from None

@@ -64,16 +64,30 @@ def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
         raise RequestError(
             "no unit has tasks for people: run with grounding.images and evidence.embedding"
         )
-    ordinary = [trial for trial in asked if trial.condition != CATCH]
-    catching = [trial for trial in asked if trial.condition == CATCH]
-    order = torch.randperm(len(ordinary), generator=random_generator("quiz", seed)).tolist()
+    generator = random_generator("quiz", seed)
+    ordinary = _shuffled([trial for trial in asked if trial.condition != CATCH], generator)
     mixed: list[Trial] = []
-    catch = itertools.cycle(catching)
-    for number, place in enumerate(order, 1):
-        mixed.append(ordinary[place])
+    catch = itertools.cycle(_catching(asked, generator))
+    for number, trial in enumerate(ordinary, 1):
+        mixed.append(trial)
         if number % CATCH_EVERY == CATCH_EVERY // 2:
             mixed.append(next(catch))
     return list(dict.fromkeys(mixed))
+
+
+def _catching(asked: Sequence[Trial], generator: torch.Generator) -> list[Trial]:
+    """The catch trials, of each run in turn: a run is scored by its own."""
+    of_runs: dict[str, list[Trial]] = {}
+    for trial in asked:
+        if trial.condition == CATCH:
+            of_runs.setdefault(trial.run, []).append(trial)
+    shuffled = [_shuffled(trials, generator) for trials in of_runs.values()]
+    rounds = itertools.zip_longest(*shuffled)
+    return [trial for one in rounds for trial in one if trial is not None]
+
+
+def _shuffled(trials: Sequence[Trial], generator: torch.Generator) -> list[Trial]:
+    return [trials[place] for place in torch.randperm(len(trials), generator=generator).tolist()]
 
 
 def _of_unit(run: SavedRun, unit: SavedUnit, tasks: int, seed: int) -> Iterator[Trial]:

@@ -77,7 +77,12 @@ class AdversarialRecord(UnitRecord):
     transfer: dict[str, TransferRecord] = field(default_factory=dict)
 
     def tally(self) -> dict[str, float]:
-        """Success, steps, size and smoothness, and success with each network by itself."""
+        """Success, steps, size and smoothness, and success with each network by itself.
+
+        Nothing of a picture that is taken for its target as it is: there was nothing to attack.
+        """
+        if self.success and self.linf == 0:
+            return {}
         names = ("success", "steps_to_success", "linf", "l2", "tv", "ssim", "spectral_centroid")
         numbers = {name: getattr(self, name) for name in names}
         each = self.networks or {}

@@ -134,6 +134,19 @@ def test_no_picture_depends_on_its_neighbours_or_on_the_evidence(tmp_path: Path,
     [
         (["evidence.embedding=zoo/glyph_vit"], "needs photographs"),
         (["evidence.embedding=glyph_vit", "evidence.seeds=1"], "takes source/name"),
+        (["evidence.strangers=[zoo/glyph_cnn]"], "strangers: glyph_cnn has a part in the pictures"),
+        (
+            [
+                "evidence.embedding=zoo/glyph_cnn",
+                "evidence.references=1",
+                "grounding.images=zoo:glyphs",
+            ],
+            "embedding: glyph_cnn has a part in the pictures",
+        ),
+        (
+            ["target.ensemble=[zoo/glyph_vit]", "evidence.strangers=[zoo/glyph_vit]"],
+            "strangers: glyph_vit has a part in the pictures",
+        ),
         (["evidence.strangers=[glyph_vit]"], "evidence.strangers has 'glyph_vit'"),
         (["evidence.seeds=1", "model=drift_r3d"], "needs a network of images"),
         (["evidence.seeds=1", "model=drift_r3d", "method=texture_motion"], "evidence.seeds needs"),

@@ -26,7 +26,7 @@ def observer(synthetic: float, matched: float, natural: float = 1.0) -> Observer
 
 HONEST = EvidenceRecord(observer=observer(1.0, 0.02), path=PathRecord(kept=0.9))
 STRAYING = replace(HONEST, path=PathRecord(kept=0.05))
-RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3)})
+RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3, 1000)})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,14 @@ RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3)})
         (EvidenceRecord(seeds=SeedsRecord([10.0, 4.9])), "unsupported", {"seeds": "against"}),
         (EvidenceRecord(seeds=SeedsRecord([4.9, 5.1])), "plausible", {}),
         (RECOGNISED, "supported", {"strangers": "for"}),
-        (EvidenceRecord(strangers={"net": StrangerRecord([], 90)}), "plausible", {}),
+        (EvidenceRecord(strangers={"net": StrangerRecord([], 90, 1000)}), "plausible", {}),
+        (EvidenceRecord(strangers={"net": StrangerRecord([], 1, 12)}), "plausible", {}),
+        (EvidenceRecord(strangers={"net": StrangerRecord([], 2, 20)}), "plausible", {}),
+        (
+            EvidenceRecord(strangers={"net": StrangerRecord([], 1, 20)}),
+            "supported",
+            {"strangers": "for"},
+        ),
         (EvidenceRecord(strangers={"net": StrangerRecord([])}), "plausible", {}),
         (
             EvidenceRecord(people={"synthetic": PeopleRecord(0.9, (0.7, 0.97), 20, 2)}),

@@ -210,6 +210,18 @@ def test_bad_requests_leave_nothing_behind(overrides: list[str], says: str, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_taken_for_its_target_as_it_is_counts_for_nothing(tmp_path: Path) -> None:
+    disc = "method.images=zoo:glyphs/03-striped-disc.png"
+    words = (disc, "method.target=[striped disc,plain disc]", "engine.steps=12")
+    units = run(tmp_path / "out", "method=adversarial", *words)
+    idle, attacked = (next(u for u in units.values() if u["class"] == c) for c in
+                      ("striped disc", "plain disc"))  # fmt: skip
+    assert idle["success"] is True and idle["linf"] == 0
+    summary = json.loads((tmp_path / "out" / "run.json").read_text())["summary"]
+    assert summary["linf"] == {"mean": pytest.approx(attacked["linf"]), "of": 1}
+    assert summary["success"] == {"mean": attacked["success"], "of": 1}
+
+
 def test_only_unreadable_files_are_a_bad_request(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(RequestError, match=r"text\.jpg"):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,18 @@ def write_answers(
 
 def evidence(run: Path, unit: str = "logits-00003") -> Any:
     return json.loads((run / "units" / unit / "metadata.json").read_text())["evidence"]
+
+
+def test_every_run_has_catch_trials_of_its_own(made: Path, tmp_path: Path) -> None:
+    first = read_run(made)
+    other = shutil.copytree(made, tmp_path / "other")
+    for file in other.rglob("*.json"):
+        own, another = str(first.record.config_sha256), "0" * 64
+        file.write_text(file.read_text().replace(own, another))
+    for seed in range(4):
+        trials = make_trials([first, read_run(other)], 3, seed)
+        caught = {trial.run for trial in trials if trial.condition == "catch"}
+        assert caught == {first.record.config_sha256, "0" * 64}
 
 
 def test_every_unit_has_trials_of_both_kinds_and_some_catch(made: Path) -> None:
