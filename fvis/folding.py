@@ -56,12 +56,12 @@ class _Uses(TorchFunctionMode):
         for tensor in _tensors([args, list((kwargs or {}).values())]):
             self.counts[id(tensor)] = self.counts.get(id(tensor), 0) + 1
         self.kept += [args, kwargs, result]
-        if len(args) < 2 or not self.running:
+        if len(args) < 2 or args[1] is None or not self.running:
             return result
-        part: Any = self.running[-1]
+        part = self.running[-1]
         if func in CONVOLUTIONS and args[1] is part.weight:
             self.made_by[id(result)] = part
-        elif func is functional.batch_norm and args[1] is part.running_mean:
+        elif func is functional.batch_norm and args[1] is getattr(part, "running_mean", None):
             self.norms.append((args[0], part))
         return result
 

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import StdConv2d
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -111,6 +112,8 @@ class Crossed(nn.Module):
         (Again, 0, (2, 3, 12, 12)),
         (Standardized, 0, (2, 3, 12, 12)),
         (Elsewhere, 0, (2, 3, 12, 12)),
+        (lambda: nn.Sequential(StdConv2d(3, 4, 3), nn.BatchNorm2d(4)), 0, (2, 3, 12, 12)),
+        (lambda: timm.create_model("nf_resnet26"), 0, (1, 3, 64, 64)),
     ],
 )
 def test_a_folded_network_computes_the_same_and_leaves_as_it_came(
