@@ -61,7 +61,7 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
     near = near or [other for other in names if name and name.lower() in other.lower()][:3]
     if near:
         return RequestError(f"no {kind} {name!r}; nearest: {', '.join(near)}")
-    if len(names) <= 12:
+    if len(names) <= 16:
         return RequestError(f"no {kind} {name!r}; there are: {', '.join(names)}")
     return RequestError(f"no {kind} {name!r}")
 
