@@ -217,7 +217,6 @@ def write_weights(network: nn.Module, path: Path, record: dict[str, str]) -> Non
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(state, record))
 
 
