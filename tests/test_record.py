@@ -55,8 +55,8 @@ def test_what_the_methods_add_is_typed() -> None:
     assert motion.solver == "factored"
     assert isinstance(motion.motion.speed, float)
     assert motion.becomes is not None and set(motion.becomes) == set(motion.activations)
-    attack = read_unit(units_of("adversarial")[0]).record
-    assert isinstance(attack, AdversarialRecord)
+    attacks = [read_unit(unit).record for unit in units_of("adversarial")]
+    attack = next(one for one in attacks if isinstance(one, AdversarialRecord) and one.linf)
     assert len(attack.clean) == len(attack.adversarial) == 5
     assert attack.transfer["glyph_vit"].success in (True, False)
     assert attack.networks is not None and set(attack.networks) == {"glyph_cnn", "glyph_vit"}
