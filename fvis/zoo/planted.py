@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709; the units respond to brightness only
 # With even extents and a stride of 2, the central position is at the middle of a 16x64x64 clip.
@@ -196,11 +197,11 @@ class MotionEnergy(nn.Module):
     def __init__(self, bank: tuple[EnergyUnit, ...], reverse_time: bool) -> None:
         super().__init__()
         count = len(bank)
-        self.luminance = _convolution(torch.tensor([LUMINANCE]).view(1, 3, 1, 1, 1))
-        self.space = _convolution(torch.cat([_standing(unit) for unit in bank]), stride=STRIDE)
+        self.luminance = _Fixed(torch.tensor([LUMINANCE]).view(1, 3, 1, 1, 1))
+        self.space = _Space(torch.cat([_standing(unit) for unit in bank]), stride=STRIDE)
         course = torch.cat([_course(unit) for unit in bank])
-        self.time = _convolution(course.flip(2) if reverse_time else course, groups=count)
-        self.pair = _convolution(torch.ones(count, 2, 1, 1, 1), groups=count)
+        self.time = _Time(course.flip(2) if reverse_time else course, groups=count)
+        self.pair = _Fixed(torch.ones(count, 2, 1, 1, 1), groups=count)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Return (B, units, T', H', W') amplitudes for clips (B, 3, T, H, W)."""
@@ -211,6 +212,55 @@ class MotionEnergy(nn.Module):
         return amplitude
 
 
+class _Fixed(nn.Conv3d):
+    """A convolution with a fixed kernel, without padding; `stride` is over space only."""
+
+    def __init__(self, weight: Tensor, stride: int = 1, groups: int = 1) -> None:
+        outputs, inputs, frames, height, width = weight.shape
+        super().__init__(
+            inputs * groups,
+            outputs,
+            (frames, height, width),
+            stride=(1, stride, stride),
+            groups=groups,
+            bias=False,
+        )
+        self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+
+
+class _Space(_Fixed):
+    """That of single frames of one channel, in half of the time that torch's own takes.
+
+    The pixels of each block of stride x stride become channels, so that no stride is left.
+    """
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return (B, K, T, H', W') for clips (B, 1, T, H, W)."""
+        step = self.stride[1]
+        height, width = (size // step * step for size in clips.shape[3:])
+        frames = clips[..., :height, :width].transpose(1, 2).flatten(0, 1)
+        kernels = functional.pixel_unshuffle(self.weight.squeeze(2), step)
+        maps = functional.conv2d(functional.pixel_unshuffle(frames, step), kernels)
+        return maps.view(len(clips), -1, *maps.shape[1:]).transpose(1, 2)
+
+
+class _Time(_Fixed):
+    """That of groups over time alone, as one product of matrices: a quarter of the time."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, K, T', H, W) for maps (B, C, T, H, W)."""
+        outputs, inputs, extent = self.weight.shape[:3]
+        count, (height, width) = maps.shape[2], maps.shape[3:]
+        kept = count - extent + 1
+        kernels = self.weight.view(self.groups, -1, inputs, extent)
+        matrix = self.weight.new_zeros(self.groups, outputs // self.groups, kept, inputs, count)
+        for start in range(kept):
+            matrix[:, :, start, :, start : start + extent] = kernels
+        rows = maps.reshape(len(maps), self.groups, inputs * count, height * width)
+        made: Tensor = matrix.view(self.groups, -1, inputs * count) @ rows
+        return made.view(len(maps), outputs, kept, height, width)
+
+
 class Rings(nn.Module):
     """Expansion, contraction and rotation, from the energies of eight directions on a ring."""
 
@@ -219,7 +269,7 @@ class Rings(nn.Module):
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
         self.register_buffer("channels", torch.tensor(channels))
-        self.around = _convolution(torch.stack([_ring(turn) for turn in _RINGS.values()]))
+        self.around = _Fixed(torch.stack([_ring(turn) for turn in _RINGS.values()]))
 
     def forward(self, energy: Tensor) -> Tensor:
         """Return (B, 4, T', H', W') for energy maps (B, units, T, H, W)."""
@@ -331,18 +381,3 @@ def _ring(turn: float) -> Tensor:
     kernel = annulus * lobe
     kernel = kernel / kernel.clamp(min=0).sum() / RING_FRAMES
     return kernel.unsqueeze(1).expand(-1, RING_FRAMES, -1, -1).float()
-
-
-def _convolution(weight: Tensor, stride: int = 1, groups: int = 1) -> nn.Conv3d:
-    """Return a convolution with a fixed kernel, without padding; `stride` is over space only."""
-    outputs, inputs, *extent = weight.shape
-    convolution = nn.Conv3d(
-        inputs * groups,
-        outputs,
-        (extent[0], extent[1], extent[2]),
-        stride=(1, stride, stride),
-        groups=groups,
-        bias=False,
-    )
-    convolution.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-    return convolution
