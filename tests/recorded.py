@@ -13,6 +13,9 @@ SETTINGS = {
     "activation_maximization": ("target.units=3", "engine.steps=2"),
     "texture_motion": (
         "model=drift_r3d",
+        "model.input.frames=8",
+        "model.input.height=32",
+        "model.input.width=32",
         "target.units=3",
         "engine.steps=2",
         "method.steps=2",

@@ -27,7 +27,10 @@ pytestmark = pytest.mark.slow
 
 BRIEF = ("engine.device=cpu", "engine.checkpoint_every=1", "output.mp4=false")
 GLYPHS = EXAMPLES / "glyphs"
-MOTION = ("model=drift_r3d", "method=texture_motion", "target.units=[0,8]", "engine.steps=5")
+MOTION = (
+    *("model=drift_r3d", "model.input.frames=8", "model.input.height=32", "model.input.width=32"),
+    *("method=texture_motion", "target.units=[0,8]", "engine.steps=5"),
+)
 CASES = {
     "activation_maximization": ("target.units=0:3", "engine.steps=9", "engine.batch_size=2"),
     "canvas": (

@@ -25,7 +25,7 @@ from tests.hostile.judge import (
 from tests.hostile.kinds.run_folders import PLANTED
 from tests.hostile.trial import faults, printable, run_cases, table
 
-SAMPLE, SEED = 64, 20261126
+SAMPLE, SEED = 40, 20261126
 RUNS = Draft(("run",), "a run")
 USERS = replace(RUNS, blames_user=False, chatty=True)
 LINE = "fvis: error: no such thing\n"

@@ -22,7 +22,7 @@ from fvis.schema import FitConfig
 from tests.motion.reference import clip_of, places, translating, turning
 
 SIZE = (12, 48, 48)
-SEEDS = 3
+SEEDS = 2
 FINEST = 4.0  # px of the known clips' shortest wave
 SMALL = (5, 20, 24)
 QUICK = FitConfig(frame_steps=25, refine_steps=25, joint_steps=150)

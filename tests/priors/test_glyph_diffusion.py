@@ -18,6 +18,7 @@ from tests.priors.runs import png, solved
 pytest.importorskip("diffusers", reason="pip install 'fvis[diffusion]'")
 
 DRAWN = ("experiment=glyph_diffusion", "prior.compare=false")
+CLASSES = torch.arange(0, 12, 2)
 OTHER = {"glyph_cnn": "glyph_vit", "glyph_vit": "glyph_cnn"}
 
 
@@ -35,11 +36,11 @@ def saved(given: Context, folder: Path) -> Tensor:
 
 
 def recognised(pictures: Tensor, judge: str) -> int:
-    """How many of the classes' pictures, in order, a network takes for what they are."""
+    """How many pictures, of CLASSES in order, a network takes for what they are."""
     model = models.load(parse(compose([f"model={judge}"])).model)
     with torch.no_grad():
         told = model.module(model.preprocessing.normalise(pictures)).argmax(1)
-    return int((told == torch.arange(len(pictures))).sum())
+    return int((told == CLASSES).sum())
 
 
 def flatness(pictures: Tensor) -> float:
@@ -55,12 +56,12 @@ def test_the_record_names_the_embedded_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_24_class_pictures_23_are_recognised_and_they_are_clean(tmp_path: Path) -> None:
+def test_of_12_class_pictures_11_are_recognised_and_they_are_clean(tmp_path: Path) -> None:
     right = 0
     for model, judge in OTHER.items():
         assert len(NETWORKS[model].classes) == 12
-        drawn = saved(context(model, *DRAWN), tmp_path)
+        drawn = saved(context(model, *DRAWN, f"target.units={CLASSES.tolist()}"), tmp_path)
         right += recognised(drawn, judge)
         free = saved(context(model, "target.units=[0,4,8]", "engine.steps=100"), tmp_path)
         assert flatness(drawn) < 0.7 * flatness(free)
-    assert right >= 23
+    assert right >= 11
