@@ -65,7 +65,7 @@ def check_responsive(network: Network) -> None:
 
 def why_dead(network: nn.Module) -> str:
     """What is known of why no unit that was asked for could be woken, in words."""
-    return ", ".join(filter(None, ("no picture excites it", _untrained(network))))
+    return ", ".join(filter(None, ("no picture was found that excites it", _untrained(network))))
 
 
 def _pictures(network: Network) -> list[Tensor]:

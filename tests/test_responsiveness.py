@@ -100,7 +100,7 @@ def test_why_units_are_dead_is_told_where_it_is_known() -> None:
     untrained = why_dead(nn.Sequential(norm, headed(1.0)))
     norm.running_mean = torch.ones(3)
     trained = why_dead(nn.Sequential(norm, headed(1.0)))
-    assert trained == "no picture excites it"
+    assert trained == "no picture was found that excites it"
     assert untrained.startswith(trained) and "batch norm without statistics" in untrained
     assert "layer scales" in why_dead(timm.layers.LayerScale(4, 1e-5))
     assert why_dead(timm.layers.LayerScale(4, 1.0)) == trained

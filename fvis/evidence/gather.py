@@ -93,7 +93,8 @@ class Evidence:
         )
         if record == EvidenceRecord():
             return None
-        return judged(record, optimum.final, failed=optimum.status == DEAD, sign=job.sign)
+        failed = optimum.status == DEAD
+        return judged(record, optimum.initial, optimum.final, failed=failed, sign=job.sign)
 
     def _paths(self, jobs: Sequence[Target], course: Sequence[Tensor]) -> list[PathRecord | None]:
         natural = self._natural

@@ -28,7 +28,7 @@ EXPLAINS = 0.1  # share of photographs that may explain the unit as well as a pi
 EXPLAINS_NOTHING = 0.4  # and as one that does not
 KEPT = 0.5  # share of the photographs' way through the network that counts for a picture
 LOST = 0.2  # and against it
-WEAK = 0.5  # of the best other seed's activation: less is a failed ascent
+WEAK = 0.5  # of how far the best other seed has risen: less is a failed ascent
 RECOGNISED = 5  # the unit's class is among so many that a stranger finds likeliest
 
 
@@ -70,14 +70,15 @@ def of_path(record: PathRecord) -> str | None:
     return FOR if record.kept >= KEPT else AGAINST if record.kept <= LOST else None
 
 
-def of_seeds(record: SeedsRecord, final: float, sign: int = 1) -> str | None:
-    """Against where another seed excites the unit far more than `final`, the picture's activation.
+def of_seeds(record: SeedsRecord, initial: float, final: float, sign: int = 1) -> str | None:
+    """Against where another seed's picture has risen far above the unit's own.
 
-    With `sign` -1 more is less. That seeds agree speaks for no picture: those of a network made to
-    fool agree, too.
+    `initial` is the activation from which the rise counts, `final` that of the unit's picture; with
+    `sign` -1 both fall. That seeds agree speaks for no picture: those of a network made to fool
+    agree, too.
     """
-    scores = (sign * value for value in record.activations if value is not None)
-    own, best = sign * final, max(scores, default=sign * final)
+    rises = [sign * (value - initial) for value in record.activations if value is not None]
+    own, best = sign * (final - initial), max(rises, default=0.0)
     return AGAINST if best > 0 and own < WEAK * best else None
 
 
@@ -110,17 +111,19 @@ def by_chance(right: int, count: int) -> float:
     return ways / int(2**count)
 
 
-def judged(record: EvidenceRecord, final: float, *, failed: bool, sign: int = 1) -> EvidenceRecord:
+def judged(
+    record: EvidenceRecord, initial: float, final: float, *, failed: bool, sign: int = 1
+) -> EvidenceRecord:
     """The record with what its kinds of evidence say, and the word for it.
 
-    `final` is the picture's activation, which is to be high; with `sign` -1, low. An ascent that
-    `failed` speaks against its picture.
+    The ascent to the picture has led from `initial` to `final`, which is to be high; with `sign`
+    -1, low. One that `failed` speaks against its picture.
     """
     said = {
         "ascent": AGAINST if failed else None,
         "observer": record.observer and of_observer(record.observer),
         "path": record.path and of_path(record.path),
-        "seeds": record.seeds and of_seeds(record.seeds, final, sign),
+        "seeds": record.seeds and of_seeds(record.seeds, initial, final, sign),
         "strangers": record.strangers and of_strangers(record.strangers),
         "people": record.people and of_people(record.people),
     }

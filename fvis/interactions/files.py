@@ -16,6 +16,11 @@ from fvis.interactions.study import ALONE, TOGETHER, Study
 LISTED = 200  # interactions on the page; the table has all
 FIGURE, METADATA = "interactions.png", "interactions.json"
 RESPONSES, PAIRS = "responses.csv", "interactions.csv"
+COLUMNS = (
+    "first", "second", "unit", "kind", "inhibited_by", "synergy", "first_alone", "second_alone",
+    "together", "first_kept", "second_kept",
+)  # fmt: skip
+RESPONSE_COLUMNS = ("optimum_of", "unit", "response", "correlation")
 
 
 def write(study: Study, directory: Path) -> Path:
@@ -26,8 +31,8 @@ def write(study: Study, directory: Path) -> Path:
     the page.
     """
     rows = [_row(study, one) for one in study.found]
-    artifacts.write_text(directory / RESPONSES, _csv(_responses(study)))
-    artifacts.write_text(directory / PAIRS, _csv(rows))
+    artifacts.write_text(directory / RESPONSES, _csv(RESPONSE_COLUMNS, _responses(study)))
+    artifacts.write_text(directory / PAIRS, _csv(COLUMNS, rows))
     artifacts.write_json(directory / METADATA, _metadata(study, rows))
     write_figure(directory / FIGURE, study)
     page = write_interactions(directory / INTERACTIONS, _page(study, rows, directory))
@@ -62,10 +67,9 @@ def _row(study: Study, one: Interaction) -> dict[str, Any]:
     }
 
 
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    rows = list(rows)
+def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

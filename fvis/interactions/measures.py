@@ -104,7 +104,7 @@ def kind_of(first: float, second: float, together: float) -> str:
     if together < stronger / 2:
         return INHIBITION
     if abs(synergy) <= TOLERANCE * strongest:
-        return SUM if weaker >= TOLERANCE * strongest else ONE
+        return SUM if abs(weaker) >= TOLERANCE * strongest else ONE
     if synergy > 0:
         return AND if stronger < together / 2 else SYNERGY
     return OR if weaker >= together / 2 else LESS

@@ -22,6 +22,7 @@ from fvis.context import Context, prepare
 from fvis.errors import RequestError
 from fvis.interactions.measures import Interaction, Natural, interactions, pair_weights
 from fvis.objectives import TargetSet, resolve
+from fvis.objectives.selection import is_single
 from fvis.objectives.units import directory_name
 from fvis.run_folder import RUN_FILE, UNITS, read_run
 from fvis.schema import ActivationMaximizationConfig, Config, EvidenceConfig
@@ -29,6 +30,7 @@ from fvis.schema import ActivationMaximizationConfig, Config, EvidenceConfig
 ALONE, TOGETHER = "alone", "together"  # the folders of the two runs
 IMAGE = "image.png"  # of an optimum: the whole input, as the network is asked about it
 BATCH = 16  # pictures per forward pass
+FEWEST = 8  # photographs; a deviation from fewer, let alone a correlation, is chance
 
 Pair = tuple[int, int]
 
@@ -85,9 +87,17 @@ def carry_out(
     layer = targets.layers[0].path
     network = Network(context.model, targets.layers, config.target.output, context.autocast)
     seen = grounding.natural_responses(config.grounding, context.model, targets, network)
+    if len(seen.files) < FEWEST:
+        raise RequestError(
+            f"fvis interactions tells responses in standard deviations over {FEWEST} photographs "
+            f"or more; grounding.images has {len(seen.files)}"
+        )
     units = _varying([int(target.unit) for target in targets.targets], seen.scores)
     if len(units) < 2:
-        raise RequestError("fvis interactions takes two units or more: see target.units")
+        raise RequestError(
+            "fvis interactions takes two units or more whose responses to photographs differ: see "
+            "target.units"
+        )
     natural = Natural.of(seen.scores[:, units])
     config = dataclasses.replace(config, target=dataclasses.replace(config.target, units=units))
     pairs = list(itertools.combinations(range(len(units)), 2))
@@ -117,12 +127,13 @@ def _refuse(config: Config) -> None:
     """Raise `RequestError` for settings that no interactions can be told of."""
     target = config.target
     asked = {
+        "target.ensemble": bool(target.ensemble),
         "target.direction": target.direction is not None,
         "target.dictionary": target.dictionary is not None,
         "target.joint or target.grid": target.is_joint,
         "target.repeats": target.repeats > 1,
         "target.sign=-1": target.sign < 0,
-        "several layers": isinstance(target.layer, list),
+        "several layers": not is_single(target),
         f"method={config.method.name}": config.method.name != ActivationMaximizationConfig.name,
     }
     for setting, given in asked.items():

@@ -197,7 +197,7 @@ def _centre(
 def _most(settings: Mapping[str, Any], count: int, path: Path) -> int:
     more = settings.get("activation_fn_kwargs")
     given = settings.get("k", more.get("k") if isinstance(more, dict) else None)
-    if not isinstance(given, int) or not 0 < given <= count:
+    if type(given) is not int or not 0 < given <= count:  # true is an int, too
         raise RequestError(f"{path}: topk needs k, from 1 to {count}; its config has {given!r}")
     return given
 

@@ -13,7 +13,7 @@ from fvis.errors import RequestError
 from fvis.evidence.record import PeopleRecord, TaskRecord
 from fvis.evidence.verdict import judged
 from fvis.quiz.answers import Answer
-from fvis.quiz.trials import CATCH, NATURAL, SYNTHETIC, right_answer
+from fvis.quiz.trials import CATCH, NATURAL, SYNTHETIC, choices
 from fvis.record.run import DONE
 from fvis.record.unit import DEAD
 from fvis.recorder import summary_of
@@ -67,16 +67,29 @@ def interval(right: int, count: int) -> tuple[float, float]:
 
 
 def _judge(run: SavedRun, units: Sequence[SavedUnit], answers: Sequence[Answer]) -> list[Judged]:
-    """The answers about a run, each person's first in each trial, and whether they are right."""
+    """The answers about a run, each person's first in each trial, and whether they are right.
+
+    Warns of those that name neither photograph of their trial, which are left out.
+    """
     tasks = {unit.folder.name: _tasks(unit) for unit in units}
     first: dict[tuple[str, str, str, int], Judged] = {}
+    strange: list[Answer] = []
     for answer in answers:
         known = tasks.get(answer.unit, [])
         is_trial = answer.condition in (NATURAL, SYNTHETIC, CATCH) and 0 <= answer.task < len(known)
         if answer.run == run.record.config_sha256 and is_trial:
             key = (answer.person, answer.unit, answer.condition, answer.task)
-            right = answer.chosen == right_answer(known[answer.task], answer.condition)
-            first.setdefault(key, Judged(answer, right))
+            right, wrong = choices(known[answer.task], answer.condition)
+            if answer.chosen in (right, wrong):
+                first.setdefault(key, Judged(answer, answer.chosen == right))
+            else:
+                strange.append(answer)
+    if strange:
+        logger.warning(
+            "answers that name neither photograph of their trial do not count: %d, of %s",
+            len(strange),
+            ", ".join(sorted({answer.person for answer in strange})),
+        )
     if not first:
         raise RequestError(f"no answer is about the units of {run.folder}")
     return list(first.values())
@@ -98,7 +111,7 @@ def _attentive(found: Sequence[Judged]) -> list[Judged]:
 
 def _record(unit: SavedUnit, found: Sequence[Judged]) -> None:
     """Write what people make of a unit into its metadata.json."""
-    evidence, final = unit.record.evidence, unit.record.activation.final
+    evidence, activation = unit.record.evidence, unit.record.activation
     if evidence is None or (not found and evidence.people is None):
         return
     by_condition = {
@@ -108,7 +121,8 @@ def _record(unit: SavedUnit, found: Sequence[Judged]) -> None:
     people = {condition: _people(some) for condition, some in by_condition.items() if some}
     evidence = replace(evidence, people=people or None)
     failed, sign = unit.record.status == DEAD, unit.record.sign or 1
-    evidence = judged(evidence, final or 0.0, failed=failed, sign=sign)
+    initial, final = activation.initial or 0.0, activation.final or 0.0
+    evidence = judged(evidence, initial, final, failed=failed, sign=sign)
     rewrite_unit(unit.folder, replace(unit.record, evidence=evidence))
 
 

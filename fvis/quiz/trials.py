@@ -46,9 +46,11 @@ class Trial:
     queries: tuple[str, str]
 
 
-def right_answer(task: TaskRecord, condition: str) -> str:
-    """The name of the photograph that is to be chosen."""
-    return task.strong_references[0] if condition == CATCH else task.strong
+def choices(task: TaskRecord, condition: str) -> tuple[str, str]:
+    """The names of the two photographs to choose from; the first is the right answer."""
+    if condition == CATCH:
+        return task.strong_references[0], task.weak_references[0]
+    return task.strong, task.weak
 
 
 def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
@@ -101,12 +103,10 @@ def _of_unit(run: SavedRun, unit: SavedUnit, tasks: int, seed: int) -> Iterator[
         }
         sides[CATCH] = sides[NATURAL]
         for condition, (minimising, maximising) in sides.items():
-            pair = [right_answer(task, condition), task.weak]
-            if condition == CATCH:
-                pair[1] = task.weak_references[0]
+            pair = choices(task, condition)
             key = ("quiz", seed, unit.folder.name, condition, number)
             turned = bool(torch.randint(2, (1,), generator=random_generator(*key)))
-            queries = (pair[1], pair[0]) if turned else (pair[0], pair[1])
+            queries = (pair[1], pair[0]) if turned else pair
             yield Trial(
                 run.record.config_sha256,
                 unit.folder.name,

@@ -82,8 +82,9 @@ def rows(runs: list[Path]) -> Iterator[Row]:
             if evidence is not None and evidence.observer is not None:
                 synthetic, failed = evidence.observer.synthetic, unit.record.status == DEAD
                 group = f"{unit.record.model} {unit.record.layer}"
-                final = unit.record.activation.final or 0.0
-                now = judged(evidence, final, failed=failed)
+                activation = unit.record.activation
+                ends = activation.initial or 0.0, activation.final or 0.0
+                now = judged(evidence, *ends, failed=failed)
                 record = dataclasses.replace(unit.record, evidence=now)  # by the rule as it is now
                 yield Row(group, record, synthetic.accuracy or 0.0, synthetic.score or 0.0)
 

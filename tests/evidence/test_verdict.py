@@ -69,12 +69,12 @@ RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3, 1000)})
 def test_the_word_follows_from_what_each_kind_says(
     record: EvidenceRecord, word: str, votes: dict[str, str]
 ) -> None:
-    found = judged(record, final=4.0, failed=False)
+    found = judged(record, initial=0.0, final=4.0, failed=False)
     assert (found.word, found.votes) == (word, votes)
 
 
 def test_a_failed_ascent_speaks_against_its_picture() -> None:
-    assert judged(HONEST, final=4.0, failed=True).word == "unsupported"
+    assert judged(HONEST, initial=0.0, final=4.0, failed=True).word == "unsupported"
 
 
 def test_of_pictures_that_excite_units_least_a_better_seed_is_a_lower_one() -> None:
@@ -82,13 +82,21 @@ def test_of_pictures_that_excite_units_least_a_better_seed_is_a_lower_one() -> N
         EvidenceRecord(seeds=SeedsRecord([-10.0])),
         EvidenceRecord(seeds=SeedsRecord([-2.0])),
     )
-    assert judged(weak, final=-4.0, failed=False, sign=-1).word == "unsupported"
-    assert judged(strong, final=-4.0, failed=False, sign=-1).word == "plausible"
+    assert judged(weak, initial=0.0, final=-4.0, failed=False, sign=-1).word == "unsupported"
+    assert judged(strong, initial=0.0, final=-4.0, failed=False, sign=-1).word == "plausible"
+
+
+@pytest.mark.parametrize("bias", [-100.0, 0.0, 100.0])
+def test_a_constant_that_is_added_to_the_unit_changes_no_word(bias: float) -> None:
+    better = EvidenceRecord(seeds=SeedsRecord([10.0 + bias]))
+    equal = EvidenceRecord(seeds=SeedsRecord([5.0 + bias]))
+    assert judged(better, bias, 4.0 + bias, failed=False).word == "unsupported"
+    assert judged(equal, bias, 4.0 + bias, failed=False).word == "plausible"
 
 
 def test_run_json_counts_the_words_and_averages_the_observers_accuracy() -> None:
-    tally = judged(HONEST, final=4.0, failed=False).tally()
+    tally = judged(HONEST, initial=0.0, final=4.0, failed=False).tally()
     assert tally["evidence.supported"] == 1
     assert tally["evidence.plausible"] == tally["evidence.unsupported"] == 0
     assert tally["evidence.observer.synthetic"] == 1.0
-    assert judged(EvidenceRecord(), 1.0, failed=False).tally()["evidence.plausible"] == 1
+    assert judged(EvidenceRecord(), 0.0, 1.0, failed=False).tally()["evidence.plausible"] == 1

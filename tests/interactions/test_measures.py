@@ -37,6 +37,11 @@ def test_what_the_joint_optimum_loses_of_its_parts_is_no_inhibition() -> None:
     assert one.kind == "sum"
 
 
+def test_a_unit_that_takes_away_from_the_other_matters() -> None:
+    assert kind_of(10.0, -4.9, 5.1) == kind_of(-4.9, 10.0, 5.1) == "sum"
+    assert kind_of(10.0, -1.0, 9.0) == "one"
+
+
 def test_the_inhibitor_is_the_one_that_does_not_excite() -> None:
     assert Interaction(4, 7, 2, (0.0, 9.0), 1.0, (1.0, 1.0)).inhibitor == 4
     assert Interaction(4, 7, 2, (9.0, 0.0), 1.0, (1.0, 1.0)).inhibitor == 7

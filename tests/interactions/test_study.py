@@ -134,6 +134,21 @@ def test_what_is_finished_is_used_again(made: tuple[Study, Path], photographs: P
     assert again.found == study.found
 
 
+def test_an_ensembles_units_are_refused(tmp_path: Path) -> None:
+    ensemble = ("target.units=0:2", "target.ensemble=[zoo/glyph_vit]", "grounding.images=zoo:glyphs")
+    with pytest.raises(RequestError, match=r"not target\.ensemble"):
+        carry_out(config_of(*ensemble), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes((photographs / f"{number}.png").read_bytes())
+    with pytest.raises(RequestError, match="8 photographs or more; grounding.images has 2"):
+        carry_out(config_of(*asked(tmp_path, "target.units=0:3")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -141,6 +156,7 @@ def test_what_is_finished_is_used_again(made: tuple[Study, Path], photographs: P
         (["target.units=0:3", "grounding.images=null"], "needs grounding.images"),
         (["target.grid=[0,1]"], "not target.joint or target.grid"),
         (["target.layer=[units,logits]"], "not several layers"),
+        (["target.layer=unit?"], "not several layers"),
         (["target.units=0:3", "target.repeats=2"], "not target.repeats"),
         (["target.units=0:3", "method=adversarial"], "grounding.images needs a method"),
     ],

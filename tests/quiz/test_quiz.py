@@ -14,7 +14,7 @@ from fvis.errors import RequestError
 from fvis.quiz.answers import COLUMNS, read_answers
 from fvis.quiz.command import quiz
 from fvis.quiz.score import interval
-from fvis.quiz.trials import make_trials, right_answer
+from fvis.quiz.trials import choices, make_trials
 from fvis.run_folder import read_run
 
 
@@ -36,7 +36,7 @@ def write_answers(
     known = tasks_of(run)
     answers = []
     for trial in make_trials([read_run(run)], tasks, 0):
-        right = right_answer(known[trial.unit][trial.task], trial.condition)
+        right, _ = choices(known[trial.unit][trial.task], trial.condition)
         (other,) = {*trial.queries} - {right}
         answers.append(
             {
@@ -87,9 +87,9 @@ def test_every_unit_has_trials_of_both_kinds_and_some_catch(made: Path) -> None:
         assert {*trial.queries} & {*trial.minimising}
     known = tasks_of(made)
     for trial in trials:
-        assert right_answer(known[trial.unit][trial.task], trial.condition) in trial.queries
+        assert {*choices(known[trial.unit][trial.task], trial.condition)} == {*trial.queries}
     places = {
-        trial.queries.index(right_answer(known[trial.unit][trial.task], trial.condition))
+        trial.queries.index(choices(known[trial.unit][trial.task], trial.condition)[0])
         for trial in trials
     }
     assert places == {0, 1}
@@ -139,6 +139,21 @@ def test_answers_become_accuracy_with_an_interval(judged: Path, suffix: str) -> 
     run = read_run(judged).record
     assert run.summary["evidence.people.synthetic"].mean == 1.0
     assert "people" in page.read_text()
+
+
+def test_answers_that_name_no_photograph_of_the_trial_do_not_count(
+    judged: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_answers(judged.parent / "ann.json", judged, "ann")
+    quiz(["--score", str(file), str(judged)])
+    once = evidence(judged)["people"]
+    told = json.loads(file.read_text())
+    strange = [answer | {"person": "dan", "chosen": "nonsense.jpg"} for answer in told["answers"]]
+    other = judged.parent / "dan.json"
+    other.write_text(json.dumps(told | {"answers": strange}))
+    quiz(["--score", str(file), str(other), str(judged)])
+    assert evidence(judged)["people"] == once
+    assert f"do not count: {len(strange)}, of dan" in caplog.text
 
 
 def test_scoring_twice_is_scoring_once(judged: Path) -> None:
