@@ -128,6 +128,7 @@ class TextureMotion:
             tuning=found.tuning,
             natural=natural,
             natural_clips=clips,
+            grey=found.grey,
             activations=found.activations,
             motion_index=motion_index(found.activations),
             texture_index=texture_index(found.activations),
@@ -179,4 +180,11 @@ def _require_clips(context: Context) -> None:
     if min(h, w) < SMALLEST:
         raise RequestError(
             f"method=texture_motion needs frames of {SMALLEST} px or more, not {h}x{w}"
+        )
+    method = context.config.method
+    assert isinstance(method, TextureMotionConfig)
+    if method.velocity.terms > min(h, w):
+        raise RequestError(
+            f"method.velocity.terms={method.velocity.terms} must be at most {min(h, w)}: frames of "
+            f"{h}x{w} px have no more"
         )

@@ -11,13 +11,16 @@ from fvis.motion import tuning
 from fvis.motion.confidence import confidence
 from fvis.motion.controls import STRONGEST, WANTED, controls, with_wanted
 from fvis.motion.decomposition import Decomposition, chosen
-from fvis.motion.kinds import MOVING, NOTES, UNDIRECTED, doubt, kind_of
+from fvis.motion.kinds import MOVING, NOTES, UNDIRECTED, UNMEASURED, doubt, kind_of
 from fvis.motion.measures import Motion, along_axis, measure
 from fvis.motion.tuning import Score
 from fvis.record.motion import TuningRecord
 
 # Clips (B, 3, T, H, W) -> scores (B,) and, where the target is a logit, all logits (B, K).
 See = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+GREY = 0.5
+# A rise above grey of a smaller share of the activation may be rounding, and nothing is read in it.
+LEAST_RISE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,11 @@ class Examination:
         kind: see `kinds`.
         note: the kind in a few words, with the reason; None of a unit whose direction is told.
         confidence: how far the finalists agree.
+        grey: the activation of a uniform mid-grey clip. All others are counted from it: a constant
+            that the network adds to a unit, as a bias does, is no answer to a clip.
         activations: of the free clip (`optimal`) and of the controls, as shares of the reference:
-            of the free clip's activation or the reconstruction's, whichever is higher.
+            of the free clip's activation or the reconstruction's, whichever is higher. NaN if
+            neither exceeds that of grey.
         tuning: the unit's responses to the texture as it drifts.
         classes: what each of these clips is taken for; empty unless the target is a logit.
         error: the root of the mean squared difference between reconstruction and free clip.
@@ -71,6 +77,7 @@ class Examination:
     kind: str
     note: str | None
     confidence: Mapping[str, float]
+    grey: float
     activations: dict[str, float]
     classes: dict[str, int]
     tuning: TuningRecord
@@ -84,6 +91,8 @@ def examine(
 
     Generator b draws the random controls of row b.
     """
+
+    see, grey = above_grey(see, optimal)
 
     def score(clips: Tensor) -> Tensor:
         return see(clips)[0]
@@ -115,6 +124,7 @@ def examine(
             importance=gradient[row].abs().sum(0),
             motions=[along_axis(motions[i][row], axes[row]) for i in own],
             scores=[seen[i][0][row].item() for i in own],
+            grey=grey[row].item(),
             answers=with_wanted({name: values[row] for name, values in answers.items()}),
             classes={name: c[row] for name, c in classes.items() if not name.startswith(WANTED)},
             drifts=[(drifts[i][0][row].tolist(), drifts[i][1][row].tolist()) for i in own],
@@ -124,6 +134,21 @@ def examine(
     ]
 
 
+def above_grey(see: See, like: Tensor) -> tuple[See, Tensor]:
+    """`see`, whose scores are counted from those of uniform mid-grey clips, and the latter (B,).
+
+    `like` (B, 3, T, H, W) are clips of the rows.
+    """
+    with torch.no_grad():
+        grey = see(torch.full_like(like, GREY))[0]
+
+    def above(clips: Tensor) -> tuple[Tensor, Tensor | None]:
+        scores, logits = see(clips)
+        return scores - grey, logits
+
+    return above, grey
+
+
 def _examination(
     parts: Decomposition,
     best: int,
@@ -131,14 +156,17 @@ def _examination(
     importance: Tensor,
     motions: Sequence[Motion],
     scores: Sequence[float],
+    grey: float,
     answers: Mapping[str, float],
     classes: dict[str, int],
     drifts: Sequence[tuple[list[float], list[list[float]]]],
     error: float,
 ) -> Examination:
-    """What one row's numbers mean: raw scores become shares of the reference, and a kind."""
+    """What one row's numbers mean: scores become shares of the reference, and a kind."""
     better = (answers["optimal"], answers["reconstruction"])
     reference = max(filter(math.isfinite, better), default=math.nan)
+    if not reference > LEAST_RISE * abs(grey):
+        reference = math.nan
     activations = {name: _share(value, reference) for name, value in answers.items()}
     curves = [
         tuning.tuning(
@@ -151,13 +179,13 @@ def _examination(
     ]
     sure = confidence(motions, curves, [_share(score, reference) for score in scores], best)
     kind, motion = kind_of(activations), motions[best]
-    note = NOTES.get(kind)
+    note = NOTES.get(kind) if math.isfinite(reference) else UNMEASURED
     if kind == MOVING and (why := doubt(motion.direction_deg, sure, curves[best])):
         kind, note = UNDIRECTED, f"{UNDIRECTED}: {why}"
     if kind != MOVING:
         motion = replace(motion, direction_deg=None)
     return Examination(
-        parts, importance, motion, kind, note, sure, activations, classes, curves[best], error
+        parts, importance, motion, kind, note, sure, grey, activations, classes, curves[best], error
     )
 
 
@@ -191,4 +219,4 @@ def _answers(
 
 
 def _share(value: float, reference: float) -> float:
-    return value / reference if reference > 0 else math.nan
+    return value / reference

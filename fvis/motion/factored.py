@@ -21,6 +21,7 @@ from fvis.schema import ParametrizationConfig, VelocityConfig
 
 STARTS = 11  # how many motions `starting_motions` gives
 SLOPES = 4  # coefficients of the affine flow, which come before those of the series
+FURTHEST = 1e4  # px; an ascent whose steps are too large would displace further, up to infinity
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ class Factored:
         velocity = torch.einsum("bctyx,ft,hy,wx->bcfhw", self.terms, *self.bases)
         moved = torch.cat([torch.zeros_like(velocity[:, :, :1]), -velocity.cumsum(2)], 2)
         middle = moved.shape[2] // 2
-        displacement = moved - moved[:, :, middle : middle + 1]
-        return Decomposition(self.texture.render(), self.offset, displacement + self._turned())
+        displacement = moved - moved[:, :, middle : middle + 1] + self._turned()
+        within = displacement.nan_to_num(0, FURTHEST, -FURTHEST).clamp(-FURTHEST, FURTHEST)
+        return Decomposition(self.texture.render(), self.offset, within)
 
     def _turned(self) -> Tensor:
         """What the affine flow adds to the displacement: exact for any angle and growth."""

@@ -21,6 +21,7 @@ NOTES = {
     UNDIRECTED: "undirected: no one direction is sure",  # `doubt` says why
     UNEXPLAINED: "unexplained by a moving texture",
 }
+UNMEASURED = "unexplained: no clip was found that excites more than plain grey"
 
 
 def kind_of(activations: Mapping[str, float]) -> str:
@@ -28,9 +29,9 @@ def kind_of(activations: Mapping[str, float]) -> str:
 
     Returns:
         `unexplained` if the moving texture keeps less than half of the reference's activation, or
-        nothing finite; `still`, `appears` or `flicker` if the unit responds about as well to a
-        texture that stands, that comes into view and stands, or whose contrast changes in place;
-        else `moving`.
+        there is none above grey's; `still`, `appears` or `flicker` if the unit responds about as
+        well to a texture that stands, that comes into view and stands, or whose contrast changes in
+        place; else `moving`.
     """
     kept = activations["reconstruction"]
     explained = kept >= LEAST_KEPT  # NaN is not

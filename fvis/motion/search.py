@@ -10,7 +10,7 @@ from torch import Tensor
 from fvis.context import Context
 from fvis.motion import factored
 from fvis.motion.decomposition import chosen
-from fvis.motion.examination import Candidates, See
+from fvis.motion.examination import Candidates, See, above_grey
 from fvis.motion.factored import STARTS, Factored, starting_motions
 from fvis.motion.tuning import SLOWEST, best_drift
 from fvis.objectives import Target
@@ -83,13 +83,14 @@ class MotionSearch:
         search with one texture, of which only the better end counts.
         """
         with seeing(jobs) as see, torch.no_grad():
+            above, grey = above_grey(see, candidates.parts[0].render())
             drifts = [
-                best_drift(lambda clips: see(clips)[0], moving.decomposition())
+                best_drift(lambda clips: above(clips)[0], moving.decomposition())
                 for moving in finalists
             ]
         responses = torch.stack([response for response, _ in drifts])
         best, each = responses.argmax(0), torch.arange(len(jobs), device=responses.device)
-        reached = candidates.scores.nan_to_num(-torch.inf).amax(0)
+        reached = candidates.scores.nan_to_num(-torch.inf).amax(0) - grey
         gain = torch.where(_evenness(candidates) < EVEN, -GAIN, GAIN)
         better = responses[best, each] > reached + gain * reached.abs()
         uniform = torch.stack([velocity for _, velocity in drifts])[best, each]

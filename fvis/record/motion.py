@@ -27,8 +27,8 @@ class TuningRecord:
 
     Attributes:
         speeds: px/frame, (S,).
-        responses: shares of the reference's activation: for each speed, one for each of 12
-            directions (0, 30, ... degrees; 90 is up).
+        responses: shares of the reference's activation, as in `activations`: for each speed, one
+            for each of 12 directions (0, 30, ... degrees; 90 is up).
         direction_index: (Rp - Rn) / (Rp + Rn) of the strongest response Rp and that to the opposite
             direction Rn, both above the response to a blank clip: 1 for a unit that responds to one
             of two opposite directions alone, 0 for one that responds to both alike. NaN if nothing
@@ -62,14 +62,17 @@ class NaturalRecord:
 class TextureMotionRecord(UnitRecord):
     """What `method=texture_motion` adds.
 
-    `activations` are shares of the reference's: of the free clip's or the reconstruction's,
-    whichever is higher. `becomes` is what each clip is classified as, where the target is a logit.
+    `grey` is the activation of a uniform mid-grey clip. `activations` are counted from it, as
+    shares of the reference's: of the free clip's or the reconstruction's, whichever is higher; NaN
+    if neither exceeds that of grey. `becomes` is what each clip is classified as, where the target
+    is a logit.
     """
 
     solver: str | None = None
     motion: MotionRecord = field(default_factory=MotionRecord)
     tuning: TuningRecord = field(default_factory=TuningRecord)
     natural: NaturalRecord | None = key(omitted=True)
+    grey: Number = None
     activations: dict[str, Number] = field(default_factory=dict)
     motion_index: Number = None
     texture_index: Number = None

@@ -50,9 +50,9 @@ class VelocityConfig:
     """The velocity's cosine series (`motion/factored.py`)."""
 
     terms: int = setting(6, at_least=1)
-    scale: float = setting(1.6, above=0)
-    decay: float = setting(2.0, at_least=0)
-    weight_decay: float = setting(0.04, at_least=0)
+    scale: float = setting(1.6, above=0, at_most=100)
+    decay: float = setting(2.0, at_least=0, at_most=10)
+    weight_decay: float = setting(0.04, at_least=0, at_most=10)
 
 
 @dataclass
@@ -78,8 +78,8 @@ class TextureMotionConfig(SynthesisConfig):
     pilot_steps: int = setting(24, at_least=0, at_most=MOST_STEPS)
     finalists: int = setting(3, at_least=1, at_most=11)
     mirror_steps: int = setting(0, at_least=0, at_most=MOST_STEPS)
-    lr_scale: float = setting(2.5, above=0)
-    decay: float | None = setting(1.0, at_least=0)
+    lr_scale: float = setting(2.5, above=0, at_most=1000)
+    decay: float | None = setting(1.0, at_least=0, at_most=10)
     margin: float = setting(0.5, at_least=0, at_most=2)
     velocity: VelocityConfig = field(default_factory=VelocityConfig)
     fit: FitConfig = field(default_factory=FitConfig)

@@ -135,7 +135,11 @@ def test_what_is_finished_is_used_again(made: tuple[Study, Path], photographs: P
 
 
 def test_an_ensembles_units_are_refused(tmp_path: Path) -> None:
-    ensemble = ("target.units=0:2", "target.ensemble=[zoo/glyph_vit]", "grounding.images=zoo:glyphs")
+    ensemble = (
+        "target.units=0:2",
+        "target.ensemble=[zoo/glyph_vit]",
+        "grounding.images=zoo:glyphs",
+    )
     with pytest.raises(RequestError, match=r"not target\.ensemble"):
         carry_out(config_of(*ensemble), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -144,7 +148,7 @@ def test_an_ensembles_units_are_refused(tmp_path: Path) -> None:
 def test_few_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"{number}.png").write_bytes((photographs / f"{number}.png").read_bytes())
-    with pytest.raises(RequestError, match="8 photographs or more; grounding.images has 2"):
+    with pytest.raises(RequestError, match=r"8 photographs or more; grounding\.images has 2"):
         carry_out(config_of(*asked(tmp_path, "target.units=0:3")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

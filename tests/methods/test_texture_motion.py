@@ -108,8 +108,9 @@ def test_metadata_says_what_the_contract_asks_and_what_the_network_says(
         assert len(motion["velocity"]) == len(motion["normal_velocity"]) == 2
         seen = "velocity" if motion["axis_deg"] is None else "normal_velocity"
         assert math.hypot(*motion[seen]) <= motion["speed"] * 1.1
-        assert 0 <= found["motion_index"] <= 1
-        assert 0 <= found["texture_index"] <= 1
+        for index in (found["motion_index"], found["texture_index"]):
+            excites = kept["reconstruction"] > 0  # more than grey
+            assert 0 <= index <= 1 if excites else math.isnan(index)
         write_json(tmp_path / "metadata.json", found)
         assert '"normal_velocity"' in (tmp_path / "metadata.json").read_text()
 
@@ -130,13 +131,16 @@ def test_the_controls_are_shares_of_the_better_ones_activation(solver: str, tmp_
         "static": seen[:, FRAMES // 2, None].expand_as(seen),
         "reversed": seen.flip(1),
         "mirrored": seen.flip(3),
+        "grey": torch.full_like(seen, 0.5),
     }
     with torch.no_grad():
         clips = given.model.preprocessing.normalise(torch.stack(list(versions.values())))
         logits = given.model.module(clips)
-    reference = logits[:2, 3].max()
-    for name, row in zip(versions, logits, strict=True):
-        fraction = (row[3] / reference).item()
+    grey = logits[-1, 3]
+    assert metadata["grey"] == pytest.approx(grey.item(), abs=1e-4)
+    reference = logits[:2, 3].max() - grey
+    for name, row in zip([*versions][:-1], logits, strict=False):
+        fraction = ((row[3] - grey) / reference).item()
         assert metadata["activations"][name] == pytest.approx(fraction, abs=2e-3)
         assert metadata["becomes"][name] == f"class {row.argmax()}"
     assert set(metadata["becomes"]) == CONTROLS | {"optimal"}
@@ -148,10 +152,20 @@ def rendered(flow: dict[str, NDArray[np.float32]]) -> torch.Tensor:
     return torch.from_numpy(moved(*(torch.from_numpy(flow[key]) for key in keys))).float()
 
 
+def test_a_bias_changes_nothing_that_is_told_of_a_unit() -> None:
+    plain, biased = context("tracking", units=3), context("tracking", units=3)
+    with torch.no_grad():
+        biased.model.module.head.bias[3] -= 100
+    (one,), (other,) = solve(plain), solve(biased)
+    assert other.metadata["activation"]["final"] < 0
+    assert other.metadata["motion"]["kind"] == one.metadata["motion"]["kind"]
+    assert other.metadata["motion_index"] == pytest.approx(one.metadata["motion_index"], abs=1e-2)
+
+
 def test_fractions_of_a_response_that_is_none_are_no_numbers() -> None:
     given = context("tracking", units=3)
     with torch.no_grad():
-        given.model.module.head.bias[3] = -100
+        given.model.module.head.weight[3] = 0
     (result,) = solve(given)
     assert all(math.isnan(value) for value in result.metadata["activations"].values())
     assert math.isnan(result.metadata["motion_index"])

@@ -115,6 +115,33 @@ def test_rows_do_not_depend_on_one_another() -> None:
     assert together.tuning.preferred_deg == pytest.approx(single.tuning.preferred_deg)
 
 
+@pytest.mark.parametrize("bias", [-40.0, 100.0])
+def test_a_constant_that_is_added_to_the_unit_changes_nothing_that_is_told(bias: float) -> None:
+    right = moving((1.5, 0.0))
+    plain = projected(right.render())
+
+    def biased(clips: Tensor) -> tuple[Tensor, Tensor | None]:
+        return plain(clips)[0] + bias, None
+
+    asked = (right.render(), right, moving((1.4, 0.1)))
+    (one,), (other,) = ask(plain, *asked), ask(biased, *asked)
+    assert (one.kind, other.kind) == (MOVING, MOVING)
+    assert other.motion.direction_deg == pytest.approx(one.motion.direction_deg)
+    assert other.grey == pytest.approx(one.grey + bias)
+    assert other.activations == pytest.approx(one.activations, abs=1e-3)
+    assert other.tuning.direction_index == pytest.approx(one.tuning.direction_index, abs=1e-3)
+
+
+def test_a_unit_that_grey_excites_most_has_nothing_to_be_measured() -> None:
+    def wants_grey(clips: Tensor) -> tuple[Tensor, Tensor | None]:
+        return 3 - (clips - 0.5).abs().mean((1, 2, 3, 4)), None
+
+    parts = moving((1.0, 0.0))
+    (found,) = ask(wants_grey, parts.render(), parts)
+    assert (found.kind, found.motion.direction_deg) == (UNEXPLAINED, None)
+    assert found.note == "unexplained: no clip was found that excites more than plain grey"
+
+
 def test_a_unit_that_nothing_excites_has_no_shares() -> None:
     def silent(clips: Tensor) -> tuple[Tensor, Tensor | None]:
         return 0 * clips.sum((1, 2, 3, 4)), None
