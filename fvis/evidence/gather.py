@@ -1,5 +1,6 @@
 """Gathers the evidence that the config asks for, for the pictures of a batch."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Evidence:
         if not self._images:
             return [(None, {}) for _ in jobs]
         others = make_others(self._synthesizer, self._settings, jobs, run)
-        paths = self._paths(jobs, course)
+        paths = self._paths(jobs, optima, course)
         strangers = self._strangers.see(jobs, optima) if self._strangers else [None] * len(jobs)
         rows = zip(jobs, optima, others, paths, strangers, strict=True)
         return [(self._record(*row), row[2].files) for row in rows]
@@ -96,16 +97,22 @@ class Evidence:
         failed = optimum.status == DEAD
         return judged(record, optimum.initial, optimum.final, failed=failed, sign=job.sign)
 
-    def _paths(self, jobs: Sequence[Target], course: Sequence[Tensor]) -> list[PathRecord | None]:
+    def _paths(
+        self, jobs: Sequence[Target], optima: Sequence[Optimum], course: Sequence[Tensor]
+    ) -> list[PathRecord | None]:
         natural = self._natural
         if natural is None or not natural.course or len(natural.files) < FEWEST:
             return [None] * len(jobs)
         scores = natural.sign * natural.scores
         order = scores.argsort(dim=0, descending=True, stable=True)[:STRONGEST]
-        return [
-            measure_path(natural.course, [means[row] for means in course], order[:, int(job.unit)])
-            for row, job in enumerate(jobs)
-        ]
+        paths: list[PathRecord | None] = []
+        for row, (job, optimum) in enumerate(zip(jobs, optima, strict=True)):
+            strongest, unit = order[:, int(job.unit)], natural.scores[:, int(job.unit)]
+            path = measure_path(natural.course, [means[row] for means in course], strongest)
+            weakest, median = unit[strongest[-1]].item(), unit.median().item()
+            reached = (optimum.final - median) / (weakest - median) if weakest != median else None
+            paths.append(dataclasses.replace(path, reached=reached))
+        return paths
 
 
 def _embedding(context: Context) -> Embedding | None:

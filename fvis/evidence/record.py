@@ -72,6 +72,8 @@ class PathRecord:
         kept: (picture - others) / (photographs - others), of the means over the layers: 1 where the
             picture takes the strongest photographs' way through the network, 0 where it is no more
             like them than any photograph is. None where those take no way in common.
+        reached: how far the picture's activation gets from that of the median photograph (0) to
+            that of the weakest of the strongest ones (1), or further. None where they are the same.
     """
 
     layers: list[str] = field(default_factory=list)
@@ -79,6 +81,7 @@ class PathRecord:
     photographs: list[Number] = field(default_factory=list)
     others: list[Number] = field(default_factory=list)
     kept: Number = None
+    reached: Number = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ EXPLAINS = 0.1  # share of photographs that may explain the unit as well as a pi
 EXPLAINS_NOTHING = 0.4  # and as one that does not
 KEPT = 0.5  # share of the photographs' way through the network that counts for a picture
 LOST = 0.2  # and against it
+REACHED = 0.5  # of the photographs' activation above the median: a picture of less shows nothing
 WEAK = 0.5  # of how far the best other seed has risen: less is a failed ascent
 RECOGNISED = 5  # the unit's class is among so many that a stranger finds likeliest
 
@@ -64,10 +65,16 @@ def of_observer(record: ObserverRecord) -> str | None:
 
 
 def of_path(record: PathRecord) -> str | None:
-    """For where the picture mostly keeps to the photographs' way, against where it loses it."""
+    """For where the picture mostly keeps to the photographs' way, against where it loses it.
+
+    One that excites the unit far less than they do speaks for nothing, whatever its way: the noise
+    from which an ascent starts may keep to it by chance.
+    """
     if record.kept is None:
         return None
-    return FOR if record.kept >= KEPT else AGAINST if record.kept <= LOST else None
+    if record.kept >= KEPT:
+        return FOR if record.reached is None or record.reached >= REACHED else None
+    return AGAINST if record.kept <= LOST else None
 
 
 def of_seeds(record: SeedsRecord, initial: float, final: float, sign: int = 1) -> str | None:

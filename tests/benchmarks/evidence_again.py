@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from fvis import schema
+from fvis import grounding, schema
 from fvis.artifacts import read_png
 from fvis.batching import auto_size
 from fvis.context import Context, prepare
@@ -88,12 +88,27 @@ def _swapped_lines(config: schema.Config, units: list[SavedUnit]) -> Iterator[st
     for whose, shifts in (("own", (0,)), ("other units'", SHIFTS)):
         counts: Counter[str] = Counter()
         for shift in shifts:
-            given = optima[shift:] + optima[:shift]
+            given = _asked(method, jobs, optima[shift:] + optima[:shift])
             _, course = method._responses(jobs, given)
             gathered = method._evidence.gather(jobs, given, course, lambda *_: None)
             counts.update(record.word for record, _ in gathered if record is not None)
         shares = " | ".join(f"{100 * counts[word] / counts.total():.0f} %" for word in WORDS)
         yield f"| {context.model.name} {units[0].record.layer} | {whose} | {shares} |"
+
+
+def _asked(
+    method: ActivationMaximization, jobs: list[Target], optima: list[Optimum]
+) -> list[Optimum]:
+    """Pictures with how much they excite the units of the jobs, which may not be their own."""
+    pictures = torch.stack([optimum.picture for optimum in optima])
+    targets = method._synthesizer.targets
+    with method._open() as network, torch.no_grad():
+        scores, *_ = grounding.responses(network, targets, pictures)
+    finals = [scores[row, int(job.unit)].item() for row, job in enumerate(jobs)]
+    return [
+        dataclasses.replace(optimum, final=final)
+        for optimum, final in zip(optima, finals, strict=True)
+    ]
 
 
 def _cost_lines(config: schema.Config, units: list[SavedUnit]) -> Iterator[str]:

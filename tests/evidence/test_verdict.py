@@ -94,6 +94,20 @@ def test_a_constant_that_is_added_to_the_unit_changes_no_word(bias: float) -> No
     assert judged(equal, bias, 4.0 + bias, failed=False).word == "plausible"
 
 
+def test_the_way_of_a_picture_that_hardly_excites_speaks_for_nothing() -> None:
+    words = {
+        (kept, reached): judged(
+            EvidenceRecord(path=PathRecord(kept=kept, reached=reached)), 0.0, 4.0, failed=False
+        ).word
+        for kept in (0.1, 0.9)
+        for reached in (0.2, 0.8)
+    }
+    assert words == {
+        (0.1, 0.2): "unsupported", (0.1, 0.8): "unsupported",
+        (0.9, 0.2): "plausible", (0.9, 0.8): "supported",
+    }  # fmt: skip
+
+
 def test_run_json_counts_the_words_and_averages_the_observers_accuracy() -> None:
     tally = judged(HONEST, initial=0.0, final=4.0, failed=False).tally()
     assert tally["evidence.supported"] == 1
