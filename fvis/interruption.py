@@ -102,7 +102,11 @@ def _raise_again(number: signal.Signals, returning: threading.Event) -> None:
     """Signal the main thread a moment after `_insist`, in which the signal would be dropped too."""
     returning.wait()
     time.sleep(AGAIN)
-    _thread.interrupt_main(number)
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)  # what it waits for ends, too
+    else:  # on Windows
+        _thread.interrupt_main(number)
 
 
 def _heeded() -> list[signal.Signals]:
