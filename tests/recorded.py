@@ -8,14 +8,13 @@ from typing import Any
 
 from fvis import runner, schema
 from fvis.compose import compose
+from tests.conftest import SMALL_CLIPS
 
 SETTINGS = {
     "activation_maximization": ("target.units=3", "engine.steps=2"),
     "texture_motion": (
         "model=drift_r3d",
-        "model.input.frames=8",
-        "model.input.height=32",
-        "model.input.width=32",
+        *SMALL_CLIPS,
         "target.units=3",
         "engine.steps=2",
         "method.steps=2",

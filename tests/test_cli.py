@@ -17,7 +17,7 @@ from fvis.artifacts import read_png
 from fvis.models import load
 from fvis.models.checkpoints import sha256_of_file
 from fvis.schema import ModelConfig
-from tests.conftest import PROGRAM, QUIET, ROOT, Call
+from tests.conftest import PROGRAM, QUIET, ROOT, SMALL_CLIPS, Call
 
 Ran = subprocess.CompletedProcess[str]
 
@@ -437,6 +437,8 @@ def test_every_experiment_runs(
     override = ["target.units=0", "target.repeats=1", "hydra.run.dir=out", *QUICK]
     if any(word in name for word in ("motion", "demo/drift", "demo/planted")):
         override += ["method.steps=2", "method.pilot_steps=1"]
+    if "drift" in name:
+        override += SMALL_CLIPS
     if "diffusion" in name:
         pytest.importorskip("diffusers", reason="pip install 'fvis[diffusion]'")
     if name == "demo/imagenet":

@@ -17,7 +17,7 @@ from fvis.compose import compose
 from fvis.launching import options_first
 from fvis.models.sources.base import CATALOGUES
 from fvis.settings import setting_names
-from tests.conftest import ROOT, Call
+from tests.conftest import ROOT, SMALL_CLIPS, Call
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -123,8 +123,9 @@ def test_a_command_runs(
     else:
         moves = isinstance(config_of(words).method, schema.TextureMotionConfig)
         motion = SHORT_MOTION if moves else ()
+        small = SMALL_CLIPS if model.name == "drift_r3d" else ()
         folder = ("hydra.sweep.dir" if "-m" in words else "hydra.run.dir") + f"={tmp_path / 'out'}"
-        ran = forked_fvis(*words, *SHORT, *motion, folder, cwd=place)
+        ran = forked_fvis(*words, *SHORT, *motion, *small, folder, cwd=place)
         assert list(tmp_path.rglob("metadata.json"))
     assert ran.returncode == 0, ran.stderr
 

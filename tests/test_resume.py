@@ -21,15 +21,15 @@ from fvis.interactions import files
 from fvis.interactions.study import carry_out
 from fvis.optimization import Optimization
 from fvis.photographs import EXAMPLES
-from tests.conftest import PROGRAM, QUIET, TIMEOUT, Call
+from tests.conftest import PROGRAM, QUIET, SMALL_CLIPS, TIMEOUT, Call
 
 pytestmark = pytest.mark.slow
 
 BRIEF = ("engine.device=cpu", "engine.checkpoint_every=1", "output.mp4=false")
 GLYPHS = EXAMPLES / "glyphs"
 MOTION = (
-    *("model=drift_r3d", "model.input.frames=8", "model.input.height=32", "model.input.width=32"),
-    *("method=texture_motion", "target.units=[0,8]", "engine.steps=5"),
+    *("model=drift_r3d", *SMALL_CLIPS, "method=texture_motion"),
+    *("target.units=[0,8]", "engine.steps=5"),
 )
 CASES = {
     "activation_maximization": ("target.units=0:3", "engine.steps=9", "engine.batch_size=2"),
