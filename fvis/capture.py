@@ -101,6 +101,11 @@ class Network:
                     f"layer {layer.path} ran {calls} times in this forward pass, and "
                     f"{layer.calls} times before: it cannot be read"
                 )
+            if len(output) != (layer.groups or 1) * len(rgb):
+                raise RequestError(
+                    f"layer {layer.path} returns {len(output)} rows for {len(rgb)} pictures: does "
+                    "the network take one at a time? then give engine.batch_size=1"
+                )
         read = zip(self.layers, outputs, strict=True)
         return [layer.unfolded(out, len(rgb)).float() for layer, out in read if out is not None]
 

@@ -39,6 +39,14 @@ class SavedUnit:
             raise RequestError(f"{self.folder} has no {name}")
         return path
 
+    @property
+    def picture(self) -> Path:
+        """The file of its optimal picture; raises `RequestError` where it is missing.
+
+        Of a unit that sees but a part of the input, it is this part, enlarged.
+        """
+        return self.file("motif.png" if "motif.png" in (self.record.files or ()) else "image.png")
+
     def record_of(self, kind: type[R]) -> R:
         """The record as that of a method; raises `RequestError` where another one made the unit."""
         if not isinstance(self.record, kind):

@@ -79,6 +79,9 @@ def section(given: Any, key: str, kind: type[T]) -> T:
         if "not in" in text:
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
         place = f"{key}.{name}" if name else key
+        if "is not a ListConfig" in text:
+            value = OmegaConf.select(OmegaConf.create(dict(given)), name)
+            raise RequestError(f"{place} is {value!r}; it takes a list, as [{value}]") from None
         raise RequestError(f"{place}: {text}") from None
     assert isinstance(found, kind)
     for path, value, limits in _walk(found, key):

@@ -207,6 +207,18 @@ def test_a_layer_that_does_not_run_again_is_named() -> None:
         network(torch.rand(1, 3, 32, 32))
 
 
+def test_a_network_that_takes_one_picture_at_a_time_is_told_what_to_do() -> None:
+    class One(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(1, 3, -1).mean(2)
+
+    with (
+        open_network(One(), "logits") as network,
+        pytest.raises(RequestError, match=r"1 rows for 4 pictures.*engine\.batch_size=1"),
+    ):
+        network(torch.rand(4, 3, 32, 32))
+
+
 # --- whether a gradient passes
 
 

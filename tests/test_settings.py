@@ -73,6 +73,19 @@ def test_a_section_that_is_no_mapping(given: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("evidence.strangers=zoo/x", "evidence.strangers is 'zoo/x'; it takes a list, as [zoo/x]"),
+        ("model.input.mean=0.5", "model.input.mean is 0.5; it takes a list, as [0.5]"),
+    ],
+)
+def test_a_single_value_for_a_list_is_told_how_to_be_one(setting: str, says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        schema.parse(compose([setting]))
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(
     ("name", "says"),
     [
         ("engine.stps", "nearest: engine.steps"),

@@ -186,8 +186,7 @@ def _lines(runs: Sequence[Run]) -> int:
 
 
 def _unit(sheet: Sheet, x: float, y: float, side: float, unit: SavedUnit) -> None:
-    enlarged = "motif.png" in (unit.record.files or ())
-    sheet.picture(x, y, side, read_png(unit.file("motif.png" if enlarged else "image.png")))
+    sheet.picture(x, y, side, read_png(unit.picture))
     sheet.lines(x, y + side + 0.02, unit_lines(unit.record), side)
 
 

@@ -119,9 +119,7 @@ def _of_unit(run: SavedRun, unit: SavedUnit, tasks: int, seed: int) -> Iterator[
 
 
 def _maximising(unit: SavedUnit) -> Pictures:
-    names = unit.record.files or []
-    own = "motif.png" if "motif.png" in names else "image.png"
-    return (unit.file(own), *_files(unit, "seed-*.png"))
+    return (unit.picture, *_files(unit, "seed-*.png"))
 
 
 def _files(unit: SavedUnit, pattern: str) -> Pictures:
