@@ -271,8 +271,9 @@ def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video
     if path not in found:
         raise unknown("layer", path, found)
     layer = found[path]
-    if not layer.shape and layer.outputs and config.output is not None:
-        raise unknown(f"output of {path}", str(config.output), map(str, layer.outputs))
+    parts = [str(part) for part in layer.outputs]
+    if not layer.shape and parts and config.output is not None and str(config.output) not in parts:
+        raise unknown("target.output", str(config.output), parts)
     if not layer.shape:
         names = ", ".join(map(str, layer.outputs[:MOST_NAMES])) or "nothing"
         raise RequestError(

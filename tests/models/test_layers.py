@@ -373,7 +373,8 @@ def test_a_tuples_parts_are_named_and_one_can_be_taken() -> None:
 
 def test_a_part_that_is_no_tensor_is_refused() -> None:
     assert "target.output" in refusal("vit_b_32", layer=ATTENTION, output=1)  # None: no weights
-    assert "target.output" in refusal("vit_b_32", layer=ATTENTION, output=5)
+    said = refusal("vit_b_32", layer=ATTENTION, output=5)
+    assert said == "no target.output '5'; there are: 0, 1"
 
 
 def test_a_part_of_a_tuple_is_what_the_network_captures() -> None:
