@@ -270,7 +270,7 @@ def draw_activations(axes: Axes, activations: Mapping[str, float]) -> None:
     axes.set_ylim(max(len(values), 1) - 0.5, -0.5)
     low, high = known.min(initial=0.0) - 0.06, known.max(initial=1.0) + 0.06
     axes.set_xlim(max(low, SHOWN[0]), min(high, SHOWN[1]))
-    axes.set_xlabel("relative to the strongest clip", fontsize=SMALL)
+    axes.set_xlabel("above grey, relative\nto the strongest clip", fontsize=SMALL)
     _title(axes, "(c) activation")
     _bare(axes)
     axes.spines["left"].set_visible(False)
