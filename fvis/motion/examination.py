@@ -18,7 +18,7 @@ from fvis.record.motion import TuningRecord
 
 # Clips (B, 3, T, H, W) -> scores (B,) and, where the target is a logit, all logits (B, K).
 See = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-GREY = 0.5
+GREY = 0.5  # of the uniform clip from whose activation all others are counted
 # A rise above grey of a smaller share of the activation may be rounding, and nothing is read in it.
 LEAST_RISE = 1e-4
 
