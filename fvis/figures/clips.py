@@ -64,12 +64,12 @@ MOVING = (
     "texture and motion (at full brightness from the stated speed in px/frame)."
 )
 LETTERS = (
-    "a: activation of the free clip. kept, still, reversed: how far that of the reconstruction, of "
-    "its middle frame standing still, and of its frames in reverse rises above that of a grey clip, "
-    "as fractions of how far the free clip's does. Then direction (0° right, 90° up) and speed, if "
-    "the unit needs motion in one direction; otherwise mean speed, behind a word if the unit needs no motion (still, flicker, appears), if no one "
-    "direction is sure (undirected), or if no moving texture explains it. div, curl: expansion and "
-    "clockwise rotation per frame."
+    "a: activation of the free clip. kept, still, reversed: how far that of the reconstruction, "
+    "of its middle frame standing still, and of its frames in reverse rises above that of a grey "
+    "clip, as fractions of how far the free clip's does. Then direction (0° right, 90° up) and "
+    "speed, if the unit needs motion in one direction; otherwise mean speed, behind a word if the "
+    "unit needs no motion (still, flicker, appears), if no one direction is sure (undirected), or "
+    "if no moving texture explains it. div, curl: expansion and clockwise rotation per frame."
 )
 
 
