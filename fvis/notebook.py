@@ -173,7 +173,11 @@ def visualize(
     """
     if "execution" in settings:
         raise RequestError("visualize() works in this process alone, and takes no execution")
-    target = {"layer": layer, "units": units, **_mapping(settings.pop("target", {}), "target")}
+    target = dict(_mapping(settings.pop("target", {}), "target"))
+    for name, given, usual in (("layer", layer, "logits"), ("units", units, "all")):
+        if name in target and not (isinstance(given, str) and given == usual):
+            raise RequestError(f"visualize() is given {name} twice: by itself, and in target")
+        target.setdefault(name, given)
     sections = {"method": method, "target": target, **settings}
     if isinstance(model, nn.Module):
         device = next((str(p.device) for p in model.parameters()), "cpu")

@@ -269,6 +269,15 @@ def test_requests_are_refused_as_the_command_does(arguments: dict[str, object], 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", [{"layer": "layer1"}, {"units": [1, 2]}])
+def test_what_is_given_twice_is_refused(given: dict[str, object]) -> None:
+    target = {"layer": "layer2", "units": 3}
+    with pytest.raises(RequestError, match="twice: by itself, and in target"):
+        fvis.visualize("zoo/glyph_cnn", **given, target=target)
+    (shown,) = fvis.visualize("zoo/glyph_cnn", target=target, engine=FEW)
+    assert shown.name == "layer2-00003"
+
+
 def test_a_size_may_be_text_as_on_the_command_line() -> None:
     (shown,) = fvis.visualize(Net(), units=1, input=INPUT | {"height": "32"}, engine=FEW)
     assert shown.image.shape == (32, 20, 3)
