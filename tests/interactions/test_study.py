@@ -89,6 +89,15 @@ def test_optima_of_independent_units_leave_one_another_alone(made: tuple[Study, 
     assert study.alone[planted.INHIBITED, planted.BLUE] < 1
 
 
+def test_of_two_units_the_table_of_interactions_has_its_header_alone(
+    photographs: Path, tmp_path: Path
+) -> None:
+    brief = asked(photographs, "target.units=[0,1]", "engine.steps=2")
+    files.write(carry_out(config_of(*brief), tmp_path), tmp_path)
+    (header,) = (tmp_path / files.PAIRS).read_text().splitlines()
+    assert header.split(",") == list(files.COLUMNS)
+
+
 @pytest.mark.slow
 def test_the_files_hold_what_was_measured(made: tuple[Study, Path]) -> None:
     study, folder = made

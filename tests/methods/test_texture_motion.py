@@ -270,6 +270,14 @@ def test_frames_too_small_to_show_motion_are_refused() -> None:
         METHODS["texture_motion"](dataclasses.replace(given, model=model))
 
 
+def test_more_terms_than_a_frame_has_pixels_are_refused() -> None:
+    given = context(units=0)
+    method = dataclasses.replace(QUICK, velocity=VelocityConfig(terms=SIDE + 1))
+    config = dataclasses.replace(given.config, method=method)
+    with pytest.raises(RequestError, match=r"terms=25 must be at most 24: frames of 24x24 px"):
+        METHODS["texture_motion"](dataclasses.replace(given, config=config))
+
+
 # Units of planted_motion: directions off every axis, and one that wants what stands still.
 PLANTED = {
     "angles_deg": [30.0, 160.0, 330.0, 75.0],

@@ -177,6 +177,7 @@ def test_a_latent_that_is_off_climbs_until_it_is_on(tmp_path: Path) -> None:
         ({"W_enc": torch.full((C, K), math.nan)}, {}, "pre", "W_enc holds numbers that are not"),
         ({"W_enc": torch.ones(C, K)}, {"architecture": "temporal"}, "pre", "'temporal' is known"),
         ({"W_enc": torch.ones(C, K)}, {"architecture": "topk"}, "post", "topk needs k"),
+        ({"W_enc": torch.ones(C, K)}, {"architecture": "topk", "k": True}, "post", "topk needs k"),
         ({"W_enc": torch.ones(C, K)}, {"architecture": "jumprelu"}, "pre", "threshold has 0"),
         ({"W_enc": torch.ones(C, K)}, {"normalize_activations": "x"}, "pre", "is not one of"),
         ({"W_dec": torch.zeros(K, C)}, {}, "decoder", "a vector that is zero"),
