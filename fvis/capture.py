@@ -103,8 +103,9 @@ class Network:
                 )
             if len(output) != (layer.groups or 1) * len(rgb):
                 raise RequestError(
-                    f"layer {layer.path} returns {len(output)} rows for {len(rgb)} pictures: does "
-                    "the network take one at a time? then give engine.batch_size=1"
+                    f"layer {layer.path} has no row for each of {len(rgb)} pictures (it returns "
+                    f"{tuple(output.shape)}): a network that takes one picture at a time needs "
+                    "engine.batch_size=1"
                 )
         read = zip(self.layers, outputs, strict=True)
         return [layer.unfolded(out, len(rgb)).float() for layer, out in read if out is not None]

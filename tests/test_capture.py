@@ -214,7 +214,7 @@ def test_a_network_that_takes_one_picture_at_a_time_is_told_what_to_do() -> None
 
     with (
         open_network(One(), "logits") as network,
-        pytest.raises(RequestError, match=r"1 rows for 4 pictures.*engine\.batch_size=1"),
+        pytest.raises(RequestError, match=r"no row for each of 4 pictures.*engine\.batch_size=1"),
     ):
         network(torch.rand(4, 3, 32, 32))
 

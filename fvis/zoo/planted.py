@@ -229,9 +229,10 @@ class _Fixed(nn.Conv3d):
 
 
 class _Space(_Fixed):
-    """That of single frames of one channel, in half of the time that torch's own takes.
+    """A `_Fixed` convolution of each frame by itself, for clips of one channel.
 
-    The pixels of each block of stride x stride become channels, so that no stride is left.
+    It makes the pixels of each block of stride x stride channels first, and is then one without a
+    stride: torch's own backward pass is slow for a single channel with a stride.
     """
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -241,18 +242,21 @@ class _Space(_Fixed):
         frames = clips[..., :height, :width].transpose(1, 2).flatten(0, 1)
         kernels = functional.pixel_unshuffle(self.weight.squeeze(2), step)
         maps = functional.conv2d(functional.pixel_unshuffle(frames, step), kernels)
-        return maps.view(len(clips), -1, *maps.shape[1:]).transpose(1, 2)
+        return maps.reshape(len(clips), -1, *maps.shape[1:]).transpose(1, 2)
 
 
 class _Time(_Fixed):
-    """That of groups over time alone, as one product of matrices: a quarter of the time."""
+    """A `_Fixed` convolution over time alone, in groups of channels.
+
+    It is computed as one product of matrices: torch's own backward pass is slow for many groups.
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return (B, K, T', H, W) for maps (B, C, T, H, W)."""
         outputs, inputs, extent = self.weight.shape[:3]
         count, (height, width) = maps.shape[2], maps.shape[3:]
         kept = count - extent + 1
-        kernels = self.weight.view(self.groups, -1, inputs, extent)
+        kernels = self.weight.reshape(self.groups, -1, inputs, extent)
         matrix = self.weight.new_zeros(self.groups, outputs // self.groups, kept, inputs, count)
         for start in range(kept):
             matrix[:, :, start, :, start : start + extent] = kernels

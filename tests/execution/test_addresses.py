@@ -18,5 +18,8 @@ def test_a_port_where_nobody_listens_is_refused(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "ray://head", "host:name"])
-def test_what_names_no_port_is_left_to_ray(address: str) -> None:
+def test_what_names_no_port_is_left_to_ray(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "create_connection", lambda *given: asked.append(given))
     refuse_silent(address)
+    assert asked == []
