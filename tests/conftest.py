@@ -15,7 +15,7 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = Path(sys.executable).with_name("fvis")
-QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # no minute of retries at an absent hub
+QUIET = {"HF_HUB_OFFLINE": "1"}  # no minute of retries at an absent hub
 # Overrides for 3D networks in tests that do not depend on the size of a clip.
 SMALL_CLIPS = ("model.input.frames=8", "model.input.height=32", "model.input.width=32")
 TIMEOUT = 300  # seconds; nothing is asserted of it, it only ends what hangs
@@ -23,7 +23,11 @@ TIMEOUT = 300  # seconds; nothing is asserted of it, it only ends what hangs
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Tests share a machine, and small tensors gain nothing from threads."""
+    """Tests share a machine, small tensors gain nothing from threads, and threads that wait spin.
+
+    The processes that tests start have the variable from here; this one has imported torch already.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
 
