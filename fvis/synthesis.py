@@ -147,6 +147,11 @@ def unit_record(
     )
 
 
+def as_saved(rgb: Tensor) -> Tensor:
+    """Values in [0, 1] as they are read back from a file of 8 bits."""
+    return (rgb * 255).round() / 255
+
+
 class Synthesizer:
     """Maximises the scores of a run's targets, in batches."""
 
@@ -273,7 +278,8 @@ class Synthesizer:
                 return of_views.scores(outputs[watched:])
 
             with torch.no_grad():
-                start = read(area.framed(picture.render()))
+                first = picture.render()
+                start, first = read(area.framed(first)), as_saved(first)
             nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
             climb = functools.partial(prior.ascent, seen=seen) if prior else Ascent
@@ -282,10 +288,12 @@ class Synthesizer:
             with leak:
                 run(stage, ascent)
             with torch.no_grad():
-                pictures = area.framed((picture.render() * 255).round() / 255)
+                last = as_saved(picture.render())
+                pictures = area.framed(last)
                 final = objective.scores(read(pictures))
         shared = self._ensemble.finals(jobs, pictures)
         stuck = rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
+        stuck |= (last == first).flatten(1).all(1)  # no gradient, or none that is finite
         initial = objective.scores(start)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
 

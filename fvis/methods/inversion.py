@@ -26,7 +26,7 @@ from fvis.randomness import random_generator
 from fvis.record.photograph import InversionRecord
 from fvis.record.unit import DEAD, OK, ActivationRecord
 from fvis.schema import InversionConfig, start_of
-from fvis.synthesis import penalties_of, start
+from fvis.synthesis import as_saved, penalties_of, start
 from fvis.transforms import PairedViews, Transforms
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Inversion:
             ascent = Ascent(picture, score, views, penalties_of(self._settings), config.engine)
             run("inversion", ascent)
             with torch.no_grad():
-                pictures = (picture.render() * 255).round() / 255
+                pictures = as_saved(picture.render())
                 (last,) = network(pictures)
         columns = (
             jobs,

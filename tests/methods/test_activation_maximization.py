@@ -137,6 +137,25 @@ def test_a_sleeping_unit_is_rescued_and_a_dead_one_reported() -> None:
     assert plain.metadata["status"] == "ok"
 
 
+class Rounding(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (4 * x).round() / 4
+
+
+class Undefined(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + (x - x).abs().sum(1, keepdim=True).sqrt()  # its derivative at 0 is no number
+
+
+@pytest.mark.parametrize("block", [Rounding(), Undefined()])
+def test_a_picture_that_never_moved_is_not_shown_as_what_excites_the_unit(block: nn.Module) -> None:
+    given = context(units=[0, 3], steps=16)
+    given.model.module.relu = block
+    with torch.no_grad():  # units alike: what the views alone change is much beside their spread
+        given.model.module.head.weight[:] = given.model.module.head.weight[0]
+    assert [result.metadata["status"] for result in solve(given)] == ["dead", "dead"]
+
+
 def test_a_unit_left_of_gelus_dip_is_climbed_to_what_it_responds_to() -> None:
     given = context(layer="relu", units=[2, 3], steps=80)
     given.config.transforms = TransformsConfig()
