@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import shlex
 import sys
@@ -90,6 +91,8 @@ def _prepare() -> None:
     sys.stderr = ForgivingStream(sys.stderr)
     threading.excepthook = _show_thread
     warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
+    if logging.lastResort:  # what tells warnings before Hydra has set up its own, or without it
+        logging.lastResort.setFormatter(logging.Formatter("fvis: %(message)s"))
     waiting.settle()
     # oneDNN keeps a kernel for every shape that it has met. Second tries have a batch size of their
     # own each time, so that by its own 1024 a long run's memory would grow by these alone.
@@ -218,6 +221,7 @@ def report(arguments: Sequence[str]) -> int:
     """
     from fvis.gallery.page import write_index, write_single
     from fvis.run_folder import runs_in
+    from fvis.workspace import INDEX
 
     arguments, single = _single_file(arguments)
     paths = list(map(Path, arguments))
@@ -232,7 +236,7 @@ def report(arguments: Sequence[str]) -> int:
         place = folders[0]
     else:
         place = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
-    _print_path(write_index(runs, place / "index.html"))
+    _print_path(write_index(runs, place / INDEX))
     return 0
 
 
@@ -346,12 +350,13 @@ def _show_sweep(folder: Path, base: Path) -> None:
     """Write the page of all runs of a sweep, if there are any, and say on stderr where it is."""
     from fvis.gallery.page import write_index
     from fvis.run_folder import runs_below
+    from fvis.workspace import INDEX
 
     runs = list(runs_below(folder))
     if not runs:
         return
     try:
-        page = write_index(runs, folder / "index.html")
+        page = write_index(runs, folder / INDEX)
     except UnwritableError as error:
         sys.stderr.write(f"fvis: warning: {error}\n")
     else:

@@ -12,6 +12,7 @@ from fvis.gallery.page import INTERACTIONS, write_index, write_interactions
 from fvis.interactions.figure import write_figure
 from fvis.interactions.measures import STRONG, TOLERANCE, Interaction
 from fvis.interactions.study import ALONE, TOGETHER, Study
+from fvis.workspace import INDEX
 
 LISTED = 200  # interactions on the page; the table has all
 FIGURE, METADATA = "interactions.png", "interactions.json"
@@ -36,7 +37,7 @@ def write(study: Study, directory: Path) -> Path:
     artifacts.write_json(directory / METADATA, _metadata(study, rows))
     write_figure(directory / FIGURE, study)
     page = write_interactions(directory / INTERACTIONS, _page(study, rows, directory))
-    write_index([directory / ALONE, directory / TOGETHER], directory / "index.html")
+    write_index([directory / ALONE, directory / TOGETHER], directory / INDEX)
     return page
 
 

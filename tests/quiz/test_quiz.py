@@ -16,6 +16,7 @@ from fvis.quiz.command import quiz
 from fvis.quiz.score import interval
 from fvis.quiz.trials import choices, make_trials
 from fvis.run_folder import read_run
+from tests.conftest import Call
 
 
 def content(page: Path) -> Any:
@@ -142,7 +143,7 @@ def test_answers_become_accuracy_with_an_interval(judged: Path, suffix: str) -> 
 
 
 def test_answers_that_name_no_photograph_of_the_trial_do_not_count(
-    judged: Path, caplog: pytest.LogCaptureFixture
+    judged: Path, forked_fvis: Call
 ) -> None:
     file = write_answers(judged.parent / "ann.json", judged, "ann")
     quiz(["--score", str(file), str(judged)])
@@ -151,9 +152,12 @@ def test_answers_that_name_no_photograph_of_the_trial_do_not_count(
     strange = [answer | {"person": "dan", "chosen": "nonsense.jpg"} for answer in told["answers"]]
     other = judged.parent / "dan.json"
     other.write_text(json.dumps(told | {"answers": strange}))
-    quiz(["--score", str(file), str(other), str(judged)])
+    scored = forked_fvis("quiz", "--score", str(file), str(other), str(judged))
     assert evidence(judged)["people"] == once
-    assert f"do not count: {len(strange)}, of dan" in caplog.text
+    assert scored.stderr == (
+        "fvis: answers that name neither photograph of their trial do not count: "
+        f"{len(strange)}, of dan\n"
+    )
 
 
 def test_scoring_twice_is_scoring_once(judged: Path) -> None:
