@@ -14,6 +14,7 @@ TINY = 1e-30  # keeps 0/0 of a clip without contrast at 0
 WANTED = "wanted"  # the clip that the gradient asks for; see `with_wanted`
 DRAWS = 4  # clips per random control; their activations are averaged
 STRONGEST = ("flicker", "appears")  # controls of several clips, of which the strongest counts
+PERIODS = (2, 3, 4, 6, 8)  # frames in which contrast that reverses is back where it was
 
 
 def controls(
@@ -31,7 +32,8 @@ def controls(
     `retextured`: a texture with the same amplitude spectrum and random phases, moved the same way.
     `blank`: the middle frame's mean colour.
     `flicker`: the separable clips, one pattern in place whose contrast has one course in time, that
-    are nearest to the reconstruction and to the free clip (see `separable`).
+    are nearest to the reconstruction and to the free clip (see `separable`), and the middle frame
+    with contrast that reverses again and again: a unit of any change may be excited by these only.
     `appears`: the same patterns, whose contrast changes but once.
     `wanted`, `wanted flicker`, `wanted appears`: the gradient as a clip, and what is nearest to it.
 
@@ -57,7 +59,10 @@ def controls(
             for _ in range(DRAWS)
         ],
         "blank": [blank.expand_as(clip)],
-        "flicker": [in_place(*parted) for parted in separated],
+        "flicker": [
+            *(in_place(*parted) for parted in separated),
+            *(in_place(blank, still - blank, course, clip) for course in _reversals(clip)),
+        ],
         "appears": [
             in_place(mean, pattern, _step(course), like)
             for mean, pattern, course, like in separated
@@ -158,6 +163,13 @@ def _step(course: Tensor) -> Tensor:
     steps = torch.where(frame <= frame[:-1, None], before[..., None], after[..., None])
     best = (steps - flat[:, None]).square().sum(2).argmin(1)
     return steps[torch.arange(len(flat), device=flat.device), best].view_as(course)
+
+
+def _reversals(clip: Tensor) -> list[Tensor]:
+    """Courses (1, 1, T, 1, 1) of contrast that reverses: cosines and sines of `PERIODS`."""
+    turns = 2 * math.pi * torch.arange(clip.shape[2]).to(clip).view(1, 1, -1, 1, 1)
+    waves = [wave(turns / period) for period in PERIODS for wave in (torch.cos, torch.sin)]
+    return [course for course in waves if course.abs().max() > 0.5]  # not the sine of 2 frames
 
 
 def _shuffled(clip: Tensor, generators: Sequence[Generator]) -> Tensor:

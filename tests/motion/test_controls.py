@@ -1,6 +1,7 @@
 """Each control alters what it says and nothing else; the indices are shares of what is lost."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_every_control_is_there_once_and_the_random_ones_several_times() -> None
     versions = controls(moving(), moving().render(), moving().render(), random_generators([0, 1]))
     assert set(versions) == NAMES
     for name, clips in versions.items():
-        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 2, "appears": 2}
+        several = {"shuffled": DRAWS, "retextured": DRAWS, "flicker": 11, "appears": 2}
         assert len(clips) == several.get(name, 1)
         assert all(clip.shape == (2, 3, *SIZE) for clip in clips)
 
@@ -95,6 +96,29 @@ def test_no_clip_that_changes_in_place_is_like_one_that_moves() -> None:
     away, expected = seen - seen.mean(), clip - clip.mean()
     assert functional.cosine_similarity(away.flatten(), expected.flatten(), dim=0) < 0.8
     assert (away.flatten(3).std(3).std(2) > 0.01).all(), "its contrast changes"
+
+
+def test_a_unit_of_any_change_flickers_and_one_of_motion_does_not() -> None:
+    parts = moving(1)
+    clips = controls(parts, parts.render(), parts.render(), random_generators([0]))["flicker"]
+
+    def kept(unit: Callable[[Tensor], Tensor]) -> float:
+        return max(unit(clip).item() for clip in clips) / unit(parts.render()).item()
+
+    def change(clip: Tensor) -> Tensor:
+        return clip.diff(dim=2).square().mean()
+
+    def motion(clip: Tensor) -> Tensor:
+        """The energy of what runs along with the texture, above that of what runs against it."""
+        power = torch.fft.fftn(clip.mean((0, 1))).abs().square()
+        t, y, x = (torch.fft.fftfreq(n) for n in SIZE)
+        rate = 0.8 * x + 0.3 * y[:, None]
+        along = torch.exp(-((t[:, None, None] + rate) ** 2) / 0.01)
+        against = torch.exp(-((t[:, None, None] - rate) ** 2) / 0.01)
+        return ((along - against) * power).sum()
+
+    assert kept(change) > 1
+    assert kept(motion) < 0.5
 
 
 @pytest.mark.parametrize("moment", [1, 3, 5])
