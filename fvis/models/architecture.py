@@ -4,11 +4,18 @@ The attributes that timm's models declare are read first; class names are the la
 settings `model.attends`, `target.prefix_tokens` and `target.channel_dim` override what is found.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+
+# Parameters that are tokens, as transformers of timm, torchvision, OpenAI and Meta call them.
+PREFIX_TOKEN = re.compile(
+    r"(cls_token|class_token|class_embedding|dist_token|distillation_token|reg_token|register_token"
+    r")s?_?\d*$"
+)
 
 
 def timm_layers(*names: str) -> tuple[type[nn.Module], ...]:
@@ -40,14 +47,19 @@ def _is_attention(part: nn.Module) -> bool:
 def prefix_tokens(module: nn.Module) -> int:
     """The number of tokens (class, registers) that a transformer puts before its patch tokens.
 
-    It is 0 for a network that declares none.
+    Where the network does not declare it, its parameters tell: a `class_token` (1, 1, C) is one
+    token, a `reg_token` (1, 4, C) four. Of numbered ones, `cls_token_0` and so on, each branch has
+    one. It is 0 for a network without any.
     """
     if isinstance(count := getattr(module, "num_prefix_tokens", None), int):
         return count
-    if isinstance(getattr(module, "class_token", None), nn.Parameter):
-        return 1  # torchvision's VisionTransformer
-    encoding = getattr(module, "pos_encoding", None)
-    return int(isinstance(getattr(encoding, "class_token", None), nn.Parameter))  # MViT
+    found: dict[str, int] = {}
+    for path, parameter in module.named_parameters():
+        kind = PREFIX_TOKEN.match(path.rpartition(".")[2])
+        if kind:
+            count = parameter.shape[-2] if parameter.dim() > 1 else 1
+            found[kind[1]] = max(count, found.get(kind[1], 0))
+    return sum(found.values())
 
 
 def token_width(module: nn.Module) -> int | None:

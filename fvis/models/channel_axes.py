@@ -110,8 +110,8 @@ class Recorder:
         known = None if source is None else self._known(source)
         if isinstance(module, CHANNELS_LAST):
             return _mixed(module, known, source) or tensor.dim() - 1
-        if tensor in self.made:
-            return int(self.made[tensor])
+        if (own := self._known(tensor)) is not None:
+            return own
         if path in self.last:
             inherited = _inherited(*self.last[path], tensor)
             return self._alike(tuple(tensor.shape)) if inherited is None else inherited
@@ -223,16 +223,13 @@ def _inherited(dim: int, shape: tuple[int, ...], tensor: Tensor) -> int | None:
 
     `dim` and `shape` are the channel axis and the shape of the last output inside the container
     whose axis is known. If the shapes differ along that axis only, the container has concatenated
-    channels, and the axis stays the same.
+    channels, and the axis stays the same. Otherwise it is the one axis of that length: where there
+    are two, axes may have changed places.
     """
     dims, channels = len(shape), shape[dim]
     if dims == tensor.dim() and _without(dim, shape) == _without(dim, tensor.shape):
         return dim
     candidates = [i for i, size in enumerate(tensor.shape) if i > 0 and size == channels]
-    if dims == tensor.dim() and dim in candidates:
-        return dim
-    if dim == dims - 1 and tensor.dim() - 1 in candidates:
-        return tensor.dim() - 1
     return candidates[0] if len(candidates) == 1 else None
 
 

@@ -19,6 +19,7 @@ from fvis.errors import RequestError, described, exits_are_errors
 from fvis.models.architecture import prefix_tokens
 from fvis.models.base import Model
 from fvis.models.channel_axes import Entry, Recorder, pick
+from fvis.models.token_grids import joined_tokens
 
 LOGITS = "logits"
 
@@ -90,10 +91,10 @@ def survey(
             raise
     entries = recorder.entries
     tokens = prefix_tokens(model.module)
-    grids = {math.prod(entry.shape[2:]) for entry in entries.values() if entry.channel_dim == 1}
+    maps = {math.prod(entry.shape[2:]) for entry in entries.values() if entry.channel_dim == 1}
     folded = _folded(model, entries, output)
     layers = {
-        path: _layer(entry, model, tokens, grids, path in folded) for path, entry in entries.items()
+        path: _layer(entry, model, tokens, maps, path in folded) for path, entry in entries.items()
     }
     root = layers.pop("", None)
     if root is not None:
@@ -174,7 +175,7 @@ def _in_other_types(network: nn.Module) -> str:
     return f" (its weights are {', '.join(others)}: give it in float32)" if others else ""
 
 
-def _layer(entry: Entry, model: Model, tokens: int, grids: Set[int], is_folded: bool) -> Layer:
+def _layer(entry: Entry, model: Model, tokens: int, maps: Set[int], is_folded: bool) -> Layer:
     shape, dim = entry.shape, entry.channel_dim
     if not is_folded and shape[:1] != (1,):
         dim = None  # its rows are not pictures
@@ -183,10 +184,7 @@ def _layer(entry: Entry, model: Model, tokens: int, grids: Set[int], is_folded: 
         shape, axes = (1, *shape), f"BG{axes[1:].replace('K', 'C')}"
     prefix = 0
     if "N" in axes and not is_folded:
-        count = shape[axes.index("N")]
-        # As many tokens as a feature map has positions: prefix tokens are not yet joined to them.
-        joined = count > tokens and count not in grids
-        prefix = tokens if joined else 0
+        prefix = joined_tokens(shape[axes.index("N")], tokens, maps, model.preprocessing)
     kind, path = type(entry.module).__name__, entry.path or LOGITS
     return Layer(path, kind, shape, axes, prefix, entry.calls, entry.outputs, entry.constant)
 

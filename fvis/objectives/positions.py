@@ -1,6 +1,5 @@
 """Where in a layer units are read: `target.position`, resolved once per layer."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +8,9 @@ from torch import Tensor
 
 from fvis.errors import RequestError
 from fvis.grammar import Index, parse_position
-from fvis.models.base import Model, Preprocessing
+from fvis.models.base import Model
 from fvis.models.layers import Layer
+from fvis.models.token_grids import token_grids
 from fvis.objectives.classes import LOG_ODDS, VALUE, scored, told
 from fvis.objectives.dictionaries import Dictionary
 
@@ -115,28 +115,15 @@ def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
 
     Raises `RequestError` if square patches of the input give no such grid.
     """
-    size = model.preprocessing
-    filled = [(rows, tokens // rows) for rows in range(1, tokens + 1) if tokens % rows == 0]
-    grids = [grid for grid in filled if _square(*grid, size)]
-    if size.frames is not None or not grids:
+    grids = token_grids(tokens, model.preprocessing)
+    if not grids:
         cls = "cls, " if layer.prefix else ""
         raise RequestError(
             f"the {tokens} tokens of layer {layer.path} form no known grid: "
-            f"target.position takes mean, {cls}or one token's index"
+            f"target.position takes mean, {cls}or one token's index; if some of them stand for no "
+            "position, give target.prefix_tokens"
         )
-    best = min(grids, key=lambda n: abs(math.log(n[0] * size.width / (n[1] * size.height))))
-    return list(best)
-
-
-def _square(rows: int, columns: int, size: Preprocessing) -> bool:
-    """Whether square patches, cut off or padded at an input's far edges, make such a grid.
-
-    Their side is between H / (rows + 1) and H / rows px where the rest is cut off, and between
-    H / rows and H / (rows - 1) px where it is padded; and so for columns.
-    """
-    high, wide = size.height, size.width
-    off = rows * wide - columns * high
-    return -wide < off < high or -high < off < wide
+    return list(grids[0])
 
 
 def _index_in(layer: Layer, position: str, index: Index | None, model: Model) -> Index | None:
@@ -147,7 +134,10 @@ def _index_in(layer: Layer, position: str, index: Index | None, model: Model) ->
     sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
     if position == "cls":
         if layer.prefix == 0:
-            raise RequestError(f"layer {layer.path} has no class token for target.position=cls")
+            raise RequestError(
+                f"no class token of layer {layer.path} is known for target.position=cls: "
+                "target.prefix_tokens says how many tokens stand before the patches"
+            )
         return None
     if position == "mean":
         return None

@@ -38,6 +38,29 @@ def test_a_layers_declared_channel_count_names_its_axis() -> None:
     assert (layer.axes, layer.units) == ("BHWC", 5)
 
 
+class Tokens(nn.Module):
+    def __init__(self, **shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.embeddings = nn.ParameterDict({name: torch.zeros(n) for name, n in shapes.items()})
+
+
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        (Tokens(cls_token=(1, 1, 6)), 1),
+        (Tokens(cls_token=(1, 2, 6)), 2),
+        (Tokens(class_embedding=(6,)), 1),
+        (Tokens(cls_token=(1, 1, 6), register_tokens=(1, 4, 6)), 5),
+        (Tokens(cls_token_0=(1, 1, 6), cls_token_1=(1, 1, 12)), 1),  # one of each branch
+        (Tokens(mask_token=(1, 1, 6), position_embedding=(1, 9, 6)), 0),
+    ],
+)
+def test_tokens_before_the_patches_are_told_by_their_parameters(
+    network: nn.Module, count: int
+) -> None:
+    assert prefix_tokens(network) == count
+
+
 def test_a_count_that_fits_two_axes_or_none_names_no_axis() -> None:
     for channels in (32, 7):
         declaring = Declaring({"module": "body", "num_chs": channels})

@@ -39,6 +39,12 @@ BUILDERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         ),
         (64, 64),
     ),
+    "tnt": (lambda: timm.create_model("tnt_s_patch16_224", depth=1), (224, 224)),
+    "pit": (lambda: timm.create_model("pit_ti_distilled_224"), (224, 224)),
+    "crossvit": (
+        lambda: timm.create_model("crossvit_tiny_240", depth=((1, 1, 0),) * 3),
+        (240, 240),
+    ),
     "swin_tiny": (
         lambda: timm.create_model(
             "swin_tiny_patch4_window7_224", img_size=64, window_size=4, depths=(2, 1, 1, 1)
@@ -87,6 +93,12 @@ KNOWN: list[tuple[str, str, Facts]] = [
     ("dinov2_reg4", "blocks.0.mlp.fc1", ("BNC", 1536, 5)),
     ("dinov2_reg4", "blocks.0.ls1", ("BNC", 384, 5)),
     ("vit_no_class", "blocks.0.mlp.act", ("BNC", 768, 0)),
+    ("tnt", "blocks.0.proj", ("BNC", 384, 0)),  # patches, to which pixels are added
+    ("tnt", "blocks.0.mlp", ("BNC", 384, 1)),
+    ("pit", "transformers.0.blocks.1", ("BNC", 64, 2)),
+    ("pit", "transformers.2.blocks.3", ("BNC", 256, 2)),
+    ("crossvit", "blocks.0.blocks.0.0", ("BNC", 96, 1)),
+    ("crossvit", "blocks.0.blocks.1.0", ("BNC", 192, 1)),
     ("swin_tiny", "patch_embed.proj", ("BCHW", 96, 0)),
     ("swin_tiny", "layers.0.blocks.1", ("BHWC", 96, 0)),
     ("swin_tiny", "layers.0.blocks.0.mlp.act", ("BNC", 384, 0)),
@@ -336,6 +348,44 @@ def test_a_sum_has_its_branches_units_where_they_cannot_lie_elsewhere(
 ) -> None:
     """Pictures are 16 px wide and high: 16 channels may lie along any axis."""
     assert survey(model_of(Branches(channels, width), 16, 16))["act"].units == units
+
+
+class Turned(nn.Module):
+    """A convolution whose result is turned, as by moving its channels last."""
+
+    def __init__(self, turn: Callable[[Tensor], Tensor], channels: int = 8) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 1)
+        self.turned = Function(turn)
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.turned(self.conv(x))).flatten(2).mean(2)
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def test_turned_channels_are_found_where_another_axis_is_as_long() -> None:
+    found = survey(model_of(Turned(lambda x: x.permute(0, 2, 3, 1)), 8, 16))
+    assert facts(found["turned"]) == ("BHWC", 8, 0)
+    assert facts(found["conv"]) == ("BCHW", 8, 0)
+    swapped = survey(model_of(Turned(lambda x: x.transpose(1, 2)), 8, 16))
+    assert swapped["turned"].channel_dim == 2  # the shape is as it was
+
+
+def test_a_turned_copy_is_refused_where_another_axis_is_as_long() -> None:
+    copied = model_of(Turned(lambda x: x.permute(0, 2, 3, 1).contiguous()), 8, 16)
+    with pytest.raises(RequestError, match=r"target\.channel_dim"):
+        resolve(TargetConfig(layer="turned", units=[0]), copied, 0)
+    unlike = model_of(Turned(lambda x: x.permute(0, 2, 3, 1).contiguous(), channels=5), 8, 16)
+    assert facts(survey(unlike)["turned"]) == ("BHWC", 5, 0)
 
 
 @dataclasses.dataclass
