@@ -54,7 +54,7 @@ class Inversion:
         config, model = context.config, context.model
         assert isinstance(config.method, InversionConfig)
         self._context, self._settings = context, config.method
-        photographs.refuse_clips(model, f"method={config.method.name}")
+        photographs.refuse_clips(model, "method.images")
         asked = start_of(config)
         self._start = (
             None if asked is None else photographs.load_asked(asked, model, "parametrization.start")

@@ -4,6 +4,7 @@ Li & Li, "Feature Visualization in 3D Convolutional Neural Networks", 2025 (arXi
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from fvis.natural_clips import natural_clips, record_and_files
 from fvis.objectives import Target
 from fvis.optimization import RunStage
 from fvis.record.motion import MotionRecord, TextureMotionRecord
+from fvis.record.unit import DEAD, RESCUED
 from fvis.schema import TextureMotionConfig
 from fvis.synthesis import Optimum, Synthesizer
 
@@ -112,6 +114,8 @@ class TextureMotion:
 
     def _result(self, job: Target, optimum: Optimum, found: Examination) -> Result:
         names, natural = self._context.model.class_name, None
+        if optimum.status == DEAD and found.activations["reconstruction"] > 0:  # NaN is not
+            optimum = dataclasses.replace(optimum, status=RESCUED)  # by the moving texture
         if self._natural is not None:
             assert isinstance(job.unit, int), "natural_tuning() accepts units only"
             told = found.motion.direction_deg

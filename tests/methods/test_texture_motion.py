@@ -183,6 +183,15 @@ def test_a_unit_that_is_never_finite_is_dead_and_ends_nothing(solver: str) -> No
     assert math.isfinite(plain["motion"]["speed"])
 
 
+def test_a_unit_that_a_moving_texture_wakes_is_not_dead() -> None:
+    given = context("factored", units=3)
+    given.config.engine = dataclasses.replace(given.config.engine, lr=5e-5)  # the clip stays grey
+    given.config.method.lr_scale = 1000
+    (result,) = solve(given)
+    assert result.metadata["activations"]["reconstruction"] == 1
+    assert result.metadata["status"] == "rescued"
+
+
 def test_what_it_becomes_is_told_of_logits_alone() -> None:
     (hidden,) = solve(context(layer="conv", units=4))
     assert "becomes" not in hidden.metadata
