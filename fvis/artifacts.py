@@ -181,6 +181,39 @@ def read_png(file: Path | IO[bytes]) -> NDArray[np.float32]:
         return from_bytes(np.asarray(image.convert("RGB")))
 
 
+def apng_bytes(rgb: Tensor, fps: int) -> bytes:
+    """The content of an animated PNG file of RGB (3, T, H, W) in [0, 1], 8 bits, that loops."""
+    first, *rest = (Image.fromarray(frame) for frame in to_bytes(rgb))
+    content = io.BytesIO()
+    first.save(
+        content,
+        format="PNG",
+        save_all=True,
+        append_images=rest,
+        duration=round(1000 / fps),
+        loop=0,
+        # Pillow leaves out a frame that equals the one before, unless its blending differs. (For
+        # frames without transparency both ways of blending are the same.)
+        blend=[number % 2 for number in range(1 + len(rest))],
+    )
+    return content.getvalue()
+
+
+def write_apng(path: Path, rgb: Tensor, fps: int) -> None:
+    """Write RGB (3, T, H, W) in [0, 1] as an animated 8-bit PNG file."""
+    write_bytes(path, apng_bytes(rgb, fps))
+
+
+def read_apng(file: Path | IO[bytes]) -> NDArray[np.float32]:
+    """Read an 8-bit animated PNG file as RGB float32 (3, T, H, W) in [0, 1]."""
+    with Image.open(file) as image:
+        frames = []
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            frames.append(from_bytes(np.asarray(image.convert("RGB"))))
+    return np.stack(frames, 1)
+
+
 def write_gif(path: Path, rgb: Tensor, fps: int) -> None:
     """Write a clip (3, T, H, W) in [0, 1] as a GIF that loops endlessly.
 

@@ -219,7 +219,7 @@ def test_a_run_goes_to_outputs_by_date_and_time(clip_run: Made) -> None:
 def test_clips_and_repeats_have_their_files(clip_run: Made) -> None:
     names = ("logits-00000-r0", "logits-00000-r1", "logits-00001-r0", "logits-00001-r1")
     found = {name for name in files(clip_run.folder) if name.startswith("units/")}
-    parts = ("metadata.json", "clip.gif", "clip.mp4")
+    parts = ("metadata.json", "clip.apng", "clip.gif", "clip.mp4")
     assert found == {f"units/{name}/{part}" for name in names for part in parts}
     for name in names:
         with Image.open(clip_run.folder / "units" / name / "clip.gif") as image:

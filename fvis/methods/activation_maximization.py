@@ -55,7 +55,7 @@ class ActivationMaximization:
         return self._synthesizer.row_bytes
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
-        """One `Result` per target: image.png and motif.png, or clip.gif and clip.mp4."""
+        """One `Result` per target: image.png and motif.png, or clip.gif, clip.apng and clip.mp4."""
         optima = self._synthesizer.optima(jobs, run)
         peaks, course = self._responses(jobs, optima)
         gathered = self._evidence.gather(jobs, optima, course, run)
@@ -115,7 +115,9 @@ class ActivationMaximization:
 
     def _files(self, optimum: Optimum) -> dict[str, Writer]:
         if optimum.picture.dim() == 4:
-            return artifacts.clip_writers("clip", optimum.picture, self._context.config.output)
+            rgb, output = optimum.picture, self._context.config.output
+            lossless = functools.partial(artifacts.write_apng, rgb=rgb, fps=output.fps)
+            return {**artifacts.clip_writers("clip", rgb, output), "clip.apng": lossless}
         pictures = {"image.png": optimum.picture, "motif.png": optimum.motif}
         return {
             name: functools.partial(artifacts.write_png, rgb=rgb)

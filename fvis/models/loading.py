@@ -83,13 +83,13 @@ def wrap(
         RequestError: a setting that is invalid, an input size that is unknown, names that are not
             one per output, or weights that were made in inference mode.
     """
+    check_usable(module, "the network")
     tensors = [*module.parameters(), *module.buffers()]
     if any(tensor.is_inference() for tensor in tensors):
         raise RequestError(
             "the network was made in torch.inference_mode(), where no gradient can be computed: "
             "make it outside"
         )
-    check_usable(module, "the network")
     checkpoints.check_finite(module, "the network")
     config = section(given, "input", InputConfig)
     if getattr(module, "pretrained_cfg", None):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fvis import regularizers
-from fvis.artifacts import read_png
+from fvis.artifacts import read_apng, read_png
 from fvis.methods import METHODS, Context, Result
 from fvis.models import Model, Preprocessing
 from fvis.objectives import Target, resolve
@@ -188,13 +188,19 @@ def test_repeats_of_a_unit_differ_more_with_the_diversity_term(tmp_path: Path) -
     assert similarity(2.0) < similarity(0.0)
 
 
-def test_a_clip_is_written_as_gif_and_mp4(tmp_path: Path) -> None:
-    (result,) = solve(context(dims=3, units=1, steps=10))
-    assert sorted(result.files) == ["clip.gif", "clip.mp4"]
+def test_a_clip_is_written_to_be_seen_and_the_very_one_that_was_scored(tmp_path: Path) -> None:
+    given = context(dims=3, units=1, steps=10)
+    (result,) = solve(given)
+    assert sorted(result.files) == ["clip.apng", "clip.gif", "clip.mp4"]
     for name, write in result.files.items():
         write(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 0
-    assert result.metadata["activation"]["final"] > result.metadata["activation"]["initial"]
+    activation = result.metadata["activation"]
+    assert activation["final"] > activation["initial"]
+    rgb = torch.from_numpy(read_apng(tmp_path / "clip.apng"))[None]
+    with torch.no_grad():
+        score = given.model.module(given.model.preprocessing.normalise(rgb))[0, 1].item()
+    assert score == pytest.approx(activation["final"], rel=1e-4, abs=1e-5)
 
 
 def test_bfloat16_climbs_too_and_agrees_roughly() -> None:
