@@ -20,7 +20,7 @@ from fvis.models.base import Model
 from fvis.models.channel_axes import pick
 from fvis.models.layers import LOGITS, Layer
 
-IN_PLACE = "modified by an inplace operation"
+IN_PLACE, REENTRANT = "modified by an inplace operation", "use_reentrant"  # in torch's messages
 
 
 class _Reached(Exception):  # noqa: N818  # not an error: it ends a forward pass early
@@ -107,6 +107,11 @@ class Network:
                     f"{tuple(output.shape)}): a network that takes one picture at a time needs "
                     "engine.batch_size=1"
                 )
+            if output.is_complex():
+                raise RequestError(
+                    f"layer {layer.path} returns complex numbers, none of which is the largest: "
+                    "take a layer of real ones, as of their size"
+                )
         read = zip(self.layers, outputs, strict=True)
         return [layer.unfolded(out, len(rgb)).float() for layer, out in read if out is not None]
 
@@ -191,6 +196,11 @@ def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | 
                 _pass_gradient(network)
             return functional
         except RuntimeError as error:
+            if REENTRANT in str(error):
+                raise RequestError(
+                    f"{model.name} calls torch.utils.checkpoint with use_reentrant=True, through "
+                    "which no gradient of a picture can be asked for: set it to False"
+                ) from error
             if IN_PLACE not in str(error) and not functional:
                 raise
     raise RequestError(
@@ -253,5 +263,6 @@ def _pass_gradient(network: Network) -> None:
         raise RequestError(
             f"no gradient passes through {network.model.name}: the layer does not depend on the "
             "picture (as a table of positions does not), or on the way to it the network detaches "
-            "its tensors, switches gradients off, or turns them into whole numbers"
+            "its tensors, switches gradients off (as checkpoints with use_reentrant=True do), or "
+            "turns them into whole numbers"
         )

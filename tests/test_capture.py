@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fvis import capture
 from fvis.capture import Network, bytes_kept, changes_in_place
@@ -263,6 +264,8 @@ def test_a_network_that_changes_in_place_what_the_gradient_needs_has_the_same_gr
         (lambda x: x.detach(), "no gradient passes"),
         (lambda x: x.int().float(), "whole numbers"),
         (in_part, "write x = x \\+ y"),
+        (lambda x: checkpoint(torch.sin, x, use_reentrant=True), "set it to False"),
+        (lambda x: x * 1j, "complex numbers"),
     ],
 )
 def test_a_network_that_no_gradient_passes_is_refused(

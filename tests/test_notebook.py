@@ -142,6 +142,11 @@ def test_gradients_may_be_off(off: Callable[[], contextlib.AbstractContextManage
     assert shown.metadata["activation"] == expected.metadata["activation"]
 
 
+def test_a_network_that_has_never_run_and_has_no_shapes_is_refused() -> None:
+    with pytest.raises(RequestError, match="no shape before the network has run once"):
+        fvis.visualize(nn.Sequential(nn.LazyConv2d(4, 3)), "0", [0], input=INPUT)
+
+
 def test_a_network_that_no_gradient_can_pass_is_refused() -> None:
     with torch.inference_mode():
         net = Net()

@@ -33,6 +33,7 @@ class Layer:
         kind: the name of the module's class.
         shape: the output's shape; empty if the module returns no single tensor. Where the network
             folds groups (attention windows, frames) into the batch, they are the axis after it.
+            A lone number (1,) is one unit, (1, 1).
         axes: one letter per axis: B batch, G groups, C channels, T, H, W positions, N tokens, K the
             units of an output (B, K) without positions, ? an axis that is unknown.
         prefix: how many prefix tokens precede the patch tokens.
@@ -68,7 +69,12 @@ class Layer:
         return self.shape[1] if self.axes[1:2] == "G" else None
 
     def unfolded(self, output: Tensor, batch: int) -> Tensor:
-        """What the module returns for a batch, with the groups as the axis after the batch."""
+        """What the module returns for a batch, as `shape` has it: with an axis of groups or units.
+
+        Groups are the axis after the batch; a single number (B,) is one unit (B, 1).
+        """
+        if output.dim() == 1:
+            return output[:, None]
         return output if self.groups is None else output.unflatten(0, (batch, self.groups))
 
 
@@ -177,6 +183,8 @@ def _in_other_types(network: nn.Module) -> str:
 
 def _layer(entry: Entry, model: Model, tokens: int, maps: Set[int], is_folded: bool) -> Layer:
     shape, dim = entry.shape, entry.channel_dim
+    if shape == (1,):
+        shape, dim = (1, 1), 1  # one number a picture
     if not is_folded and shape[:1] != (1,):
         dim = None  # its rows are not pictures
     axes = name_axes(shape, dim, model.preprocessing.frames is not None)

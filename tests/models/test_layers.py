@@ -380,6 +380,17 @@ def test_turned_channels_are_found_where_another_axis_is_as_long() -> None:
     assert swapped["turned"].channel_dim == 2  # the shape is as it was
 
 
+def test_one_number_a_picture_is_one_unit() -> None:
+    model = model_of(nn.Sequential(nn.Conv2d(3, 1, 4), Function(lambda x: x.mean((1, 2, 3)))), 8, 8)
+    assert facts(survey(model)["logits"]) == ("BK", 1, 0)
+    targets = resolve(TargetConfig(layer="logits", units="all"), model, 0)
+    x = torch.rand(3, 3, 8, 8)
+    with Network(model, targets.layers) as network, torch.no_grad():
+        (values,) = targets.values(network(x))
+        expected = model.module(model.preprocessing.normalise(x))
+    torch.testing.assert_close(values[:, 0], expected)
+
+
 def test_a_turned_copy_is_refused_where_another_axis_is_as_long() -> None:
     copied = model_of(Turned(lambda x: x.permute(0, 2, 3, 1).contiguous()), 8, 16)
     with pytest.raises(RequestError, match=r"target\.channel_dim"):
