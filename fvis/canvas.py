@@ -31,6 +31,7 @@ MARGIN = 0.2
 # repeats after half of it excites them almost as much as one that does not.
 TILES = (1.5, 1.0, 0.5)
 SMALLEST_TILE = 64  # px; on smaller ones textures have no room
+SMALLEST_CLIP = 32  # px; on smaller ones motion has none
 LEAST_CROP = 0.95  # of a periodic canvas, which is itself as small as the crops of a whole input
 SAME = 1e-3  # of the largest value: by how much what is read on a canvas may differ
 
@@ -42,7 +43,8 @@ class Canvas:
     Attributes:
         targets: the targets, as they are read where the network sees the canvas alone.
         frame: the shape of the network's input, (3, H, W) or (3, T, H, W).
-        side: of the square canvas, px; None where the canvas is the whole input.
+        side: of the square canvas, px; None where the canvas is the whole input. That of a clip has
+            all of its frames.
         offset: y and x of the canvas in the input, px.
         periodic: whether the canvas goes on beyond its edges with its other side. Then it fills the
             input as a tile; otherwise it lies on mid-grey.
@@ -57,7 +59,7 @@ class Canvas:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one picture on the canvas."""
-        return self.frame if self.side is None else (3, self.side, self.side)
+        return self.frame if self.side is None else (*self.frame[:-2], self.side, self.side)
 
     @property
     def share(self) -> float:
@@ -81,30 +83,38 @@ class Canvas:
         """Inputs (B, *frame) of the network that show pictures (B, *shape)."""
         if self.side is None:
             return rgb
-        _, h, w = self.frame
         if self.periodic:
+            h, w = self.frame[-2:]
             times = (1, 1, math.ceil(h / self.side), math.ceil(w / self.side))
             return rgb.repeat(times)[..., :h, :w]
-        framed = rgb.new_full((len(rgb), 3, h, w), 0.5)
-        y, x = self.offset
-        framed[..., y : y + self.side, x : x + self.side] = rgb
+        framed = rgb.new_full((len(rgb), *self.frame), 0.5)
+        self.part(framed)[:] = rgb
         return framed
 
-    def motif(self, framed: Tensor) -> Tensor | None:
-        """The canvas in an input (3, H, W), enlarged to be looked at: (3, h, h), h = min(H, W).
-
-        None where the canvas fills the input.
-        """
-        if self.side is None or self._enlargement is None:
-            return None
+    def part(self, framed: Tensor) -> Tensor:
+        """The canvas in inputs (..., H, W) of the network: a view of them."""
+        if self.side is None:
+            return framed
         y, x = self.offset
-        rgb = framed[None, :, y : y + self.side, x : x + self.side]
-        size = min(self.frame[1:])
-        return functional.interpolate(rgb, (size, size), mode="bicubic")[0].clamp(0, 1)
+        return framed[..., y : y + self.side, x : x + self.side]
+
+    def motif(self, framed: Tensor) -> Tensor | None:
+        """The canvas in an input (3, ..., H, W), enlarged to be looked at: (3, ..., h, h).
+
+        The side h is that of the input, the shorter of its two. None where the canvas fills the
+        input.
+        """
+        if self._enlargement is None:
+            return None
+        rows = self.part(framed).movedim(0, -3)  # of a clip, its frames
+        size = min(self.frame[-2:])
+        pictures = rows.reshape(-1, *rows.shape[-3:])
+        enlarged = functional.interpolate(pictures, (size, size), mode="bicubic")
+        return enlarged.view(*rows.shape[:-2], size, size).movedim(-3, 0).clamp(0, 1)
 
     @property
     def _enlargement(self) -> float | None:
-        return None if self.side is None or self.periodic else min(self.frame[1:]) / self.side
+        return None if self.side is None or self.periodic else min(self.frame[-2:]) / self.side
 
 
 def find_canvas(targets: TargetSet, network: Network, wanted: str | int) -> Canvas:
@@ -116,9 +126,10 @@ def find_canvas(targets: TargetSet, network: Network, wanted: str | int) -> Canv
     whole = Canvas(targets, network.model.preprocessing.shape)
     if wanted == "full":
         return whole
+    is_clip, of_mean = len(whole.frame) == 4, targets.readers[0].index is None
     found = best = None
     with network, torch.no_grad():
-        if all(map(has_maps, targets.layers)) and len(whole.frame) == 3:
+        if all(map(has_maps, targets.layers)) and not (is_clip and of_mean):
             fields = _fields(targets, network)
             found = _fitting(whole, network, fields, None if wanted == "auto" else int(wanted))
             if found is None and wanted != "auto":
@@ -137,8 +148,8 @@ def _fields(targets: TargetSet, network: Network) -> list[ReceptiveField | None]
     fields = []
     for number, reader in enumerate(targets.readers):
         rows, columns = grid(reader.layer)
-        y, x = reader.index or (rows // 2, columns // 2)
-        fields.append(receptive_field(network, number, (y, x)))
+        index = reader.index or (rows // 2, columns // 2)
+        fields.append(receptive_field(network, number, index))
     return fields
 
 
@@ -150,14 +161,16 @@ def _fitting(
     if len(known) < len(fields):
         return None
     step = math.lcm(*(stride for field in known for stride in field.strides))
-    room, longest = min(whole.frame[1:]), max(field.length for field in known)
+    room, longest = min(whole.frame[-2:]), max(field.length for field in known)
     if whole.targets.readers[0].index is None:
         sides = [_whole(max(tile * longest, SMALLEST_TILE), step) for tile in TILES]
         canvases = (
             dataclasses.replace(whole, side=n, periodic=True) for n in _within(sides, side, room)
         )
         return next((canvas for canvas in canvases if _runs(canvas, network)), None)
-    sides = [_whole((1 + 2 * MARGIN) * longest, step), _whole(longest, step)]
+    least = SMALLEST_CLIP if len(whole.frame) == 4 else 1
+    roomy, tight = max((1 + 2 * MARGIN) * longest, least), max(longest, least)
+    sides = [_whole(roomy, step), _whole(tight, step)]
     canvases = (_placed(whole, known, n, step) for n in _within(sides, side, room))
     return next((canvas for canvas in canvases if _reads_the_same(canvas, whole, network)), None)
 
@@ -177,7 +190,7 @@ def _whole(length: float, step: int) -> int:
 def _placed(whole: Canvas, fields: Sequence[ReceptiveField], side: int, step: int) -> Canvas:
     """The canvas of a side with the fields in its middle, as far as the input's edges let it."""
     places = []
-    for axis, length in enumerate(whole.frame[1:]):
+    for axis, length in enumerate(whole.frame[-2:]):
         first = min(field.extents[axis][0] for field in fields)
         last = max(field.extents[axis][1] for field in fields)
         place = round((first + last - side) / 2 / step) * step
@@ -194,9 +207,9 @@ def _moved(
     readers = []
     for reader, field in zip(targets.readers, fields, strict=True):
         assert reader.index is not None
-        places = zip(reader.index, offset, field.strides, strict=True)
-        index = tuple(i - start // stride for i, start, stride in places)
-        readers.append(dataclasses.replace(reader, index=index))
+        places = zip(reader.index[-2:], offset, field.strides, strict=True)
+        index = [i - start // stride for i, start, stride in places]
+        readers.append(dataclasses.replace(reader, index=(*reader.index[:-2], *index)))
     return dataclasses.replace(targets, readers=tuple(readers))
 
 
@@ -218,9 +231,7 @@ def _reads_the_same(canvas: Canvas, whole: Canvas, network: Network) -> bool:
     noise = torch.rand(1, *whole.frame, generator=random_generator("canvas")).to(
         network.model.device
     )
-    y, x = canvas.offset
-    assert canvas.side is not None
-    part = noise[..., y : y + canvas.side, x : x + canvas.side]
+    part = canvas.part(noise)
     here = canvas.targets.values(network(part))
     for inputs in (noise, canvas.framed(part)):
         for value, there in zip(here, whole.targets.values(network(inputs)), strict=True):

@@ -28,6 +28,7 @@ from fvis.run_folder import write_unit
 
 SHOWN = (
     "motif.png",
+    "motif.gif",
     "image.png",
     "strip.png",
     "side_by_side.gif",

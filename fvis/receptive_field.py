@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from fvis.capture import Network
+from fvis.grammar import Index
 from fvis.models.layers import Layer
 from fvis.objectives.positions import PositionReader
 
@@ -35,12 +36,12 @@ class ReceptiveField:
 
 
 def has_maps(layer: Layer) -> bool:
-    """Whether the layer's positions are rows and columns."""
-    return sorted(layer.axes) == sorted("BCHW")
+    """Whether the layer's positions are rows and columns, of clips in each of their frames."""
+    return sorted(layer.axes) in (sorted("BCHW"), sorted("BCTHW"))
 
 
-def receptive_field(network: Network, number: int, index: tuple[int, int]) -> ReceptiveField | None:
-    """The receptive field at a position of layer `number` of an entered network of images.
+def receptive_field(network: Network, number: int, index: Index) -> ReceptiveField | None:
+    """The receptive field at a position (..., y, x) of layer `number` of an entered network.
 
     None if the units see the whole input, as they do behind global pooling or attention, or if the
     layer has a single position along an axis.
@@ -48,14 +49,14 @@ def receptive_field(network: Network, number: int, index: tuple[int, int]) -> Re
     layer = network.layers[number]
     sizes = grid(layer)
     here, extents, strides = PositionReader(layer, "index", index), [], []
-    for axis in (0, 1):
+    for axis in (-2, -1):
         if sizes[axis] < 2:
             return None
         extent = _extent(network, number, here, axis)
-        if extent == (0, network.model.preprocessing.shape[1 + axis]):
+        if extent == (0, network.model.preprocessing.shape[axis]):
             return None
-        step = 1 if index[axis] == 0 else -1
-        place = [i + step * (a == axis) for a, i in enumerate(index)]
+        place = list(index)
+        place[axis] += 1 if place[axis] == 0 else -1
         beside = dataclasses.replace(here, index=tuple(place))
         moved = _extent(network, number, beside, axis)
         # At an edge of the input a field is cut off, and only its other edge moves.
@@ -74,11 +75,11 @@ def grid(layer: Layer) -> tuple[int, int]:
 
 def _extent(network: Network, number: int, reader: PositionReader, axis: int) -> Extent:
     """The lines along an axis of the input that the units see, found by bisection."""
-    length = network.model.preprocessing.shape[1 + axis]
+    length = network.model.preprocessing.shape[axis]
 
     def sees(lines: slice) -> bool:
         rgb = torch.full((1, *network.model.preprocessing.shape), 0.5, device=network.model.device)
-        rgb.movedim(2 + axis, 0)[lines] = torch.nan
+        rgb.movedim(axis, 0)[lines] = torch.nan
         return not bool(reader(network(rgb)[number]).isfinite().all())
 
     if sees(slice(0, 1)) and sees(slice(length - 1, length)):

@@ -22,6 +22,7 @@ PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
 # A card shows the first of these that the unit has, else the first of its other pictures.
 CARD = (
     "motif.png",
+    "motif.gif",
     "image.png",
     "clip.gif",
     "adversarial.png",
@@ -32,7 +33,7 @@ CARD = (
 # The order of the pictures on a unit's page. Others follow by name; the summary, made for print,
 # comes last.
 ORDER = (
-    *("motif.png", "image.png", "clip.gif", "strip.png", "side_by_side.gif"),
+    *("motif.png", "motif.gif", "image.png", "clip.gif", "strip.png", "side_by_side.gif"),
     *("photograph.png", "natural.png", "natural.gif"),
     *("clean.png", "adversarial.png", "perturbation.png"),
     *("clean.gif", "adversarial.gif", "perturbation.gif"),

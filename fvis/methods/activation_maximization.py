@@ -55,7 +55,7 @@ class ActivationMaximization:
         return self._synthesizer.row_bytes
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
-        """One `Result` per target: image.png and motif.png, or clip.gif, clip.apng and clip.mp4."""
+        """One `Result` per target: image.png or clip.gif, clip.apng and clip.mp4, and a motif."""
         optima = self._synthesizer.optima(jobs, run)
         peaks, course = self._responses(jobs, optima)
         gathered = self._evidence.gather(jobs, optima, course, run)
@@ -117,7 +117,10 @@ class ActivationMaximization:
         if optimum.picture.dim() == 4:
             rgb, output = optimum.picture, self._context.config.output
             lossless = functools.partial(artifacts.write_apng, rgb=rgb, fps=output.fps)
-            return {**artifacts.clip_writers("clip", rgb, output), "clip.apng": lossless}
+            files = {**artifacts.clip_writers("clip", rgb, output), "clip.apng": lossless}
+            if optimum.motif is not None:
+                files |= artifacts.clip_writers("motif", optimum.motif, output)
+            return files
         pictures = {"image.png": optimum.picture, "motif.png": optimum.motif}
         return {
             name: functools.partial(artifacts.write_png, rgb=rgb)

@@ -53,16 +53,20 @@ class TextureMotion:
             *(file for some in witnesses if some for file in some.files),
             *self._synthesizer.inputs,
         ]
-        self.share = 1.0
+        self.share = self._synthesizer.canvas.share
         self.steps = self._synthesizer.steps + self._decomposition_steps()
 
     def solve(self, jobs: Sequence[Target], run: RunStage) -> list[Result]:
         """One `Result` per target, all targets of the batch decomposed together."""
         optima = self._synthesizer.optima(jobs, run)
-        optimal = torch.stack([optimum.picture for optimum in optima])
+        optimal = torch.stack([self._seen(optimum) for optimum in optima])
         candidates = self._decompose(jobs, optimal, run)
         found = self._examine(jobs, optimal, candidates)
         return [self._result(*row) for row in zip(jobs, optima, found, strict=True)]
+
+    def _seen(self, optimum: Optimum) -> Tensor:
+        """The part of a free clip (3, T, H, W) that a canvas has, or all of it."""
+        return self._synthesizer.canvas.part(optimum.picture)
 
     def _natural_tuning(self) -> NaturalTuning | None:
         """The units' responses to drifting photographs; None if the config names none."""
@@ -101,8 +105,8 @@ class TextureMotion:
 
     @contextlib.contextmanager
     def _seeing(self, jobs: Sequence[Target]) -> Iterator[See]:
-        """The context in which the network can be asked about clips of the jobs."""
-        objective = self._synthesizer.targets.objective(jobs, self._context.device)
+        """The context in which the network can be asked about clips of the jobs, on the canvas."""
+        objective = self._synthesizer.canvas.targets.objective(jobs, self._context.device)
         with self._synthesizer.network() as network:
 
             def see(clips: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -142,7 +146,7 @@ class TextureMotion:
         called = [record.model, job.layer, record.called, record.class_name]
         portrait = Portrait(
             title=", ".join(str(part) for part in called if part is not None),
-            optimal=optimum.picture,
+            optimal=self._seen(optimum),
             parts=found.parts,
             importance=found.importance,
             activations=found.activations,

@@ -48,7 +48,7 @@ class MotionSearch:
         A row that no finalist has woken is tried once more, with gradients that leak through its
         activation function; so is one whose texture excites more as it drifts otherwise.
         """
-        settings, shape = self._settings, self._context.model.preprocessing.shape
+        settings, shape = self._settings, self._synthesizer.canvas.shape
         starts = starting_motions(guess, shape)
         starts = self._best_starts(jobs, starts, run) if settings.pilot_steps else starts[:1]
         found = [
@@ -185,7 +185,7 @@ class MotionSearch:
             settings.margin,
             start,
             synthesizer.random_generators(jobs, f"texture of {stage}"),
-            context.model.preprocessing.shape,
+            synthesizer.canvas.shape,
             context.device,
         )
         with torch.no_grad():

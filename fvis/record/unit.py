@@ -72,8 +72,8 @@ class CanvasRecord:
 
     Attributes:
         side: of the square canvas, px.
-        offset: y and x of the canvas in image.png, px.
-        scale: how many times it is enlarged in motif.png.
+        offset: y and x of the canvas in the network's input (image.png, clip.gif), px.
+        scale: how many times it is enlarged in motif.png or motif.gif.
         periodic: whether image.png is tiled with the canvas; otherwise the rest of it is mid-grey.
     """
 

@@ -1,7 +1,7 @@
 // A unit's page: pictures, curve, numbers and command. Metadata is inserted as text, not as markup.
 
 const MEANINGS = {
-  "image.png": "optimal image", "motif.png": "what the unit sees of it, enlarged", "clip.gif": "optimal clip", "optimal.gif": "free clip",
+  "image.png": "optimal image", "motif.png": "what the unit sees of it, enlarged", "motif.gif": "what the unit sees of it, enlarged", "clip.gif": "optimal clip", "optimal.gif": "free clip",
   "reconstruction.gif": "the texture, moving", "texture.png": "texture",
   "motion.gif": "motion: hue is direction, brightness speed",
   "side_by_side.gif": "free clip, moving texture, motion", "summary.png": "summary, for print",
