@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from fvis import canvas as canvas_module
 from fvis import runner, schema
-from fvis.artifacts import read_png
+from fvis.artifacts import read_apng, read_png
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network
 from fvis.compose import compose
@@ -76,6 +78,53 @@ def test_units_have_the_same_values_on_a_canvas_as_in_any_input(position: Any, j
         for inputs in (rgb, canvas.framed(part)):
             for value, there in zip(here, whole.values(network(inputs)), strict=True):
                 torch.testing.assert_close(value, there)
+
+
+class ClipStack(nn.Module):
+    """Convolutions over 8 frames of 48 x 64 px whose units see 5 and 9 px, then classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(3, 6, (3, 5, 5), (1, 2, 2), (1, 2, 2))
+        self.second = nn.Conv3d(6, 6, 3, 1, 1)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x).relu()).relu().mean((2, 3, 4)))
+
+
+def clip_model() -> Model:
+    torch.manual_seed(0)
+    size = Preprocessing(48, 64, 8, (0.5,) * 3, (0.25,) * 3)
+    return Model(ClipStack().eval(), "net", size, None, "", "")
+
+
+@pytest.mark.parametrize("position", ["center", [0, 0, 0], [7, 23, 31], [2, 5, 20]])
+def test_units_of_clips_have_the_same_values_on_a_canvas_of_all_frames(position: Any) -> None:
+    model = clip_model()
+    whole = resolve(TargetConfig("second", position=position), model, 0)
+    canvas = canvas_of(model, layer="second", position=position)
+    assert canvas.shape == (3, 8, 32, 32)  # the least that gives motion room
+    rgb = torch.rand(2, *canvas.frame, generator=random_generator("any"))
+    part = canvas.part(rgb)
+    with Network(model, whole.layers) as network, torch.no_grad():
+        (here,) = canvas.targets.values(network(part))
+        for inputs in (rgb, canvas.framed(part)):
+            torch.testing.assert_close(here, whole.values(network(inputs))[0])
+
+
+def test_a_motif_of_a_clip_is_each_of_its_frames_enlarged() -> None:
+    canvas = canvas_of(clip_model(), layer="second", position="center")
+    frames = torch.linspace(0, 1, 8).view(1, 8, 1, 1).expand(*canvas.shape)
+    motif = canvas.motif(canvas.framed(frames[None])[0])
+    assert motif is not None
+    assert motif.shape == (3, 8, 48, 48)
+    torch.testing.assert_close(motif, frames[..., :1, :1].expand_as(motif))
+
+
+def test_the_mean_of_a_clip_and_classes_take_the_whole_input() -> None:
+    for target in ({"layer": "second"}, {"layer": "logits"}):
+        assert canvas_of(clip_model(), **target).side is None
 
 
 @pytest.mark.parametrize(
@@ -162,6 +211,38 @@ def test_the_final_score_is_the_whole_networks_for_the_saved_picture(
         assert (picture[:, ~inside] - 0.5).abs().max() < 1 / 255, "mid-grey around the canvas"
         motif = torch.from_numpy(read_png(folder / "motif.png"))
         assert motif.shape[1] == round(canvas["side"] * canvas["scale"]) == 64
+
+
+STEM = ("model=drift_r3d", "target.layer=stem", "target.units=[1]", "target.position=center")
+FEW = ("method=texture_motion", "method.steps=6", "method.pilot_steps=2", "method.finalists=1")
+
+
+@pytest.mark.parametrize("method", [(), FEW])
+def test_a_clip_on_a_canvas_has_the_score_that_is_told(
+    method: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = schema.parse(compose([*QUICK, *STEM, *method]))
+    runner.run(config, tmp_path)
+    model = prepare(config).model
+    targets = resolve(config.target, model, 0)
+    folder = tmp_path / "units" / "stem-00001"
+    record = json.loads((folder / "metadata.json").read_text())
+    (y, x), side = record["canvas"]["offset"], record["canvas"]["side"]
+    assert side == 32
+    if method:
+        part = torch.from_numpy(np.load(folder / "flow.npz")["optimal"])
+        assert part.shape == (3, 16, side, side)
+        clip = torch.full((3, 16, 64, 64), 0.5)
+        clip[..., y : y + side, x : x + side] = part
+    else:
+        clip = torch.from_numpy(read_apng(folder / "clip.apng"))
+        assert clip.shape == (3, 16, 64, 64)
+        with Image.open(folder / "motif.gif") as motif:
+            assert (motif.n_frames, motif.size) == (16, (64, 64))
+    with Network(model, targets.layers) as network, torch.no_grad():
+        (values,) = targets.values(network(clip[None]))
+    assert record["activation"]["final"] == pytest.approx(values[0, 1].item(), rel=1e-3)
+    assert record["activation"]["final"] > record["activation"]["initial"]
 
 
 @pytest.mark.slow

@@ -47,6 +47,15 @@ class Excited(nn.Module):
         return x * x.mean((2, 3), keepdim=True).sigmoid()
 
 
+def test_a_field_of_clips_is_that_of_their_rows_and_columns() -> None:
+    size = Preprocessing(HEIGHT, WIDTH, 6, (0.5,) * 3, (0.25,) * 3)
+    module = nn.Sequential(nn.Conv3d(3, 4, (3, 3, 5), (1, 2, 1), (1, 1, 2)), nn.ReLU())
+    model = Model(module.eval(), "net", size, None, "", "")
+    with Network(model, [survey(model)["1"]]) as network, torch.no_grad():
+        field = receptive_field(network, 0, (4, 10, 20))
+    assert field == ReceptiveField(((19, 22), (18, 23)), (2, 1))
+
+
 def test_a_field_is_where_arithmetic_says() -> None:
     field = field_of(strided(), (5, 9))
     assert field == ReceptiveField(((7, 14), (15, 22)), (2, 2))
