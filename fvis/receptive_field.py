@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from fvis.capture import Network
+from fvis.errors import RequestError
 from fvis.grammar import Index
 from fvis.models.layers import Layer
 from fvis.objectives.positions import PositionReader
 
 Extent = tuple[int, int]  # the first line and the one after the last
+NARROW = 16  # px; of the axis that is not looked at
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,15 @@ def receptive_field(network: Network, number: int, index: Index) -> ReceptiveFie
     None if the units see the whole input, as they do behind global pooling or attention, or if the
     layer has a single position along an axis.
     """
-    layer = network.layers[number]
-    sizes = grid(layer)
-    here, extents, strides = PositionReader(layer, "index", index), [], []
+    extents, strides = [], []
     for axis in (-2, -1):
-        if sizes[axis] < 2:
+        probe = _Probe(network, number, index, axis)
+        if probe.positions < 2:
             return None
-        extent = _extent(network, number, here, axis)
-        if extent == (0, network.model.preprocessing.shape[axis]):
+        extent = probe.extent(index[axis])
+        if extent == (0, probe.length):
             return None
-        place = list(index)
-        place[axis] += 1 if place[axis] == 0 else -1
-        beside = dataclasses.replace(here, index=tuple(place))
-        moved = _extent(network, number, beside, axis)
+        moved = probe.extent_beside(index[axis], extent)
         # At an edge of the input a field is cut off, and only its other edge moves.
         strides.append(max(abs(a - b) for a, b in zip(extent, moved, strict=True)))
         extents.append(extent)
@@ -73,21 +72,74 @@ def grid(layer: Layer) -> tuple[int, int]:
     return rows, columns
 
 
-def _extent(network: Network, number: int, reader: PositionReader, axis: int) -> Extent:
-    """The lines along an axis of the input that the units see, found by bisection."""
-    length = network.model.preprocessing.shape[axis]
+class _Probe:
+    """Tells which lines of the input, along an axis, the units of a layer see."""
 
-    def sees(lines: slice) -> bool:
-        rgb = torch.full((1, *network.model.preprocessing.shape), 0.5, device=network.model.device)
-        rgb.movedim(axis, 0)[lines] = torch.nan
-        return not bool(reader(network(rgb)[number]).isfinite().all())
+    def __init__(self, network: Network, number: int, index: Index, axis: int) -> None:
+        layer, shape = network.layers[number], network.model.preprocessing.shape
+        self._network, self._number, self._axis = network, number, axis
+        self.length, self.positions = shape[axis], grid(layer)[axis]
+        self._shape, self._reader = shape, PositionReader(layer, "index", index)
+        self._narrow()
 
-    if sees(slice(0, 1)) and sees(slice(length - 1, length)):
-        return 0, length
-    counts = range(1, length + 1)
-    first = _first_true(lambda count: sees(slice(0, count)), counts)
-    last = length - _first_true(lambda count: sees(slice(length - count, length)), counts)
-    return first, last
+    def _narrow(self) -> None:
+        """Look at inputs with few lines along the other axis, if the network takes them.
+
+        What is seen along one axis does not hang on the length of the other.
+        """
+        network, number, other = self._network, self._number, -3 - self._axis
+        shape, index = list(self._shape), list(self._reader.index or ())
+        shape[other] = min(shape[other], NARROW)
+        try:
+            output = network(self._grey(shape))[number]
+        except (RuntimeError, IndexError, RequestError):
+            return
+        narrow = dataclasses.replace(network.layers[number], shape=tuple(output.shape))
+        if grid(narrow)[self._axis] == self.positions:
+            index[other] = grid(narrow)[other] // 2
+            self._shape = tuple(shape)
+            self._reader = dataclasses.replace(self._reader, index=tuple(index))
+
+    def extent(self, place: int) -> Extent:
+        """The lines that the units at a place along the axis see, found by bisection."""
+        length = self.length
+        if self._sees(place, slice(0, 1)) and self._sees(place, slice(length - 1, length)):
+            return 0, length
+        counts = range(1, length + 1)
+        first = _first_true(lambda n: self._sees(place, slice(0, n)), counts)
+        last = _first_true(lambda n: self._sees(place, slice(length - n, length)), counts)
+        return first, length - last
+
+    def extent_beside(self, place: int, extent: Extent) -> Extent:
+        """The extent at the place beside one whose own is known: moved by a stride, most likely."""
+        way = 1 if place == 0 else -1
+        stride = round(self.length / self.positions)
+        first, last = (edge + way * stride for edge in extent)
+        moved = (first, last)
+        if first > 0 and last < self.length and self._has_extent(place + way, moved):
+            return moved
+        return self.extent(place + way)
+
+    def _has_extent(self, place: int, extent: Extent) -> bool:
+        """Whether the units at a place see all of an extent's outermost lines, and none beyond."""
+        first, last = extent
+        return (
+            not self._sees(place, slice(0, first))
+            and self._sees(place, slice(first, first + 1))
+            and self._sees(place, slice(last - 1, last))
+            and not self._sees(place, slice(last, self.length))
+        )
+
+    def _sees(self, place: int, lines: slice) -> bool:
+        """Whether units at a place along the axis see any of the lines."""
+        rgb, index = self._grey(self._shape), list(self._reader.index or ())
+        rgb.movedim(self._axis, 0)[lines] = torch.nan
+        index[self._axis] = place
+        reader = dataclasses.replace(self._reader, index=tuple(index))
+        return not bool(reader(self._network(rgb)[self._number]).isfinite().all())
+
+    def _grey(self, shape: Sequence[int]) -> Tensor:
+        return torch.full((1, *shape), 0.5, device=self._network.model.device)
 
 
 def _first_true(holds: Callable[[int], bool], numbers: Sequence[int]) -> int:
