@@ -46,8 +46,9 @@ MODELS = {
     ),
 }
 LAYER = "layer3"
+EARLY = ("stem", "layer1", "layer2")  # of r3d_18, whose units at a position see a part of the clip
 BATCHES = (1, 8)
-ONE_BY_ONE, BARE_LIMIT = "one by one", "bare limit"
+ONE_BY_ONE, BARE_LIMIT, WHOLE = "one by one", "bare limit", "whole input"
 ALONE = 2  # rows that are solved one by one per turn: rows differ in nothing that takes time
 STEPS = 3  # of a factored ascent per turn; the first one is left out
 LEAST = 2  # turns, however long they take
@@ -57,7 +58,8 @@ CAPTION = (
     "in turns with what stands beside it; the ratio is of the medians. "
     "Free clip: the ascent of stage 1, beside a pass of the frozen network forward to the layer "
     "and back and nothing else. Tracking, factored: stage 2 of all rows of a batch together, "
-    "beside the same rows one by one."
+    "beside the same rows one by one. Canvas: stage 1 of units at the central position, beside the "
+    "same on the whole input."
 )
 
 logger = logging.getLogger(__name__)
@@ -101,13 +103,15 @@ class Gaps:
 
 
 def plan(batches: Sequence[int], quick: bool) -> list[Case]:
-    """Every network at every batch size; when in a hurry the large one with one row alone."""
-    return [
+    """Every network at every batch size, and early layers; when in a hurry the large one's row."""
+    cases = [
         Case(network, LAYER, batch)
         for network in MODELS
         for batch in batches
         if not quick or batch == 1 or network == "drift_r3d"
     ]
+    placed = [Case("r3d_18", layer, 1, "center") for layer in EARLY]
+    return cases if quick else [*cases, *placed]
 
 
 def measure(case: Case, device: torch.device, seconds: float) -> Iterator[Comparison]:
@@ -115,6 +119,9 @@ def measure(case: Case, device: torch.device, seconds: float) -> Iterator[Compar
 
     Stage 2 has none where the batch is one row.
     """
+    if case.position != "mean":
+        yield on_a_canvas(case, device, seconds)
+        return
     context = prepare(settings(case, device))
     yield free_clip(case, context, seconds)
     if case.batch > 1:
@@ -122,12 +129,14 @@ def measure(case: Case, device: torch.device, seconds: float) -> Iterator[Compar
         yield factored(case, context, seconds)
 
 
-def settings(case: Case, device: torch.device) -> schema.Config:
-    """The default config of the method, with a case's network, layer and units."""
+def settings(case: Case, device: torch.device, canvas: str = "auto") -> schema.Config:
+    """The default config of the method, with a case's network, layer, position and units."""
     overrides = [
         *MODELS[case.network],
         f"target.layer={case.layer}",
+        f"target.position={case.position}",
         f"target.units=0:{case.batch}",
+        f"engine.canvas={canvas}",
         "method=texture_motion",
         "method.rescue=false",  # a second ascent would not be timed, only waited for
         f"engine.device={device}",
@@ -154,6 +163,33 @@ def free_clip(case: Case, context: Context, seconds: float) -> Comparison:
     steps = context.config.engine.steps / case.batch
     return Comparison(
         case, "free clip", BARE_LIMIT, ours.median * steps, theirs.median * steps, ours.count
+    )
+
+
+def on_a_canvas(case: Case, device: torch.device, seconds: float) -> Comparison:
+    """Steps of stage 1's ascent on the canvas in turns with steps on the whole input."""
+    found: dict[str, tuple[Steps, float]] = {}
+    contexts = [prepare(settings(case, device, canvas)) for canvas in ("auto", "full")]
+    ours, theirs = (Synthesizer(context, _method(context)) for context in contexts)
+
+    def outer(stage: str, ascent: Optimization) -> None:
+        def inner(stage: str, whole: Optimization) -> None:
+            found.update(steps_in_turns({FVIS: ascent.step, WHOLE: whole.step}, device, seconds))
+            raise TimeUp
+
+        theirs.optima(theirs.targets.targets, inner)
+
+    with contextlib.suppress(TimeUp):
+        ours.optima(ours.targets.targets, outer)
+    (small, _), (large, _) = found[FVIS], found[WHOLE]
+    steps = contexts[0].config.engine.steps / case.batch
+    return Comparison(
+        case,
+        f"canvas of {ours.canvas.side} px",
+        WHOLE,
+        small.median * steps,
+        large.median * steps,
+        small.count,
     )
 
 

@@ -76,7 +76,9 @@ def test_shortened_fit_is_an_exact_share_of_the_default_one() -> None:
 
 
 def test_plan_has_every_network_and_batch_and_is_shorter_when_quick() -> None:
-    assert len(motion.plan((1, 8), quick=False)) == 2 * len(motion.MODELS)
+    whole = motion.plan((1, 8), quick=False)
+    assert [case for case in whole if case.position == "mean"] == whole[: 2 * len(motion.MODELS)]
+    assert [case.layer for case in whole[2 * len(motion.MODELS) :]] == [*motion.EARLY]
     quick = motion.plan((1, 8), quick=True)
     assert [(case.network, case.batch) for case in quick] == [
         ("drift_r3d", 1),
@@ -98,3 +100,12 @@ def test_stages_of_a_batch_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     assert all(c.seconds > 0 and c.beside_seconds > 0 for c in comparisons)
     assert comparisons[0].ratio > 0.3  # the ascent's step holds a whole bare one
+
+
+@pytest.mark.slow
+def test_a_canvas_is_compared_with_the_whole_input() -> None:
+    case = Case("drift_r3d", "stem", 1, "center")
+    (comparison,) = motion.measure(case, CPU, seconds=0.01)
+    assert (comparison.stage, comparison.beside) == ("canvas of 32 px", motion.WHOLE)
+    assert comparison.seconds > 0
+    assert comparison.beside_seconds > 0
