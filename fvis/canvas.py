@@ -136,10 +136,11 @@ def find_canvas(targets: TargetSet, network: Network, wanted: str | int) -> Canv
                 best = _fitting(whole, network, fields, None)
     if found is None and wanted != "auto":
         side = f"{best.side} px" if best else "the whole input"
-        raise RequestError(
-            f"engine.canvas={wanted}: {targets.layers[-1].path} cannot be read on a canvas of that "
-            f"side as it is in the whole input; auto takes {side}"
-        )
+        room = min(whole.frame[-2:])
+        why = f"{targets.layers[-1].path} cannot be read on so small a canvas as in the whole input"
+        if int(wanted) > room:
+            why = f"the input has {room} px"
+        raise RequestError(f"engine.canvas={wanted}: {why}; auto takes {side}")
     return found or whole
 
 

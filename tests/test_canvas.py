@@ -18,6 +18,7 @@ from fvis.capture import Network
 from fvis.compose import compose
 from fvis.context import Context, prepare
 from fvis.errors import RequestError
+from fvis.methods import METHODS
 from fvis.models import Model, Preprocessing
 from fvis.objectives import resolve
 from fvis.optimization import run_stage
@@ -243,6 +244,12 @@ def test_a_clip_on_a_canvas_has_the_score_that_is_told(
         (values,) = targets.values(network(clip[None]))
     assert record["activation"]["final"] == pytest.approx(values[0, 1].item(), rel=1e-3)
     assert record["activation"]["final"] > record["activation"]["initial"]
+
+
+def test_motion_has_no_more_terms_than_the_canvas_has_pixels() -> None:
+    given = context(*STEM, *FEW, "method.velocity.terms=40")
+    with pytest.raises(RequestError, match="at most 32: frames of 32x32 px"):
+        METHODS["texture_motion"](given)
 
 
 @pytest.mark.slow

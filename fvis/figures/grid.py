@@ -3,7 +3,11 @@
 import itertools
 from pathlib import Path
 
-from fvis.artifacts import read_png
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fvis.artifacts import from_bytes
 from fvis.figures.sheet import (
     GAP,
     MARGIN,
@@ -17,7 +21,8 @@ from fvis.figures.sheet import (
 from fvis.objectives.joint import grid_name, grid_weights
 from fvis.run_folder import SavedRun
 
-SHOWN = ("motif.png", "image.png")  # the first of these that a unit has
+# The first of these that a unit has; of a clip its middle frame.
+SHOWN = ("motif.png", "image.png", "motif.gif", "clip.gif", "reconstruction.gif")
 NAME = "grid"  # of the files, grid.png and grid.pdf
 LEFT, ABOVE = 0.4, 0.45  # inches, for the weights of the first unit, and for title and the second's
 
@@ -26,7 +31,7 @@ def write_grid(run: SavedRun) -> list[Path]:
     """Write the sheet of a run's pictures into its folder; returns the files' paths.
 
     The first unit's weight falls from 1 to -1 from above, and the second's rises from -1 to 1 to
-    the right. Pictures that are not there (that of weights zero and zero; clips) are left blank.
+    the right. Of clips the middle frame is shown. The place of weights zero and zero is left blank.
     """
     first, second = run.record.setting("target", "grid")
     weights = grid_weights(run.record.setting("target", "grid_steps"))
@@ -48,8 +53,15 @@ def write_grid(run: SavedRun) -> list[Path]:
             (unit.folder / n for n in SHOWN if (unit.folder / n).is_file()), None
         )
         if unit and picture:
-            sheet.picture(x, y, side, read_png(picture))
+            sheet.picture(x, y, side, _middle_frame(picture))
             sheet.lines(
                 x, y + side + 0.02, [f"a {three_digits(unit.record.activation.final)}"], side
             )
     return sheet.write(run.folder / NAME)
+
+
+def _middle_frame(path: Path) -> NDArray[np.float32]:
+    """RGB (3, H, W) in [0, 1] of a picture, or of a clip's frame in the middle."""
+    with Image.open(path) as image:
+        image.seek(getattr(image, "n_frames", 1) // 2)
+        return from_bytes(np.asarray(image.convert("RGB")))

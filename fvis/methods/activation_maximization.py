@@ -116,8 +116,8 @@ class ActivationMaximization:
     def _files(self, optimum: Optimum) -> dict[str, Writer]:
         if optimum.picture.dim() == 4:
             rgb, output = optimum.picture, self._context.config.output
-            lossless = functools.partial(artifacts.write_apng, rgb=rgb, fps=output.fps)
-            files = {**artifacts.clip_writers("clip", rgb, output), "clip.apng": lossless}
+            files = artifacts.clip_writers("clip", rgb, output)
+            files["clip.apng"] = functools.partial(artifacts.write_apng, rgb=rgb, fps=output.fps)
             if optimum.motif is not None:
                 files |= artifacts.clip_writers("motif", optimum.motif, output)
             return files

@@ -40,9 +40,11 @@ class TextureMotion:
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, TextureMotionConfig)
         _require_clips(context)
+        _require_room(context.model.preprocessing.shape, context.config.method.velocity.terms)
         self._context = context
         self._settings = context.config.method
         self._synthesizer = Synthesizer(context, context.config.method)
+        _require_room(self._synthesizer.canvas.shape, self._settings.velocity.terms)
         self.search = MotionSearch(context, context.config.method, self._synthesizer)
         self._natural = self._natural_tuning()
         self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
@@ -67,6 +69,11 @@ class TextureMotion:
     def _seen(self, optimum: Optimum) -> Tensor:
         """The part of a free clip (3, T, H, W) that a canvas has, or all of it."""
         return self._synthesizer.canvas.part(optimum.picture)
+
+    def _shown(self) -> list[str]:
+        """How much of the input the pictures show, where that is not all of it."""
+        canvas = self._synthesizer.canvas
+        return [f"{canvas.side} px of {canvas.frame[-2]}x{canvas.frame[-1]}"] if canvas.side else []
 
     def _natural_tuning(self) -> NaturalTuning | None:
         """The units' responses to drifting photographs; None if the config names none."""
@@ -143,7 +150,9 @@ class TextureMotion:
             reconstruction_error=found.error,
             becomes={name: names(index) or index for name, index in found.classes.items()} or None,
         )
-        called = [record.model, job.layer, record.called, record.class_name]
+        if record.canvas is not None:  # the pictures are the canvas itself, and none is enlarged
+            record = dataclasses.replace(record, canvas=dataclasses.replace(record.canvas, scale=1))
+        called = [record.model, job.layer, record.called, record.class_name, *self._shown()]
         portrait = Portrait(
             title=", ".join(str(part) for part in called if part is not None),
             optimal=self._seen(optimum),
@@ -184,15 +193,17 @@ def _require_clips(context: Context) -> None:
         )
     if frames < 2:
         raise RequestError(f"method=texture_motion needs clips of 2 frames or more, not {frames}")
-    _, _, h, w = context.model.preprocessing.shape
+
+
+def _require_room(shape: Sequence[int], terms: int) -> None:
+    """Raise `RequestError` where clips (3, T, H, W) are too small for motion, or for its terms."""
+    h, w = shape[-2:]
     if min(h, w) < SMALLEST:
         raise RequestError(
             f"method=texture_motion needs frames of {SMALLEST} px or more, not {h}x{w}"
         )
-    method = context.config.method
-    assert isinstance(method, TextureMotionConfig)
-    if method.velocity.terms > min(h, w):
+    if terms > min(h, w):
         raise RequestError(
-            f"method.velocity.terms={method.velocity.terms} must be at most {min(h, w)}: frames of "
-            f"{h}x{w} px have no more"
+            f"method.velocity.terms={terms} must be at most {min(h, w)}: frames of {h}x{w} px have "
+            "no more"
         )

@@ -73,7 +73,8 @@ class CanvasRecord:
     Attributes:
         side: of the square canvas, px.
         offset: y and x of the canvas in the network's input (image.png, clip.gif), px.
-        scale: how many times it is enlarged in motif.png or motif.gif.
+        scale: how many times it is enlarged in motif.png or motif.gif; 1 where the pictures are the
+            canvas alone, as those of texture_motion.
         periodic: whether image.png is tiled with the canvas; otherwise the rest of it is mid-grey.
     """
 
