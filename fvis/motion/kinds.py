@@ -7,7 +7,7 @@ from fvis.motion.confidence import WIDEST, angle_deg, direction_of
 from fvis.motion.controls import motion_index
 from fvis.record.motion import TuningRecord
 
-# A moving texture that keeps less of the reference's activation does not explain the unit.
+# What keeps less of the reference's activation, moving or in place, does not explain the unit.
 LEAST_KEPT = 0.5
 LEAST_LOST = 0.1  # share of the reconstruction's activation that a control must lose
 FURTHEST = 45.0  # degrees between the reconstruction's direction and the tuning curve's
@@ -35,7 +35,7 @@ def kind_of(activations: Mapping[str, float]) -> str:
     """
     kept = activations["reconstruction"]
     explained = kept >= LEAST_KEPT  # NaN is not
-    least = (1 - LEAST_LOST) * (kept if explained else 1.0)
+    least = max(LEAST_KEPT, (1 - LEAST_LOST) * (kept if explained else 1.0))
     lost = motion_index(activations)
     if explained and (math.isnan(lost) or lost < LEAST_LOST):
         return STILL

@@ -48,7 +48,7 @@ class MotionSearch:
         A row that no finalist has woken is tried once more, with gradients that leak through its
         activation function; so is one whose texture excites more as it drifts otherwise.
         """
-        settings, shape = self._settings, self._synthesizer.canvas.shape
+        settings, shape = self._settings, self._context.model.preprocessing.shape
         starts = starting_motions(guess, shape)
         starts = self._best_starts(jobs, starts, run) if settings.pilot_steps else starts[:1]
         found = [

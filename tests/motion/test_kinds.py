@@ -27,6 +27,7 @@ from fvis.record.motion import TuningRecord
         (1.0, math.nan, 0.2, 0.2, STILL),
         (1.0, 0.1, 0.95, 0.2, FLICKER),
         (0.6, 0.1, 0.58, 0.57, FLICKER),
+        (0.53, 0.1, 0.49, 0.1, MOVING),  # what changes in place keeps less than half, too
         (0.7, 0.1, 0.8, 1.4, APPEARS),
         (0.06, 0.0, 0.0, 0.0, UNEXPLAINED),
         (0.4, 0.0, 1.0, 0.0, FLICKER),
