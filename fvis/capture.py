@@ -109,8 +109,8 @@ class Network:
                 )
             if output.is_complex():
                 raise RequestError(
-                    f"layer {layer.path} returns complex numbers, none of which is the largest: "
-                    "take a layer of real ones, as of their size"
+                    f"layer {layer.path} returns complex numbers, which have no order: take a "
+                    "layer of real ones, such as their absolute values"
                 )
         read = zip(self.layers, outputs, strict=True)
         return [layer.unfolded(out, len(rgb)).float() for layer, out in read if out is not None]

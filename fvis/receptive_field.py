@@ -85,7 +85,7 @@ class _Probe:
     def _narrow(self) -> None:
         """Look at inputs with few lines along the other axis, if the network takes them.
 
-        What is seen along one axis does not hang on the length of the other.
+        What is seen along one axis does not depend on the length of the other.
         """
         network, number, other = self._network, self._number, -3 - self._axis
         shape, index = list(self._shape), list(self._reader.index or ())

@@ -44,6 +44,7 @@ class TextureMotion:
         self._context = context
         self._settings = context.config.method
         self._synthesizer = Synthesizer(context, context.config.method)
+        # Again: a canvas may be smaller. (Networks refuse small inputs in words of their own.)
         _require_room(self._synthesizer.canvas.shape, self._settings.velocity.terms)
         self.search = MotionSearch(context, context.config.method, self._synthesizer)
         self._natural = self._natural_tuning()
@@ -67,7 +68,7 @@ class TextureMotion:
         return [self._result(*row) for row in zip(jobs, optima, found, strict=True)]
 
     def _seen(self, optimum: Optimum) -> Tensor:
-        """The part of a free clip (3, T, H, W) that a canvas has, or all of it."""
+        """The part of a free clip (3, T, H, W) that was synthesised: the canvas."""
         return self._synthesizer.canvas.part(optimum.picture)
 
     def _shown(self) -> list[str]:

@@ -33,7 +33,7 @@ def controls(
     `blank`: the middle frame's mean colour.
     `flicker`: the separable clips, one pattern in place whose contrast has one course in time, that
     are nearest to the reconstruction and to the free clip (see `separable`), and the middle frame
-    with contrast that reverses again and again: a unit of any change may be excited by these only.
+    with contrast that reverses again and again: units of any change respond to that most of all.
     `appears`: the same patterns, whose contrast changes but once.
     `wanted`, `wanted flicker`, `wanted appears`: the gradient as a clip, and what is nearest to it.
 

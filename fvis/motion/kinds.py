@@ -31,7 +31,7 @@ def kind_of(activations: Mapping[str, float]) -> str:
         `unexplained` if the moving texture keeps less than half of the reference's activation, or
         there is none above grey's; `still`, `appears` or `flicker` if the unit responds about as
         well to a texture that stands, that comes into view and stands, or whose contrast changes in
-        place; else `moving`.
+        place (which must keep half of the reference's activation, too); else `moving`.
     """
     kept = activations["reconstruction"]
     explained = kept >= LEAST_KEPT  # NaN is not

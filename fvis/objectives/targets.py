@@ -275,7 +275,7 @@ def _readable(found: Mapping[str, Layer], path: str, config: TargetConfig, video
     if not layer.shape and parts and config.output is not None and str(config.output) not in parts:
         raise unknown("target.output", str(config.output), parts)
     if not layer.shape:
-        names = ", ".join(map(str, layer.outputs[:MOST_NAMES])) or "no tensor, or a lone number"
+        names = ", ".join(map(str, layer.outputs[:MOST_NAMES])) or "none, or a number without rows"
         raise RequestError(
             f"layer {path} returns no single tensor (it returns {names}): give target.output, or "
             "another of the layers that `fvis layers` lists"
