@@ -97,7 +97,9 @@ class TextureMotion:
         if settings.solver == "factored":
             return self.search.candidates(jobs, mean_motion(optimal), run, self._seeing)
         if settings.solver == "tracking":
-            parts = decomposition.track(optimal, settings.fit, settings.margin, run)
+            canvas = self._synthesizer.canvas
+            margin = settings.margin * max(canvas.frame[-2:]) / max(canvas.shape[-2:])
+            parts = decomposition.track(optimal, settings.fit, margin, run)
         else:
             generators = self._synthesizer.random_generators(jobs, "texture")
             parts = decomposition.fit_jointly(optimal, settings.fit, generators, run)

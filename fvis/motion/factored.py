@@ -116,10 +116,15 @@ def build(
     margin: float,
     start: Tensor,
     generators: Sequence[Generator],
-    shape: tuple[int, ...],
+    frame: tuple[int, ...],
+    size: tuple[int, int],
     device: torch.device,
 ) -> Factored:
     """Textures as `parametrization` initialises them, each with the motion that it starts with.
+
+    Clips smaller than the network's input show the middle of what would fill it. Textures and
+    velocities are just as fine, so: a small texture has few spatial frequencies, far from one
+    another, and a wave in it hardly any direction but along its sides.
 
     Args:
         parametrization: settings of the textures.
@@ -127,26 +132,28 @@ def build(
         margin: how far the textures reach beyond the frame, in frame sides.
         start: motions (B, 2, 3), as `starting_motions` gives them.
         generators: one per row; row b starts from generator b alone.
-        shape: one clip's, (3, T, H, W).
+        frame: the shape of the network's input, (3, T, H, W).
+        size: the clips' height and width (h, w), at most H and W.
         device: where the parameters are put.
     """
-    _, t, h, w = shape
-    below, beside = round(margin * h), round(margin * w)
-    canvas = (3, h + 2 * below, w + 2 * beside)
+    _, t, *sides = frame
+    reach = [side + 2 * round(margin * side) for side in sides]
     kind = PARAMETRIZATIONS[parametrization.name]
-    texture = kind(parametrization, generators, canvas, device)
+    texture = kind(parametrization, generators, (3, *reach), device)
     scales = term_scales(velocity, t - 1).to(device)
     # A slope's amplitude at the frame's edge is twice that of the term with half a period in the
     # frame: a turn or growth must come about before the texture has settled on something else.
-    steepness = 2 * velocity.scale * 2**-velocity.decay / (min(h, w) / 2)
+    steepness = 2 * velocity.scale * 2**-velocity.decay / (min(sides) / 2)
     terms = torch.zeros(len(generators), 2, *scales.shape)
     terms[..., 0, 0, 0] = start[..., 2].cpu() / velocity.scale
     slopes = start[..., :2].cpu() / steepness
     coefficients = leaf(torch.cat([slopes.flatten(1), terms.flatten(1)], 1), device)
     bases = tuple(
-        cosines(n, k).to(device) for n, k in zip((t - 1, h, w), scales.shape, strict=True)
+        _middle(cosines(whole, k), shown).to(device)
+        for whole, shown, k in zip((t - 1, *sides), (t - 1, *size), scales.shape, strict=True)
     )
-    offset = torch.tensor([[beside, below]], dtype=torch.float32, device=device)
+    y, x = ((whole - shown) // 2 for whole, shown in zip(reach, size, strict=True))
+    offset = torch.tensor([[x, y]], dtype=torch.float32, device=device)
     offsets = offset.expand(len(generators), 2)
     return Factored(texture, coefficients, steepness, scales, bases, offsets, velocity.weight_decay)
 
@@ -180,6 +187,12 @@ def term_scales(velocity: VelocityConfig, intervals: int) -> Tensor:
     temporal = 1 + torch.arange(intervals, dtype=torch.float32)
     falls: Tensor = velocity.scale * (temporal[:, None, None] * spatial).pow(-velocity.decay)
     return falls
+
+
+def _middle(basis: Tensor, count: int) -> Tensor:
+    """The `count` places in the middle of a basis (places, terms)."""
+    first = (len(basis) - count) // 2
+    return basis[first : first + count]
 
 
 def cosines(places: int, terms: int) -> Tensor:

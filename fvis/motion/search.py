@@ -179,13 +179,15 @@ class MotionSearch:
         `textures` are the parameters to start from; without them, they are drawn at random.
         """
         context, settings, synthesizer = self._context, self._settings, self._synthesizer
+        height, width = synthesizer.canvas.shape[-2:]
         moving = factored.build(
             self._parametrization(),
             settings.velocity,
             settings.margin,
             start,
             synthesizer.random_generators(jobs, f"texture of {stage}"),
-            synthesizer.canvas.shape,
+            synthesizer.canvas.frame,
+            (height, width),
             context.device,
         )
         with torch.no_grad():

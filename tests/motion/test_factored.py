@@ -29,11 +29,16 @@ SETTINGS = VelocityConfig(terms=3, scale=2.0, decay=1.5)
 
 
 def factored(
-    guess: Tensor, rows: list[int], margin: float = 0.5, settings: VelocityConfig = SETTINGS
+    guess: Tensor,
+    rows: list[int],
+    margin: float = 0.5,
+    settings: VelocityConfig = SETTINGS,
+    size: tuple[int, int] = (SHAPE[2], SHAPE[3]),
 ) -> Factored:
     draws = [random_generator("texture", row) for row in rows]
     start = guess if guess.dim() == 3 else uniform(guess)
-    return build(FourierConfig(init_std=1.0), settings, margin, start, draws, SHAPE, CPU)
+    pictures = FourierConfig(init_std=1.0)
+    return build(pictures, settings, margin, start, draws, SHAPE, size, CPU)
 
 
 def uniform(velocity: Tensor) -> Tensor:
@@ -81,6 +86,19 @@ def test_the_texture_reaches_margin_sides_beyond_the_frame_on_all_sides() -> Non
     _, _, h, w = SHAPE
     assert parts.texture.shape == (2, 3, h + 2 * 3, w + 2 * 4)
     assert parts.offset.tolist() == [[4, 3], [4, 3]], "[x, y]"
+
+
+def test_a_small_clip_is_the_middle_of_the_one_that_fills_the_input() -> None:
+    """Its texture is as fine, and the same coefficients give the same motion, px for px."""
+    whole, small = shaken([0, 1]), factored(torch.zeros(2, 2), [0, 1], size=(6, 8))
+    with torch.no_grad():
+        whole.coefficients[:, :SLOPES] = 0.3 * torch.randn(2, SLOPES)
+        small.coefficients.copy_(whole.coefficients)
+        clips, parts = whole.picture().render(), small.decomposition()
+        seen = small.picture().render()
+    assert parts.texture.shape == (2, 3, 24, 32), "as for the whole input"
+    assert parts.displacement.abs().amax() > 1
+    torch.testing.assert_close(seen, clips[..., 3:9, 4:12], atol=1e-5, rtol=0)
 
 
 def test_the_middle_frame_is_not_displaced() -> None:
