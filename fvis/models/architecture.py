@@ -19,9 +19,12 @@ PREFIX_TOKEN = re.compile(
 
 
 def timm_layers(*names: str) -> tuple[type[nn.Module], ...]:
-    """Classes of `timm.layers`, by name; none before timm is imported: no network has any then."""
+    """Classes of `timm.layers`, by name: those that the installed timm has.
+
+    There are none before timm is imported: no network has any then.
+    """
     layers = sys.modules.get("timm.layers")
-    return () if layers is None else tuple(getattr(layers, name) for name in names)
+    return tuple(getattr(layers, name) for name in names if hasattr(layers, name))
 
 
 def attends(module: nn.Module) -> bool:

@@ -27,6 +27,12 @@ CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
     nn.PixelShuffle,
 )
 CHANNELS_LAST: tuple[type[nn.Module], ...] = (nn.Linear, nn.LayerNorm, nn.Embedding)
+# Norms of timm that go across the channels of maps.
+ACROSS_MAPS = (
+    *("LayerNorm2d", "LayerNorm2dFp32", "LayerNormAct2d", "LayerNormAct2dFp32"),
+    *("RmsNorm2d", "RmsNorm2dFp32", "RmsNormAct2d", "RmsNormAct2dFp32"),
+    *("SimpleNorm2d", "SimpleNorm2dFp32"),
+)
 
 
 @dataclass
@@ -58,7 +64,7 @@ class Recorder:
         self.output = output
         self.width = token_width(network)
         self.declared = declared_channels(network)
-        self.channels_second = (*CHANNELS_SECOND, *timm_layers("LayerNorm2d", "RmsNorm2d"))
+        self.channels_second = (*CHANNELS_SECOND, *timm_layers(*ACROSS_MAPS))
         self.second = {
             path for path, part in network.named_modules() if isinstance(part, self.channels_second)
         }
@@ -108,6 +114,8 @@ class Recorder:
         if any(parent in self.second for parent in _ancestors(path)):
             return 1  # inside timm's layers that join normalization and activation
         known = None if source is None else self._known(source)
+        if isinstance(module, nn.LayerNorm) and type(module).forward is not nn.LayerNorm.forward:
+            return _normalized(module, known, tensor)
         if isinstance(module, CHANNELS_LAST):
             return _mixed(module, known, source) or tensor.dim() - 1
         if (own := self._known(tensor)) is not None:
@@ -202,6 +210,18 @@ def _mixed(module: nn.Module, known: int | None, source: Tensor | None) -> int |
     if not isinstance(module, nn.Linear) or source is None or known == source.dim() - 1:
         return None
     return known
+
+
+def _normalized(norm: nn.LayerNorm, known: int | None, tensor: Tensor) -> int | None:
+    """The axis that a kind of layer norm goes along, which may not be the last, as in ConvNeXt.
+
+    It is the one axis of the norm's length; where there are several, the `known` one of its input,
+    or else, of tokens, the last.
+    """
+    axes = [i for i, size in enumerate(tensor.shape) if i > 0 and size == norm.normalized_shape[-1]]
+    if len(axes) == 1 or known in axes:
+        return axes[0] if len(axes) == 1 else known
+    return 2 if tensor.dim() == 3 and 2 in axes else None
 
 
 def _same_axis(tensor: Tensor, dim: int, view: Tensor) -> int | None:

@@ -41,6 +41,7 @@ class Layer:
         outputs: the indices or keys of a tuple or dict from which `target.output` chooses.
         constant: whether it is computed from parameters of the network alone, as a table of
             positions is.
+        prefixes: what `prefix` would be if an axis held the tokens, for each of three axes.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Layer:
     calls: int
     outputs: tuple[int | str, ...] = ()
     constant: bool = False
+    prefixes: tuple[int, ...] = ()
 
     @property
     def channel_dim(self) -> int | None:
@@ -190,11 +192,18 @@ def _layer(entry: Entry, model: Model, tokens: int, maps: Set[int], is_folded: b
     axes = name_axes(shape, dim, model.preprocessing.frames is not None)
     if is_folded:
         shape, axes = (1, *shape), f"BG{axes[1:].replace('K', 'C')}"
-    prefix = 0
-    if "N" in axes and not is_folded:
-        prefix = joined_tokens(shape[axes.index("N")], tokens, maps, model.preprocessing)
+    rows = shape if len(shape) == 3 and not is_folded else ()
+    prefixes = tuple(joined_tokens(n, tokens, maps, model.preprocessing) for n in rows)
     kind, path = type(entry.module).__name__, entry.path or LOGITS
-    return Layer(path, kind, shape, axes, prefix, entry.calls, entry.outputs, entry.constant)
+    layer = Layer(path, kind, shape, axes, 0, entry.calls, entry.outputs, entry.constant, prefixes)
+    return _with_axes(layer, axes)
+
+
+def _with_axes(layer: Layer, axes: str) -> Layer:
+    """`layer` with these axes, and the prefix tokens that it then has."""
+    has_tokens = "N" in axes and "G" not in axes
+    prefix = layer.prefixes[axes.index("N")] if has_tokens and layer.prefixes else 0
+    return dataclasses.replace(layer, axes=axes, prefix=prefix)
 
 
 def name_axes(shape: tuple[int, ...], channel_dim: int | None, video: bool) -> str:
@@ -234,7 +243,7 @@ def with_channel_dim(layer: Layer, dim: int, video: bool) -> Layer:
     else:
         rest = name_axes(layer.shape[1:], dim % dims - 1, video)
         axes = f"BG{rest[1:].replace('K', 'C')}"
-    return dataclasses.replace(layer, axes=axes)
+    return _with_axes(layer, axes)
 
 
 def with_prefix(layer: Layer, count: int) -> Layer:

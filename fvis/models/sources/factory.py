@@ -73,7 +73,8 @@ def _from_file(path: Path, setting: str) -> Any:
         raise RequestError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent))  # the file may import its neighbours, as scripts do
+    if str(path.parent) not in sys.path:  # the file may import its neighbours, as scripts do
+        sys.path.insert(0, str(path.parent))
     try:
         with exits_are_errors("it"):
             spec.loader.exec_module(module)
