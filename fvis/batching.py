@@ -20,7 +20,7 @@ AUTO_SIZE_CUDA = 64  # where it is not known how much memory a row takes
 MOST_SMALLER = 4  # times as many pictures on a small canvas; still more would gain nothing
 MOST_CUDA = 256  # whole inputs; more are no faster, and would put off the files and the saved state
 ROOM = 0.6  # of the free memory; the rest is for what a row's bytes leave out, such as workspaces
-# What torch's allocators and its CPU kernels say when memory runs out.
+# What torch's allocators, its CPU kernels and CUDA's libraries say when memory runs out.
 OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -28,6 +28,9 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "could not create a primitive",
     "std::bad_alloc",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "unable to find an engine",
 )
 
 

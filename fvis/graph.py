@@ -17,6 +17,7 @@ from fvis.batching import is_out_of_memory
 from fvis.errors import RequestError, described
 
 WARM_UP = 3  # steps that are made first: kernels, plans and caches exist by then
+CHECKED = 2  # steps after each capture that are made plainly, too
 SAME = 1e-2  # of a tensor's length: by how much what a replay gives may differ, at most
 
 logger = logging.getLogger(__name__)
@@ -80,9 +81,10 @@ def graphs_of(setting: Any, device: torch.device) -> Graphs | None:
 class Replay:
     """Makes steps by their numbers, all but the first `WARM_UP` by replaying a captured one.
 
-    The first step after each capture is made both ways, and counts as it was made plainly. Where
-    the step cannot be captured, or the two differ, the steps are made plainly from then on, and the
-    log says so.
+    The first `CHECKED` steps after each capture are made both ways, and count as they were made
+    plainly: the first shows whether a replay does the same, the second whether a number was frozen.
+    Where the step cannot be captured, or the two ways differ, the steps are made plainly from then
+    on, and the log says so.
 
     Args:
         make: makes a step, whose number `counter` holds, and returns its scores. Steps of a phase
@@ -106,7 +108,7 @@ class Replay:
     ) -> None:
         self._make, self._phase, self._state = make, phase, state
         self._counter, self._graphs, self._required = counter, graphs, required
-        self._made, self._works, self._checked = 0, True, False
+        self._made, self._works, self._to_check = 0, True, 0
         self._captured: tuple[int, Callable[[], Tensor]] | None = None
 
     def __call__(self, step: int) -> Tensor:
@@ -118,12 +120,12 @@ class Replay:
                 return self._make(step)
             if self._captured is None or self._captured[0] != self._phase(step):
                 self._capture(step)
-            elif not self._checked:
-                return self._compared(step)
-            return self._captured[1]().clone() if self._captured else self._make(step)
+            if self._captured is None:
+                return self._make(step)
+            return self._compared(step) if self._to_check else self._captured[1]().clone()
 
     def _capture(self, step: int) -> None:
-        self._captured, self._checked = None, False  # hands back its memory
+        self._captured, self._to_check = None, CHECKED  # hands back its memory
         try:
             self._captured = (self._phase(step), self._graphs.capture(lambda: self._make(step)))
         except Exception as error:
@@ -132,7 +134,7 @@ class Replay:
             self._give_up(described(error))
 
     def _compared(self, step: int) -> Tensor:
-        """Make a step both ways: a number that was frozen shows one step after the capture."""
+        """Make a step both ways."""
         assert self._captured is not None
         before = [tensor.detach().clone() for tensor in self._state]
         scores = self._captured[1]().clone()
@@ -140,7 +142,7 @@ class Replay:
         with torch.no_grad():
             for tensor, earlier in zip(self._state, before, strict=True):
                 tensor.copy_(earlier)
-        scores, self._checked = self._make(step), True
+        scores, self._to_check = self._make(step), self._to_check - 1
         made = [tensor.detach() for tensor in (scores, *self._state)]
         if not all(map(_same, replayed, made)):
             self._give_up("replayed, it gives something else")

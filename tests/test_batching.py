@@ -62,9 +62,12 @@ def test_other_errors_are_not_taken_for_memory() -> None:
                      "can't allocate memory: you tried to allocate 1 bytes. Error code 12 "
                      "(Cannot allocate memory)"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
 )  # fmt: skip
-def test_a_hosts_memory_runs_out_in_other_words(error: Exception) -> None:
+def test_memory_runs_out_in_other_words(error: Exception) -> None:
     def solve(batch: list[int]) -> list[int]:
         if len(batch) > 1:
             raise error

@@ -1,6 +1,7 @@
 """Replayed steps are the steps themselves: what a graph freezes changes no picture."""
 
 import contextlib
+import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -182,6 +183,35 @@ def test_a_replay_that_gives_no_number_is_not_used(
         one.run()
     assert "something else" in caplog.text
     assert torch.equal(one.trace.scores[-1], plain.trace.scores[-1])
+
+
+class Damaging(Frozen):
+    """Makes the first replay of each capture spoil a tensor of the state."""
+
+    def __init__(self, state: Tensor) -> None:
+        super().__init__()
+        self._state = state
+
+    def capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        self.captures += 1
+        calls = itertools.count()
+
+        def replay() -> Tensor:
+            scores = work()
+            if next(calls) == 0:
+                with torch.no_grad():
+                    self._state.add_(1000)
+            return scores
+
+        return replay
+
+
+def test_a_first_replay_that_spoils_the_picture_is_undone() -> None:
+    plain, one = ascent_of(), ascent_of()
+    plain[1].run()
+    one[1].replay(Damaging(one[0].parameters[0]))
+    one[1].run()
+    assert same(plain, one)
 
 
 def test_memory_that_runs_out_in_a_capture_halves_the_batch_as_elsewhere() -> None:
