@@ -19,7 +19,7 @@ from fvis.objectives import TargetSet
 from fvis.randomness import random_generator
 from fvis.receptive_field import ReceptiveField, grid, has_maps, receptive_field
 from fvis.record.unit import CanvasRecord
-from fvis.schema import TransformsConfig
+from fvis.schema import Config, EngineConfig, TransformsConfig
 
 WORTHWHILE = 0.8  # of the input's side; a larger canvas would hardly cost less than the whole input
 # Around the receptive field, as a share of its side: a Fourier texture goes on beyond its edges
@@ -65,6 +65,18 @@ class Canvas:
     def share(self) -> float:
         """The canvas's share of the input."""
         return math.prod(self.shape) / math.prod(self.frame)
+
+    def engine(self, config: Config) -> EngineConfig:
+        """The config's engine, with a larger learning rate for a spectrum on a small canvas.
+
+        What a unit sees is a sum over all frequencies, and on a small canvas they are few: at the
+        same steps of each, its contrast grows more slowly, in proportion to the side. The root of
+        that is made up for; with all of it, units in the first layers overshoot.
+        """
+        if self.side is None or self.periodic or config.parametrization.name != "fourier":
+            return config.engine
+        faster = math.sqrt(min(self.frame[-2:]) / self.side)
+        return dataclasses.replace(config.engine, lr=faster * config.engine.lr)
 
     @property
     def record(self) -> CanvasRecord | None:

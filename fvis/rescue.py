@@ -60,7 +60,8 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
 
     `initial`, `final` and `spread` are (B,). A row stands still when its scores in the second half
     of the trace differ by less than `LEAST_MOVEMENT` spreads. Where that half spans fewer than
-    `LEAST_SPAN` steps, a rise by `LEAST_MOVEMENT` spreads is enough, otherwise by `LEAST_RISE`.
+    `LEAST_SPAN` steps, a rise by `LEAST_MOVEMENT` spreads is enough, otherwise by `LEAST_RISE`;
+    and what has only fallen by then is stuck, however it moves.
     """
     half = max(2, len(trace.scores) // 2)
     late = torch.stack(trace.scores[-half:])
@@ -68,7 +69,8 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
     moving = late.amax(0) - late.amin(0) > LEAST_MOVEMENT * spread
     least = LEAST_RISE if span >= LEAST_SPAN else LEAST_MOVEMENT
     risen = final - initial > least * spread
-    return ~(final.isfinite() & (moving | risen))
+    fallen = (final < initial) & (span >= LEAST_SPAN)
+    return ~(final.isfinite() & (moving | risen) & ~fallen)
 
 
 def resting_rows(objective: LinearObjective, final: Tensor, spread: Tensor) -> Tensor:

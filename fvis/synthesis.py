@@ -258,8 +258,8 @@ class Synthesizer:
         `prior` holds the picture natural.
         """
         context, config = self._context, self._context.config
-        engine = engine or config.engine
         area, device = self.canvas, context.device
+        engine = engine or area.engine(config)
         views = self._views(jobs, purpose, engine.steps)
         objective = self.targets.objective(jobs, device)
         of_views = area.targets.objective(jobs, device, views.views)
