@@ -71,15 +71,21 @@ class SavedRun:
         names = None if listed is None else set(listed)
         depths = {safe_name(path): depth for path, depth in self.record.layers.items()}
 
-        def place(folder: Path) -> tuple[int, str]:
+        def place(folder: Path) -> tuple[int, Any]:
             named = NAME.fullmatch(folder.name)
-            return depths.get(named[1], 0) if named else 0, folder.name
+            return depths.get(named[1], 0) if named else 0, _natural(folder)
 
         for folder in sorted(_unit_folders(self.folder), key=place):
             if names is None or folder.name in names:
                 unit = read_unit(folder)
                 if self._owns(unit.record):
                     yield unit
+
+    @property
+    def made(self) -> int:
+        """How many units are on disk; run.json may say so later."""
+        known = sum(self.record.statuses.values())
+        return known if self.record.status == DONE else len(list(_unit_folders(self.folder)))
 
     @property
     def status(self) -> str | None:

@@ -22,6 +22,7 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from fvis import artifacts
 from fvis.evidence.record import WORDS
+from fvis.gallery.commands import read_origin
 from fvis.gallery.contents import ENTRY, Contents
 from fvis.gallery.units import shown_text, shown_units, tidy
 from fvis.record.run import RUNNING, RunRecord
@@ -73,16 +74,19 @@ SUMMARY = {  # names of others
 
 def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
     """Write the page of `runs`; `inside` has the links to the pictures that it holds itself."""
-    names = _run_names([run.folder for run in runs], path.parent)
+    folders = _run_names([run.folder for run in runs], path.parent)
+    names = _told_apart(runs, folders)
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     templates, contents = _templates(), Contents()
     with artifacts.whole_file(path) as place, _spool() as data, _spool() as table:
         first = ""
-        for number, units in enumerate(_pages(_all_units(runs, names, path.parent))):
+        for number, units in enumerate(_pages(_all_units(runs, folders, names, path.parent))):
             units = [unit | {"files": []} for unit in units] if inside else units
             rows = ",".join(map(_as_json, contents.add(units)))
             table.write(f",{rows}" if number else rows)
-            cards = templates.get_template("cards.html").render(units=units, single=bool(inside))
+            cards = templates.get_template("cards.html").render(
+                units=units, single=bool(inside), several=len(runs) > 1
+            )
             first = first or cards
             page = templates.get_template("data.html")
             data.write(page.render(units=units, cards=cards if number else ""))
@@ -160,11 +164,11 @@ def _pieces(spooled: IO[str]) -> Iterator[str]:
 
 
 def _all_units(
-    runs: Sequence[SavedRun], names: Sequence[str], base: Path
+    runs: Sequence[SavedRun], folders: Sequence[str], names: Sequence[str], base: Path
 ) -> Iterator[dict[str, Any]]:
-    for run, name in zip(runs, names, strict=True):
+    for run, folder, name in zip(runs, folders, names, strict=True):
         for unit in shown_units(run, base):
-            yield unit | {"run": name, "id": f"{name}/{unit['name']}"}
+            yield unit | {"run": name, "id": f"{folder}/{unit['name']}"}
 
 
 def _pages(units: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -188,6 +192,16 @@ def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
     return [shown_text(p if often[n] > 1 else n) for n, p in zip(names, paths, strict=True)]
 
 
+def _told_apart(runs: Sequence[SavedRun], folders: Sequence[str]) -> list[str]:
+    """The runs' names, each with the words of its command that not all of the runs had."""
+    origins = [read_origin(run.folder) for run in runs]
+    words = [origin.words if origin else () for origin in origins]
+    shared = set(words[0]).intersection(*words) if words else set()
+    own = [" ".join(word for word in each if word not in shared) for each in words]
+    named = zip(folders, own, strict=True)
+    return [f"{name}: {shown_text(said)}" if said else name for name, said in named]
+
+
 def _layers(record: RunRecord) -> str | None:
     """The run's layer; of several, what was asked for and how many they are."""
     asked = record.setting("target", "layer")
@@ -209,7 +223,7 @@ def _header(run: SavedRun, name: str) -> dict[str, Any]:
         "layer": _layers(record),
         "device": record.device,
         "statuses": record.statuses,
-        "made": sum(record.statuses.values()),
+        "made": run.made,
         "asked": len(record.jobs),
         "at": datetime.now(UTC).isoformat() if run.status == RUNNING else None,
         "started": record.timings.started,

@@ -3,7 +3,6 @@
 import logging
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +35,8 @@ class Judged:
 def score(directory: Path, answers: Sequence[Answer]) -> Path:
     """Add the answers to the records of the run in `directory`; returns the run's page.
 
-    What earlier answers left is replaced. Answers of people who fail catch trials do not count.
+    What earlier answers left is replaced. Answers of people who fail catch trials do not count, nor
+    of those who answered none.
     Raises `RequestError` for a run that is not done, and where no answer is about it.
     """
     run = read_run(directory)
@@ -97,16 +97,18 @@ def _judge(run: SavedRun, units: Sequence[SavedUnit], answers: Sequence[Answer])
 
 def _attentive(found: Sequence[Judged]) -> list[Judged]:
     """What people answered in ordinary trials who got the catch trials right."""
-    catches = defaultdict[str, list[bool]](list)
+    catches: dict[str, list[bool]] = {one.answer.person: [] for one in found}
     for one in found:
         if one.answer.condition == CATCH:
             catches[one.answer.person].append(one.right)
-    failed = [p for p, rights in catches.items() if statistics.fmean(rights) < CAUGHT]
-    for person in failed:
-        logger.warning("the answers of %s do not count: catch trials were failed", person)
-    return [
-        one for one in found if one.answer.condition != CATCH and one.answer.person not in failed
-    ]
+    passed = []
+    for person, rights in catches.items():
+        if rights and statistics.fmean(rights) >= CAUGHT:
+            passed.append(person)
+        else:
+            why = "catch trials were failed" if rights else "no catch trial was answered"
+            logger.warning("the answers of %s do not count: %s", person, why)
+    return [one for one in found if one.answer.condition != CATCH and one.answer.person in passed]
 
 
 def _record(unit: SavedUnit, found: Sequence[Judged]) -> None:

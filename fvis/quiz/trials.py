@@ -58,7 +58,7 @@ def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
 
     Each unit has up to `tasks` trials with photographs and as many with optimal pictures. After
     every ten trials comes one whose answer is a picture of the grid, to catch people who do not
-    look. Raises `RequestError` where no unit has tasks.
+    look; of every run there is one at least. Raises `RequestError` where no unit has tasks.
     """
     units = [(run, unit) for run in runs for unit in run.units()]
     asked = [trial for run, unit in units for trial in _of_unit(run, unit, tasks, seed)]
@@ -69,11 +69,14 @@ def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
     generator = random_generator("quiz", seed)
     ordinary = _shuffled([trial for trial in asked if trial.condition != CATCH], generator)
     mixed: list[Trial] = []
-    catch = itertools.cycle(_catching(asked, generator))
+    catching = _catching(asked, generator)
+    catch = itertools.cycle(catching)
     for number, trial in enumerate(ordinary, 1):
         mixed.append(trial)
         if number % CATCH_EVERY == CATCH_EVERY // 2:
             mixed.append(next(catch))
+    caught = {trial.run for trial in mixed if trial.condition == CATCH}
+    mixed += {trial.run: trial for trial in catching if trial.run not in caught}.values()
     return list(dict.fromkeys(mixed))
 
 

@@ -360,6 +360,27 @@ def test_a_single_layer_has_no_atlas_and_a_long_row_says_how_many_more(tmp_path:
     assert "6 more" in source
 
 
+def test_runs_are_told_apart_by_what_their_commands_differ_in(tmp_path: Path) -> None:
+    runs = []
+    for seed in range(2):
+        runs.append(write_run(tmp_path / str(seed), [image_unit(1)]))
+        words = ["model=glyph_cnn", f"engine.seed={seed}", "transforms.noise=0.1"]
+        write_overrides(runs[-1], words)
+    source = write_index(runs, tmp_path / "index.html").read_text()
+    for seed in range(2):
+        assert f">{seed}: engine.seed={seed}</span>" in source, "in its header"
+        assert f"<p>{seed}: engine.seed={seed}</p>" in source, "on its units' cards"
+
+
+def test_a_killed_run_says_how_many_units_it_has(tmp_path: Path) -> None:
+    """Its run.json is of some time before."""
+    run = write_run(tmp_path, [image_unit(1), image_unit(2)], jobs=["a", "b", "c"])
+    record = json.loads((run / "run.json").read_text())
+    record |= {"status": "interrupted", "statuses": {}}
+    (run / "run.json").write_text(json.dumps(record))
+    assert "2 of 3 units" in page_of(run).text
+
+
 def test_a_running_run_says_how_far_it_is(tmp_path: Path) -> None:
     now = {"pid": 1, "host": "elsewhere", "boot": "", "started": ""}
     jobs = [f"layer2-{i:05d}" for i in range(12)]

@@ -13,7 +13,7 @@ import pytest
 from fvis.errors import RequestError
 from fvis.quiz.answers import COLUMNS, read_answers
 from fvis.quiz.command import quiz
-from fvis.quiz.score import interval
+from fvis.quiz.score import interval, score
 from fvis.quiz.trials import choices, make_trials
 from fvis.run_folder import read_run
 from tests.conftest import Call
@@ -140,6 +140,26 @@ def test_answers_become_accuracy_with_an_interval(judged: Path, suffix: str) -> 
     run = read_run(judged).record
     assert run.summary["evidence.people.synthetic"].mean == 1.0
     assert "people" in page.read_text()
+
+
+def test_who_answered_no_catch_trial_does_not_count(
+    judged: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = write_answers(judged.parent / "ann.json", judged, "ann")
+    zoe = write_answers(judged.parent / "zoe.json", judged, "zoe", wrong=("natural", "synthetic"))
+    answers = json.loads(zoe.read_text())
+    answers["answers"] = [one for one in answers["answers"] if one["condition"] != "catch"]
+    zoe.write_text(json.dumps(answers))
+    score(judged, [*read_answers(ann), *read_answers(zoe)])
+    people = evidence(judged)["people"]
+    assert (people["natural"]["people"], people["natural"]["accuracy"]) == (1, 1.0)
+    assert "the answers of zoe do not count: no catch trial was answered" in caplog.text
+
+
+def test_a_short_quiz_has_a_catch_trial_too(made: Path) -> None:
+    trials = make_trials([read_run(made)], 1, 0)
+    assert sum(trial.condition != "catch" for trial in trials) == 4, "fewer than come before one"
+    assert sum(trial.condition == "catch" for trial in trials) == 1
 
 
 def test_answers_that_name_no_photograph_of_the_trial_do_not_count(
