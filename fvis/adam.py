@@ -147,6 +147,19 @@ class RowwiseAdam(Optimizer):
         parameter.sub_(rates.lr * first / second.sqrt().clamp_min(TINY))
 
 
+def unit_length(gradient: Tensor) -> Tensor:
+    """A gradient (B, ...) with each row scaled to length 1; 0 where it is not finite.
+
+    It is divided by its largest number first: the squares of small ones would be 0 in float32, as
+    those of a probability's gradient may be.
+    """
+    largest = gradient.flatten(1).abs().amax(1).view(-1, *[1] * (gradient.dim() - 1))
+    scaled = gradient / largest.clamp_min(TINY)
+    size = lengths(scaled)
+    share = torch.where(size.isfinite(), size.clamp_min(TINY).reciprocal(), 0)
+    return (share * scaled).nan_to_num_(0, 0, 0)
+
+
 def lengths(batch: Tensor) -> Tensor:
     """The length of each row of a batch (B, ...), as (B, 1, ...)."""
     norms: Tensor = batch.flatten(1).norm(dim=1)

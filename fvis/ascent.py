@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from fvis.adam import TINY, Adam, Optimizer, Rates, RowwiseAdam, lengths
+from fvis.adam import Adam, Optimizer, Rates, RowwiseAdam, unit_length
 from fvis.graph import Graphs, Replay, graphs_of
 from fvis.optimization import AdamOptimization, cosine
 from fvis.parametrizations.base import Parametrization, UpdateRule
@@ -64,7 +64,7 @@ class Penalty:
     def gradient(self, rgb: Tensor, step: int) -> Tensor:
         """The penalty's gradient, each row's scaled to length `weight`."""
         (gradient,) = torch.autograd.grad(self.value(rgb).sum(), rgb)
-        return self.weight * gradient / lengths(gradient).clamp_min(TINY)
+        return self.weight * unit_length(gradient)
 
 
 class Ascent(AdamOptimization):
@@ -214,13 +214,6 @@ class _Passing(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.gradient, None
-
-
-def unit_length(gradient: Tensor) -> Tensor:
-    """A gradient (B, ...) with each row scaled to length 1; 0 where it is not finite."""
-    size = lengths(gradient)
-    share = torch.where(size.isfinite(), size.clamp_min(TINY).reciprocal(), 0)
-    return (share * gradient).nan_to_num_(0, 0, 0)
 
 
 def climbing(

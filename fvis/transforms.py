@@ -131,11 +131,11 @@ class Transforms:
     def _window(self, shape: torch.Size, step: int) -> tuple[Tensor, Tensor]:
         """The noise of each view: a random sign, and a window of its row's field."""
         b, _, *_, h, w = shape
-        field = self._field.repeat_interleave(self.views, 0) if self.views > 1 else self._field
-        windows = field.unfold(-2, h, 1).unfold(-2, w, 1)  # (B, 3, [T,] y, x, h, w), not a copy
+        windows = self._field.unfold(-2, h, 1).unfold(-2, w, 1)  # (B, 3, [T,] y, x, h, w), no copy
         y, x = self._at(self._places, step).unbind(1)
         signs = self._at(self._signs, step).view(b, *[1] * (len(shape) - 1))
-        return signs, windows[torch.arange(b, device=field.device), ..., y, x, :, :]
+        rows = torch.arange(b, device=windows.device) // self.views
+        return signs, windows[rows, ..., y, x, :, :]
 
 
 class PairedViews:

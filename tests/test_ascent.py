@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fvis.adam import unit_length
 from fvis.ascent import Ascent, Penalty
 from fvis.models import Preprocessing
 from fvis.optimization import Trace
@@ -96,6 +97,19 @@ def test_one_penalty_weight_means_the_same_at_every_scale_of_the_score() -> None
     small, _ = climb("fourier", weights * 1e-6, penalties, 80)
     large, _ = climb("fourier", weights * 1e6, penalties, 80)
     torch.testing.assert_close(small, large, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e20])
+def test_a_direction_has_length_1_whatever_the_gradients(scale: float) -> None:
+    """Even where their squares are zero, or infinite, in float32: of a probability, say."""
+    gradient = torch.randn(3, 3, 8, 8, generator=random_generator("direction"))
+    expected = gradient / gradient.flatten(1).norm(dim=1).view(3, 1, 1, 1)
+    given = scale * gradient
+    given[1, 0, 0, 0] = torch.nan
+    found = unit_length(given)
+    torch.testing.assert_close(found[[0, 2]], expected[[0, 2]], atol=1e-6, rtol=0)
+    assert (found[1] == 0).all(), "no direction is known"
+    assert (unit_length(torch.zeros(1, 3, 2, 2)) == 0).all()
 
 
 def test_total_variation_smooths() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from fvis.adam import TINY, lengths
+from fvis.adam import unit_length
 from fvis.ascent import Pull, Views, climbing
 from fvis.errors import RequestError
 from fvis.models.base import Preprocessing
@@ -129,8 +129,7 @@ class GuidedSampling(AdamOptimization):
         rgb = self._decode(clean)
         scores, uphill = self._climb(rgb, self.done)
         (guide,) = torch.autograd.grad((rgb * uphill).sum(), noisy)
-        size = lengths(guide)
-        guide = torch.where(size.isfinite(), guide / size.clamp_min(TINY), 0)
+        guide = unit_length(guide)
         with torch.no_grad():
             self._latents.copy_(self._next(clean.detach(), noise.detach(), guide))
         return scores
