@@ -77,6 +77,9 @@ class BatchState:
             optimization.run(on_step)
         self._stages[stage] = optimization.state_dict()
         self._running = None
+        if interruption.requested:  # after the last step
+            self.save()
+            raise KeyboardInterrupt
 
     def begin(self, stage: str, optimization: Optimization) -> None:
         """Bring an optimization to where its saved state says; `save` saves it from now on."""

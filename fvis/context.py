@@ -1,6 +1,7 @@
 """What a run works with: its config, and its model on its device."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -53,6 +54,17 @@ class Context:
         """What makes the `Network` of the model that is read at `layers`; see `capture.opener`."""
         engine, output = self.config.engine, self.config.target.output
         return opener(self.model, layers, output, self.autocast, fold=engine.fold == "auto")
+
+
+@contextlib.contextmanager
+def own_threads() -> Iterator[None]:
+    """A context after which torch has as many threads as before, whatever a config asks for."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def prepare(config: Config, model: Model | None = None) -> Context:

@@ -19,7 +19,7 @@ from torch import nn
 from fvis import runner, schema
 from fvis.artifacts import content
 from fvis.compose import compose_sections
-from fvis.context import prepare
+from fvis.context import own_threads, prepare
 from fvis.errors import RequestError
 from fvis.methods import Result
 from fvis.models import Model, wrap
@@ -200,6 +200,7 @@ def visualize(
         return _solve(config, given)
 
 
+@own_threads()
 def _solve(config: schema.Config, model: Model | None = None) -> Visualizations:
     context = prepare(config, model)
     results = runner.solve(plan(context), context.config, context.device)

@@ -78,12 +78,21 @@ def names(files: Sequence[Path]) -> list[str]:
     taken: dict[str, None] = {}
     twins: Counter[str] = Counter()
     for path in files:
-        stem = name = safe_name(path.stem)
+        own = name = stem(path)
         while name in taken:
-            twins[stem] += 1
-            name = f"{stem}-{twins[stem] + 1}"
+            twins[own] += 1
+            name = f"{own}-{twins[own] + 1}"
         taken[name] = None
     return list(taken)
+
+
+def stem(path: Path) -> str:
+    """What random numbers of a photograph depend on: its own name, whatever other files there are.
+
+    >>> stem(Path("b/my cat.png"))
+    'my_cat'
+    """
+    return safe_name(path.stem)
 
 
 def load(path: Path, preprocessing: Preprocessing) -> Tensor:

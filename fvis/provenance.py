@@ -16,7 +16,7 @@ import torch
 
 from fvis.context import Context
 from fvis.models.checkpoints import sha256_of_file
-from fvis.objectives.dictionaries import weights_of
+from fvis.objectives.dictionaries import files_of
 from fvis.objectives.directions import direction_file
 from fvis.paths import expand
 from fvis.record.run import ModelRecord, RunRecord
@@ -116,7 +116,7 @@ def _hashes(config: Config, inputs: Sequence[Path]) -> dict[str, str]:
     if config.target.direction is not None:
         named.append(str(direction_file(config.target.direction)[0]))
     if config.target.dictionary is not None:
-        named.append(str(weights_of(expand(config.target.dictionary))))
+        named += map(str, files_of(expand(config.target.dictionary)))
     if isinstance(config.model.classes, str):
         named.append(config.model.classes)
     named += _files_of_units(config.target.units)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from fvis import provenance, schema, workspace
 from fvis.batching import auto_size, in_batches
-from fvis.context import Context, prepare
+from fvis.context import Context, own_threads, prepare
 from fvis.errors import FailedRunError, InterruptedRunError, RequestError, UnwritableError
 from fvis.execution import EXECUTIONS, Execution, Work
 from fvis.gallery.page import write_index
@@ -31,6 +31,7 @@ from fvis.workspace import INDEX
 logger = logging.getLogger(__name__)
 
 
+@own_threads()
 def run(
     config: Config,
     directory: Path,
@@ -63,6 +64,7 @@ def run(
     return directory
 
 
+@own_threads()
 def resume(directory: Path, *, force: bool = False) -> bool:
     """Finish the run in `directory`; returns whether there was anything left to do.
 
@@ -172,13 +174,15 @@ def _carry_out(work: Work, execution: Execution, texts: Mapping[str, str]) -> No
         workspace.begin(directory, recorder, texts)
         with log_file(directory / workspace.LOG):
             execution.solve(work)
-        with DeferredInterruption():
+        with DeferredInterruption() as late:
             recorder.end(lambda done: workspace.show(directory, done))
     except BaseException as error:
         with DeferredInterruption():
             workspace.leave(directory, recorder, texts)
         _raise_with_remedy(error, directory)
         raise
+    if late.requested:  # the run is done; what would come after it is not wanted
+        raise KeyboardInterrupt
     if recorder.all_failed:
         raise FailedRunError(
             f"the network gives no finite number for any of the {len(recorder.finished)} units "

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from fvis.errors import RequestError, unknown
@@ -76,7 +76,7 @@ def section(given: Any, key: str, kind: type[T]) -> T:
         said = str(getattr(error, "msg", None) or error)
         text = re.sub(r"\s+", " ", said).partition(" full_key:")[0].strip()
         text = text.removeprefix(REFUSED_VALUE)
-        if "not in" in text:
+        if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise unknown("setting", f"{key}.{name}", setting_names(key, kind)) from None
         place = f"{key}.{name}" if name else key
         if "is not a ListConfig" in text:

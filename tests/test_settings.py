@@ -97,6 +97,12 @@ def test_a_setting_that_the_config_lacks_is_not_suggested_for_itself(name: str, 
     assert says in str(unknown_setting(name))
 
 
+def test_a_wrong_value_is_told_from_a_wrong_name_whatever_it_says() -> None:
+    with pytest.raises(RequestError) as caught:
+        section({"steps": "not in range"}, "engine", EngineConfig)
+    assert "engine.steps: " in str(caught.value) and "nearest" not in str(caught.value)
+
+
 def test_a_whole_number_that_no_float_holds_is_refused() -> None:
     with pytest.raises(RequestError, match=r"^engine: int too large"):
         section({"lr": 10**400}, "engine", EngineConfig)

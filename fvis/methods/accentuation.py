@@ -170,7 +170,10 @@ class Accentuation:
     def _generators(self, jobs: Sequence[Accent], purpose: str) -> list[torch.Generator]:
         seed, model = self._context.config.engine.seed, self._context.model.name
         return [
-            random_generator(seed, model, job.target.layer, job.target.unit, job.image, purpose)
+            random_generator(
+                *(seed, model, job.target.layer, job.target.unit),
+                *(photographs.stem(job.path), purpose),
+            )
             for job in jobs
         ]
 

@@ -125,7 +125,10 @@ class Inversion:
 
     def _generators(self, jobs: Sequence[Inverted], purpose: str) -> list[torch.Generator]:
         seed, model = self._context.config.engine.seed, self._context.model.name
-        return [random_generator(seed, model, job.layer, job.image, purpose) for job in jobs]
+        return [
+            random_generator(seed, model, job.layer, photographs.stem(job.path), purpose)
+            for job in jobs
+        ]
 
     def _likeness(self, values: Tensor, reference: Tensor) -> Tensor:
         """What is maximized (B,): 1 for the photograph itself."""

@@ -127,6 +127,13 @@ def weights_of(path: Path) -> Path:
     return path / WEIGHTS if path.is_dir() else path
 
 
+def files_of(path: Path) -> list[Path]:
+    """All files that a dictionary is read from: that of `weights_of`, and the configs beside it."""
+    weights = weights_of(path)
+    configs = (weights.with_name(name) for name in CONFIGS)
+    return [weights, *(config for config in configs if config.is_file())]
+
+
 def _decoder(found: Dictionary, vectors: Tensor, path: Path) -> Dictionary:
     lengths = vectors.norm(dim=1, keepdim=True)
     if not bool((lengths > 0).all()):

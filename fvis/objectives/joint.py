@@ -92,7 +92,7 @@ def _terms(given: Any, layer: str) -> list[Term]:
     terms = []
     for term in given:
         extra = set(term) - {"layer", "unit", "weight"} if isinstance(term, dict) else {"?"}
-        if extra or not isinstance(term.get("unit"), int):
+        if extra or type(term.get("unit")) is not int:  # true is an int, too
             raise RequestError(
                 f"target.joint has {term}; each term takes {{layer: L, unit: 3, weight: 1.0}}"
             )

@@ -56,7 +56,7 @@ class PositionReader:
         return values if self.dictionary is None else self.dictionary.latents(values)
 
     def _read(self, output: Tensor) -> Tensor:
-        """The layer's own values (B, C), or (B, C, positions...) if `_pooled` is yet to pool them.
+        """The layer's own values: (B, C) at one position, (B, C, positions...) for their mean.
 
         The mean of latents is not the latent of means, so that positions are pooled last.
         """

@@ -51,7 +51,7 @@ def find_attacks(
     while some := list(itertools.islice(readable, PREVIEW)):
         found, pictures = zip(*some, strict=True)
         for source, values in zip(found, _preview(classifier, pictures, goals), strict=True):
-            aims = _targets(source.image, goals, values, classifier, seed)
+            aims = _targets(source.path, goals, values, classifier, seed)
             attacks += [Attack(source, target) for target in aims]
     reasons = list(refused.values())
     if not attacks:
@@ -86,13 +86,13 @@ def _preview(
 
 
 def _targets(
-    image: str, goals: Sequence[Goal], values: Tensor, classifier: Classifier, seed: int
+    path: Path, goals: Sequence[Goal], values: Tensor, classifier: Classifier, seed: int
 ) -> list[Goal]:
     """The targets of one photograph, without repetition."""
     targets: list[Goal] = [goal for goal in goals if isinstance(goal, int)]
     for goal in goals:
         if isinstance(goal, str):
-            key = (seed, classifier.model.name, classifier.layer.path, image, goal)
+            key = (seed, classifier.model.name, classifier.layer.path, photographs.stem(path), goal)
             target = goal_of(goal, values, targets, *key)
             targets += [] if target is None or target in targets else [target]
     return targets

@@ -1,6 +1,7 @@
 """Attacks as the command makes them: judged on the files, whatever the folder holds."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fvis.compose import compose
 from fvis.errors import RequestError
 from fvis.models import Model
 from fvis.perturbation import files
+from fvis.photographs import EXAMPLES
 from tests.motion.reference import clip_of, translating
 
 GLYPHS = ["method=adversarial", "method.images=zoo:glyphs", "engine.steps=24"]
@@ -130,6 +132,21 @@ def test_a_random_target_depends_on_its_image_alone(tmp_path: Path) -> None:
     assert alone.keys() == {max(all_of_them)}
     others = run(tmp_path / "seed", *FREE, "engine.steps=1", "engine.seed=1")
     assert others.keys() != all_of_them.keys()
+
+
+def test_a_random_target_depends_on_no_file_of_the_same_name(tmp_path: Path) -> None:
+    """In two folders, as `a/same.png` and `b/same.png`, of which one is called `same-2`."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    shutil.copy(EXAMPLES / "glyphs" / "03-striped-disc.png", tmp_path / "a" / "same.png")
+    shutil.copy(EXAMPLES / "glyphs" / "04-striped-ring.png", tmp_path / "b" / "same.png")
+    free = ("method=adversarial", "method.norm=none", "method.target=random", "engine.steps=1")
+    both = f"method.images=[{tmp_path}/a/same.png,{tmp_path}/b/same.png]"
+    beside = run(tmp_path / "beside", *free, both)
+    alone = run(tmp_path / "alone", *free, f"method.images=[{tmp_path}/b/same.png]")
+    (only,) = alone.values()
+    targets = {unit["image"]: unit["target"] for unit in beside.values()}
+    assert targets["same-2"] == only["target"]
 
 
 def test_the_file_stays_in_its_ball(tmp_path: Path) -> None:

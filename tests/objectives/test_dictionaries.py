@@ -17,7 +17,7 @@ import fvis
 from fvis.errors import RequestError
 from fvis.models import load
 from fvis.models.layers import Layer
-from fvis.objectives.dictionaries import Dictionary, read_dictionary
+from fvis.objectives.dictionaries import WEIGHTS, Dictionary, files_of, read_dictionary
 from fvis.objectives.positions import PositionReader
 from fvis.schema import ModelConfig
 from tests.conftest import Call
@@ -190,6 +190,13 @@ def test_what_does_not_fit_is_refused_in_one_line(
     with pytest.raises(RequestError, match=words) as caught:
         read_dictionary(saved(tmp_path / "sae", parts, **settings), read, LAYER)
     assert "\n" not in str(caught.value)
+
+
+def test_the_config_beside_the_weights_is_an_input_of_the_run(tmp_path: Path) -> None:
+    """Its `k` decides which latents are active."""
+    for name in (WEIGHTS, "cfg.json", "other.json"):
+        (tmp_path / name).write_text("{}")
+    assert files_of(tmp_path) == [tmp_path / WEIGHTS, tmp_path / "cfg.json"]
 
 
 def test_decoder_vectors_alone_are_read_from_every_format(tmp_path: Path) -> None:

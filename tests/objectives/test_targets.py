@@ -144,6 +144,7 @@ def test_repeats_share_a_group_and_differ_in_name() -> None:
         (TargetConfig(layer="0", position=[1]), r"positions \[32, 32\]"),
         (TargetConfig(joint=[{"unit": 9}]), "units 0 to 3"),
         (TargetConfig(joint=[{"units": 1}]), "each term takes"),
+        (TargetConfig(joint=[{"unit": True}]), "each term takes"),
         (TargetConfig(joint=[]), "empty"),
         (TargetConfig(joint=[{"unit": 1, "weight": float("nan")}]), "finite number"),
         (TargetConfig(joint=[{"unit": 1, "weight": float("inf")}]), "finite number"),
