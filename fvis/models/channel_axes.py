@@ -33,6 +33,7 @@ ACROSS_MAPS = (
     *("RmsNorm2d", "RmsNorm2dFp32", "RmsNormAct2d", "RmsNormAct2dFp32"),
     *("SimpleNorm2d", "SimpleNorm2dFp32"),
 )
+LAST = ("LayerNorm", "LayerNormFp32", "LayerNormAct", "LayerNormActFp32")  # of timm: the last axis
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Recorder:
         self.width = token_width(network)
         self.declared = declared_channels(network)
         self.channels_second = (*CHANNELS_SECOND, *timm_layers(*ACROSS_MAPS))
+        self.last_norms = (nn.LayerNorm, *timm_layers(*LAST))
         self.second = {
             path for path, part in network.named_modules() if isinstance(part, self.channels_second)
         }
@@ -114,7 +116,7 @@ class Recorder:
         if any(parent in self.second for parent in _ancestors(path)):
             return 1  # inside timm's layers that join normalization and activation
         known = None if source is None else self._known(source)
-        if isinstance(module, nn.LayerNorm) and type(module).forward is not nn.LayerNorm.forward:
+        if isinstance(module, nn.LayerNorm) and type(module) not in self.last_norms:
             return _normalized(module, known, tensor)
         if isinstance(module, CHANNELS_LAST):
             return _mixed(module, known, source) or tensor.dim() - 1
