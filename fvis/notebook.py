@@ -254,5 +254,7 @@ def _plain(value: Any) -> Any:
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         kind = type(value).__name__
-        raise RequestError(f"visualize() takes {name} as a mapping of settings, not {kind}")
+        meant = [f'{section}={{"{name}": {value!r}}}' for section in schema.sections_with(name)]
+        hint = f"; it may be {' or '.join(meant)}" if meant else ""
+        raise RequestError(f"visualize() takes {name} as a mapping of settings, not {kind}{hint}")
     return value

@@ -28,7 +28,8 @@ def find(specs: Any, files_at: Callable[[str], list[Path]], kind: str) -> list[P
     for spec in map(str, several):
         files = files_at(spec)
         if not files:
-            raise RequestError(f"no {kind} at {spec!r}")
+            where = "in the folder" if expand(spec).is_dir() else "at"
+            raise RequestError(f"no {kind} {where} {spec!r}")
         found |= dict.fromkeys(files)
     return list(found)
 

@@ -40,12 +40,13 @@ class TextureMotion:
     def __init__(self, context: Context) -> None:
         assert isinstance(context.config.method, TextureMotionConfig)
         _require_clips(context)
-        _require_room(context.model.preprocessing.shape, context.config.method.velocity.terms)
+        _require_room(context.model.preprocessing.shape)
+        _require_terms(context.model.preprocessing.shape, context.config.method.velocity.terms)
         self._context = context
         self._settings = context.config.method
         self._synthesizer = Synthesizer(context, context.config.method)
         # Again: a canvas may be smaller. (Networks refuse small inputs in words of their own.)
-        _require_room(self._synthesizer.canvas.shape, self._settings.velocity.terms)
+        _require_room(self._synthesizer.canvas.shape)
         self.search = MotionSearch(context, context.config.method, self._synthesizer)
         self._natural = self._natural_tuning()
         self._clips = natural_clips(context, self._synthesizer.targets, self._synthesizer.network())
@@ -198,13 +199,18 @@ def _require_clips(context: Context) -> None:
         raise RequestError(f"method=texture_motion needs clips of 2 frames or more, not {frames}")
 
 
-def _require_room(shape: Sequence[int], terms: int) -> None:
-    """Raise `RequestError` where clips (3, T, H, W) are too small for motion, or for its terms."""
+def _require_room(shape: Sequence[int]) -> None:
+    """Raise `RequestError` where clips (3, T, H, W) are too small for motion."""
     h, w = shape[-2:]
     if min(h, w) < SMALLEST:
         raise RequestError(
             f"method=texture_motion needs frames of {SMALLEST} px or more, not {h}x{w}"
         )
+
+
+def _require_terms(shape: Sequence[int], terms: int) -> None:
+    """Raise `RequestError` where clips (3, T, H, W) have less room than terms of a velocity."""
+    h, w = shape[-2:]
     if terms > min(h, w):
         raise RequestError(
             f"method.velocity.terms={terms} must be at most {min(h, w)}: frames of {h}x{w} px have "

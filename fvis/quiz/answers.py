@@ -15,7 +15,10 @@ CONFIDENCES = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Answer:
-    """Who chose which photograph in which trial, and how sure they were, from 1 to 3."""
+    """Who chose which photograph in which trial, and how sure they were, from 1 to 3.
+
+    `chosen` is its concealed name.
+    """
 
     person: str
     run: str

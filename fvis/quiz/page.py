@@ -16,7 +16,7 @@ from fvis.artifacts import to_bytes
 from fvis.errors import RequestError
 from fvis.models.base import Preprocessing
 from fvis.photographs import UnreadableError
-from fvis.quiz.trials import Trial, make_trials
+from fvis.quiz.trials import Trial, concealed, make_trials
 from fvis.run_folder import SavedRun
 from fvis.workspace import working_directory
 
@@ -50,7 +50,7 @@ class _Album:
         self._files: dict[str, Mapping[str, Path]] = {}
 
     def shown(self, trial: Trial) -> dict[str, Any]:
-        """A trial as the page has it: pictures by their numbers, queries with their names."""
+        """A trial as the page has it: pictures by their numbers, queries under concealed names."""
         return {
             "run": trial.run,
             "unit": trial.unit,
@@ -58,7 +58,9 @@ class _Album:
             "task": trial.task,
             "minimising": [self._place(trial.run, one) for one in trial.minimising],
             "maximising": [self._place(trial.run, one) for one in trial.maximising],
-            "queries": [{"name": q, "picture": self._place(trial.run, q)} for q in trial.queries],
+            "queries": [
+                {"name": concealed(q), "picture": self._place(trial.run, q)} for q in trial.queries
+            ],
         }
 
     def _place(self, run: str, picture: str | Path) -> int:

@@ -12,7 +12,7 @@ from fvis.errors import RequestError
 from fvis.evidence.record import PeopleRecord, TaskRecord
 from fvis.evidence.verdict import judged
 from fvis.quiz.answers import Answer
-from fvis.quiz.trials import CATCH, NATURAL, SYNTHETIC, choices
+from fvis.quiz.trials import CATCH, NATURAL, SYNTHETIC, choices, concealed
 from fvis.record.run import DONE
 from fvis.record.unit import DEAD
 from fvis.recorder import summary_of
@@ -79,7 +79,7 @@ def _judge(run: SavedRun, units: Sequence[SavedUnit], answers: Sequence[Answer])
         is_trial = answer.condition in (NATURAL, SYNTHETIC, CATCH) and 0 <= answer.task < len(known)
         if answer.run == run.record.config_sha256 and is_trial:
             key = (answer.person, answer.unit, answer.condition, answer.task)
-            right, wrong = choices(known[answer.task], answer.condition)
+            right, wrong = map(concealed, choices(known[answer.task], answer.condition))
             if answer.chosen in (right, wrong):
                 first.setdefault(key, Judged(answer, answer.chosen == right))
             else:

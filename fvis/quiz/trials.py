@@ -4,6 +4,7 @@ In each trial a grid of pictures shows what excites a unit least, another one wh
 and one of two photographs is to be chosen as the one that excites the unit more.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,15 @@ def choices(task: TaskRecord, condition: str) -> tuple[str, str]:
     return task.strong, task.weak
 
 
+def concealed(name: str) -> str:
+    """What a quiz calls a photograph, whose own name may say what it shows: letters and digits.
+
+    >>> concealed("zebra/003.jpg")
+    'fae6bb5d75a6'
+    """
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
 def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
     """Trials of all units of the runs that have tasks, in an order drawn from `seed`.
 
@@ -64,7 +74,8 @@ def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
     asked = [trial for run, unit in units for trial in _of_unit(run, unit, tasks, seed)]
     if not asked:
         raise RequestError(
-            "no unit has tasks for people: run with grounding.images and evidence.embedding"
+            "no unit has tasks for people: run with grounding.images=PHOTOS and "
+            "evidence.embedding=SOURCE/NAME, as timm/resnet50"
         )
     generator = random_generator("quiz", seed)
     ordinary = _shuffled([trial for trial in asked if trial.condition != CATCH], generator)

@@ -10,6 +10,7 @@ from fvis.schema.config import (
     networks_of,
     parse_models,
     register,
+    sections_with,
     start_of,
     unknown_setting,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "parse",
     "parse_models",
     "register",
+    "sections_with",
     "start_of",
     "unknown_setting",
 ]

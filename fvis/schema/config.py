@@ -162,11 +162,25 @@ def all_setting_names() -> Iterator[str]:
         yield from setting_names(key, kind)
 
 
+def sections_with(setting: str) -> list[str]:
+    """The sections that have a setting of this name.
+
+    >>> sections_with("steps"), sections_with("zebra")
+    (['engine', 'method'], [])
+    """
+    names = [name for name in all_setting_names() if name.partition(".")[2] == setting]
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+
+
 def unknown_setting(name: str) -> RequestError:
     """A `RequestError` for a setting that the config, as it was composed, does not have."""
     section = name.partition(".")[0]
     if section == name:
         return unknown("group or section", name, [*SECTIONS, *CHOICES, "experiment"])
+    if name.rpartition(".")[2] in ("dir", "directory", "folder", "path"):
+        return RequestError(
+            f"no setting {name!r}; hydra.run.dir is the folder of a run, hydra.sweep.dir of a sweep"
+        )
     if name not in all_setting_names():
         return unknown("setting", name, all_setting_names())
     kinds = CHOICES.get(section, {}).items()

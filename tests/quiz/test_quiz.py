@@ -14,7 +14,7 @@ from fvis.errors import RequestError
 from fvis.quiz.answers import COLUMNS, read_answers
 from fvis.quiz.command import quiz
 from fvis.quiz.score import interval, score
-from fvis.quiz.trials import choices, make_trials
+from fvis.quiz.trials import choices, concealed, make_trials
 from fvis.run_folder import read_run
 from tests.conftest import Call
 
@@ -46,7 +46,7 @@ def write_answers(
                 "unit": trial.unit,
                 "condition": trial.condition,
                 "task": trial.task,
-                "chosen": other if trial.condition in wrong else right,
+                "chosen": concealed(other if trial.condition in wrong else right),
                 "confidence": 2,
             }
         )
@@ -110,6 +110,13 @@ def test_the_page_is_whole_and_does_not_tell_the_answers(judged: Path) -> None:
     assert "://" not in text
     found = content(page)
     assert all(picture.startswith("data:image/jpeg;base64,") for picture in found["pictures"])
+    photographs = {
+        name
+        for tasks in tasks_of(judged).values()
+        for one in tasks
+        for name in choices(one, "natural")
+    }
+    assert not any(name in text for name in photographs), "they may say what is shown"
     assert len({*found["pictures"]}) == len(found["pictures"])
     for trial in found["trials"]:
         assert set(trial) == {
