@@ -41,6 +41,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # six times as long and differ from the clip by about as much.
 PALETTE_SAMPLES = 30_000
 
+OWN_STATUS = Path("/proc/self/status")
 _UMASK, _DRAWING = threading.Lock(), threading.Lock()  # what threads do one after another
 
 
@@ -80,7 +81,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         try:
             yield place
             place.chmod(0o666 & ~_umask())
-            os.replace(place, path)  # noqa: PTH105  # same as Path.replace
+            place.replace(path)
         finally:
             place.unlink(missing_ok=True)
 
@@ -354,7 +355,15 @@ def _finite(content: Any) -> Any:
 
 
 def _umask() -> int:
-    with _UMASK:  # the umask can only be read by setting it, and threads share it
+    """The process's mask of permissions.
+
+    Outside Linux it can only be read by setting it, which threads share.
+    """
+    with contextlib.suppress(OSError):
+        known = re.search(r"^Umask:\s*([0-7]+)$", OWN_STATUS.read_text(), re.MULTILINE)
+        if known:
+            return int(known[1], 8)
+    with _UMASK:
         mask = os.umask(0)
         os.umask(mask)
     return mask

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
+import yaml
 from omegaconf.errors import OmegaConfBaseException
 
 LONGEST = 1000  # characters of an error line

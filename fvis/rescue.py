@@ -112,16 +112,16 @@ class NearestActivation:
         a mean over positions, the positions that are nearest to waking wake first. Only this one
         function leaks: through many at once, the sum of the leaked gradients leads nowhere.
         """
-        in_place = getattr(self.module, "inplace", False)
-        handle = self.module.register_forward_hook(_leak(self.calls), prepend=True)
+        module: Any = self.module
+        in_place = getattr(module, "inplace", False)
+        handle = module.register_forward_hook(_leak(self.calls), prepend=True)
         try:
             if in_place:
-                # The hook needs the input as it was. (Modules' attributes are typed as tensors.)
-                setattr(self.module, "inplace", False)  # noqa: B010
+                module.inplace = False  # the hook needs the input as it was
             yield
         finally:
             if in_place:
-                setattr(self.module, "inplace", True)  # noqa: B010
+                module.inplace = True
             handle.remove()
 
 

@@ -301,7 +301,7 @@ def resting_maps(config: TransformsConfig, maps: Tensor) -> Tensor:
     rest = torch.eye(maps.shape[-2], maps.shape[-1], dtype=maps.dtype).expand_as(maps).clone()
     if config.flip:
         (xx, xy), (yx, yy) = (row.unbind(-1)[:2] for row in maps.unbind(-2)[:2])
-        rest[..., 0, 0] = (xx * yy - xy * yx).sign()  # the determinant's: a rotation has none
+        rest[..., 0, 0] = (xx * yy - xy * yx).sign()  # negative where a map mirrors
     return rest
 
 

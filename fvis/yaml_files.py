@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
+import yaml
 
 LARGEST = 1_000_000  # bytes
 DEEPEST = 50  # collections inside of one another

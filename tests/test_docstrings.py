@@ -2,23 +2,25 @@
 
 import doctest
 import importlib
-import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
 import fvis
 
+ROOT = Path(fvis.__file__).parent
 MODULES = [
-    module.name
-    for module in pkgutil.walk_packages(fvis.__path__, "fvis.")
-    if not module.name.endswith("__main__")
+    ".".join(("fvis", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for file in sorted(ROOT.rglob("*.py"))
+    if re.search(r">>> (?!.*SKIP)", file.read_text(encoding="utf-8"))
 ]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_are_true(name: str) -> None:
-    failed, _ = doctest.testmod(importlib.import_module(name))
-    assert failed == 0
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert failed == 0 < tried
 
 
 def test_the_numeric_core_has_examples() -> None:

@@ -38,9 +38,8 @@ class Evidence:
     """The evidence for the pictures of one layer's units.
 
     `natural` has the photographs' responses, where the config names photographs, and their course
-    through the network where that is to be compared. Raises
-    `RequestError` for what is asked of a network of clips, for networks that cannot be loaded, and
-    for too few photographs.
+    through the network where that is to be compared. Raises `RequestError` for what is asked of a
+    network of clips, for networks that cannot be loaded, and for too few photographs.
     """
 
     def __init__(self, context: Context, synthesizer: Synthesizer, natural: Natural | None) -> None:

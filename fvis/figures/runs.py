@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ SUFFIXES = (".safetensors", ".pth", ".pyth", ".pickle", ".pkl", ".ckpt")
 SETTLED = {
     entry.name for entry in fields(ArchitectureDefaults)
 }  # settings that a run fills in where the config has null
+OPEN = ("transforms", "parametrization")  # the sections that these are in
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,21 @@ def _status_of_same(planned: PlannedRun, folder: Path) -> str | None:
     return run.status if same else None
 
 
-def _agrees(asked: Any, done: Any) -> bool:
-    """Whether a run's settings are those asked for. A null in `SETTLED` agrees with any value."""
-    if not isinstance(asked, dict) or not isinstance(done, dict):
-        return bool(asked == done)
-    return all(
-        (key in SETTLED and asked.get(key) is None) or _agrees(asked.get(key), done.get(key))
-        for key in asked.keys() | done.keys()
-    )
+def _agrees(asked: Mapping[str, Any], done: Mapping[str, Any]) -> bool:
+    """Whether a run's settings are those asked for, wherever it was solved.
+
+    A null among `SETTLED` agrees with any value.
+    """
+    for section in (asked.keys() | done.keys()) - {"execution"}:
+        wanted, used = dict(asked.get(section) or {}), dict(done.get(section) or {})
+        if section in OPEN:
+            wanted = {
+                key: used.get(key) if key in SETTLED and value is None else value
+                for key, value in wanted.items()
+            }
+        if wanted != used:
+            return False
+    return True
 
 
 def _has_its_weights(config: schema.Config, used: ModelRecord) -> bool:

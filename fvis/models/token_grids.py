@@ -9,7 +9,7 @@ from fvis.models.base import Preprocessing
 def token_grids(tokens: int, size: Preprocessing) -> list[tuple[int, int]]:
     """Rows and columns in which so many square patches of an image may lie, likeliest first.
 
-    None for clips, and where square patches of the input give no such number.
+    There are none for clips, and where square patches of the input give no such number.
     """
     if size.frames is not None:
         return []

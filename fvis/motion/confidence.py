@@ -10,7 +10,7 @@ from fvis.record.motion import TuningRecord
 
 LEAST_INDEX = 0.33  # direction index: the preferred one excites twice as much as the opposite one
 AS_GOOD = 0.8  # share of the best score from which on another finalist is an answer too
-AS_SIGN = 0.5  # and from which on it may confirm the best one's direction
+AS_SIGN = 0.5  # share of it from which on a finalist may confirm the best one's direction
 WIDEST = 30.0  # degrees; directions may differ so far
 # Degrees. Known directions are missed by up to so much (`tests.benchmarks.hard_motion`), and other
 # seeds differ by as much, though all searches with one seed may agree.

@@ -22,7 +22,7 @@ def controls(
 ) -> dict[str, list[Tensor]]:
     """The control clips of decompositions and of free clips `optimal` (B, 3, T, H, W), by name.
 
-    `gradient` is that of the score at the decompositions' clips: of all changes the wanted one.
+    `gradient` is that of the score at the decompositions' clips: the change that raises it most.
 
     Each is (B, 3, T, H, W) in [0, 1].
 

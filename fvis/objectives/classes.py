@@ -9,7 +9,7 @@ VALUE, LOG_ODDS = "value", "log_odds"  # `target.score`
 
 
 def told(score: str, values: Tensor) -> Tensor:
-    """What is told of all units, from their values (B, C)."""
+    """The scores (B, C) of all units, from their values (B, C)."""
     return log_odds(values) if score == LOG_ODDS else values
 
 

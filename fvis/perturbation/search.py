@@ -204,7 +204,7 @@ def _direction(speed: Tensor, cutoffs: Tensor) -> Tensor:
     """The direction of a step (B, 3, ...), each pixel within [-1, 1].
 
     `speed` is low-passed: the filter halves amplitudes at the row's cutoff (cycles per pixel; along
-    time, cycles per frame) and falls as 1/f^2 beyond it. A row whose cutoff exceeds all frequencies
+    time, cycles per frame) and falls as 1/f^2 beyond it. A row whose cutoff is above `NYQUIST`
     moves by the signs of its `speed`, which reach farthest in a small ball.
     """
     size = speed.shape[2:]
