@@ -1,13 +1,14 @@
 """What a run works with: its config, and its model on its device."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 
-from fvis import layout, memory, models, priors
+from fvis import layout, memory, models, priors, transforms
 from fvis.architecture_defaults import with_architecture_defaults
 from fvis.capture import Network, opener
 from fvis.errors import RequestError, described
@@ -18,6 +19,8 @@ from fvis.priors import Prior
 from fvis.schema import Config
 
 Made = TypeVar("Made")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,16 @@ def prepare(config: Config, model: Model | None = None) -> Context:
 
 
 def find_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is cuda, then mps, then cpu."""
+    """The device called `name`; `auto` is cuda, then mps where an ascent works there, then cpu."""
     if name == "auto":
         name = "cpu"
-        if torch.backends.mps.is_available():
-            name = "mps"
         if torch.cuda.is_available():
             name = "cuda"
+        elif torch.backends.mps.is_available():
+            reason = transforms.unsupported(torch.device("mps"))
+            name = "mps" if reason is None else "cpu"
+            if reason is not None:
+                logger.warning("the CPU is used: this torch cannot do all on mps: %s", reason)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

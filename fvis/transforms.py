@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from fvis.errors import described
 from fvis.randomness import normal, uniform
 from fvis.schema import TransformsConfig
 
@@ -190,6 +191,20 @@ class _Sampled(torch.autograd.Function):
         pixels = gradients[0].new_zeros(()).expand(ctx.shape)
         backward = torch.ops.aten.grid_sampler_2d_backward
         return backward(gradients[0], pixels, grid, *_SAMPLING, [True, False])[0], None
+
+
+def unsupported(device: torch.device) -> str | None:
+    """Why torch cannot make views on a device, or cannot tell their gradient; None where it can.
+
+    Not every version of torch can on Apple's GPUs.
+    """
+    try:
+        rgb = torch.zeros(1, 3, 4, 4, device=device, requires_grad=True)
+        seen = _resampled(rgb, torch.eye(2, 3, device=device)[None], periodic=False)
+        torch.autograd.grad(seen.sum(), rgb)
+    except RuntimeError as error:  # NotImplementedError is one
+        return described(error)
+    return None
 
 
 def _grid(maps: Tensor, shape: torch.Size) -> Tensor:

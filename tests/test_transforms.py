@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from fvis.randomness import random_generator, uniform
 from fvis.schema import TransformsConfig
-from fvis.transforms import Transforms, _grid, affine_maps, resting_maps
+from fvis.transforms import Transforms, _grid, affine_maps, resting_maps, unsupported
 
 CPU = torch.device("cpu")
 
@@ -324,3 +324,14 @@ def test_the_gradient_is_that_of_the_views(shape: tuple[int, ...], periodic: boo
     with torch.no_grad():
         expected = (weights * views(other, 1)).double().sum()
     torch.testing.assert_close((gradient * other).double().sum(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_device_that_lacks_a_gradient_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Apple's GPUs do in some versions of torch: `auto` then takes the CPU."""
+    assert unsupported(CPU) is None
+
+    def lacking(*given: object) -> torch.Tensor:
+        raise NotImplementedError("grid_sampler_2d_backward is not implemented")
+
+    monkeypatch.setattr(torch.ops.aten, "grid_sampler_2d_backward", lacking)
+    assert "not implemented" in str(unsupported(CPU))
