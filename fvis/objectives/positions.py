@@ -14,6 +14,8 @@ from fvis.models.token_grids import token_grids
 from fvis.objectives.classes import LOG_ODDS, VALUE, scored, told
 from fvis.objectives.dictionaries import Dictionary
 
+FARTHEST = 4.0  # times by which a map's ratio of sides may differ from the input's
+
 
 @dataclass(frozen=True)
 class PositionReader:
@@ -148,6 +150,11 @@ def _index_in(layer: Layer, position: str, index: Index | None, model: Model) ->
             f"layer {layer.path} has {layer.groups} groups (windows, frames) whose places are "
             "unknown: target.position takes mean, or an index with the group first"
         )
+    if index is None and model.attends and layer.axes.count("H") and _is_no_map(sizes, model):
+        raise RequestError(
+            f"the {sizes[0]}x{sizes[1]} positions of layer {layer.path} do not lie as the picture "
+            "does, so that its centre is unknown: target.position takes mean, or an index"
+        )
     if "N" not in layer.axes or layer.groups is not None:
         index = tuple(n // 2 for n in sizes) if index is None else index
         return _checked(layer, index, sizes)
@@ -157,6 +164,16 @@ def _index_in(layer: Layer, position: str, index: Index | None, model: Model) ->
     grid = token_grid(layer, tokens, model)
     index = tuple(n // 2 for n in grid) if index is None else _checked(layer, index, grid)
     return (index[0] * grid[1] + index[1],)
+
+
+def _is_no_map(sizes: Sequence[int], model: Model) -> bool:
+    """Whether rows and columns are in a ratio that is far from the input's.
+
+    Transformers that attend within parts of a picture have axes of parts, and of places in a part.
+    """
+    rows, columns = sizes[-2:]
+    ratio = rows * model.preprocessing.width / (columns * model.preprocessing.height)
+    return not 1 / FARTHEST <= ratio <= FARTHEST
 
 
 def _checked(layer: Layer, index: Index, sizes: Sequence[int]) -> Index:

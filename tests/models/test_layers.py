@@ -494,6 +494,18 @@ def test_a_channel_axis_given_by_the_user_leaves_the_class_token_aside() -> None
     assert (layer.axes, layer.shape[1], layer.prefix) == ("BNC", 17, 1)
 
 
+def test_parts_of_a_picture_and_places_in_them_have_no_centre() -> None:
+    """As (blocks, tokens) of NesT; an index of theirs is read as it is."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Flatten(2), nn.Unflatten(2, (4, 64)))
+    model = dataclasses.replace(model_of(network, 16, 16), attends=True)
+    with pytest.raises(RequestError, match="its centre is unknown"):
+        resolve(TargetConfig(layer="2", units=[0], position="center"), model, 0)
+    target = TargetConfig(layer="2", units=[0], position=[1, 2])
+    assert resolve(target, model, 0).readers[0].index == (1, 2)
+    target = TargetConfig(layer="0", units=[0], position="center")
+    assert resolve(target, model, 0).readers[0].index == (8, 8)
+
+
 class AcrossMaps(nn.LayerNorm):
     """ConvNeXt's norm of maps, as many write it."""
 
