@@ -41,7 +41,8 @@ usage: fvis COMMAND ...
                                   --depth N, --all
   fvis models [PATTERN]           what model.name accepts, by source
   fvis report OUTPUT_DIR...       (re)build index.html over runs, sweeps, or folders of them;
-                                  --single FILE.html: one file to send, pictures inside
+                                  --single FILE.html: one file to send, pictures inside;
+                                  --sheet FILE.png: all pictures on a sheet, as PNG and PDF
   fvis concept WITH WITHOUT [OVERRIDE...]  a direction at target.layer that tells two folders of
                                   photographs apart; --name N, --fit probe, --out FILE, --force
   fvis quiz OUTPUT_DIR...         a page on which people judge the pictures; --tasks N, --seed N;
@@ -52,7 +53,7 @@ usage: fvis COMMAND ...
                                         in fish: fvis run -sc install=fish | source
 """
 FORCE = "--force"
-SINGLE = "--single"
+SINGLE, SHEET = "--single", "--sheet"
 
 # What a job does: it gets its config and --force, and returns the path of what it made.
 Work = Callable[[schema.Config, launching.LaunchedJob, bool], Path]
@@ -217,13 +218,19 @@ def report(arguments: Sequence[str]) -> int:
 
     It is written into the folder if only one is given, else into the folder around them all. Files
     among them, as a shell's * gives them, are passed over where there are folders too. With
-    `--single FILE.html` the page is that one file, and its size is said on stderr.
+    `--single FILE.html` the page is that one file, and its size is said on stderr. With
+    `--sheet FILE.png` all pictures of the runs are laid out on one sheet instead.
     """
     from fvis.gallery.page import write_index, write_single
     from fvis.run_folder import runs_in
     from fvis.workspace import INDEX
 
-    arguments, single = _single_file(arguments)
+    arguments, single = _with_file(arguments, SINGLE, (".html", ".htm"))
+    arguments, sheet = _with_file(arguments, SHEET, (".png", ".pdf"))
+    if not arguments or any(word.startswith("-") for word in arguments):
+        raise RequestError(
+            f"usage: fvis report OUTPUT_DIR... [{SINGLE} FILE.html] [{SHEET} FILE.png]"
+        )
     paths = list(map(Path, arguments))
     folders = [path for path in paths if not path.is_file()] or paths
     runs = runs_in(folders)
@@ -231,6 +238,12 @@ def report(arguments: Sequence[str]) -> int:
         write_single(runs, single)
         sys.stderr.write(f"fvis: {single.stat().st_size / 1e6:.1f} MB, with the pictures inside\n")
         _print_path(single)
+        return 0
+    if sheet is not None:
+        from fvis.figures.images import write_contact_sheet
+
+        for file in write_contact_sheet(sheet.with_suffix(""), runs):
+            _print_path(file)
         return 0
     if len({folder.resolve() for folder in folders}) == 1:
         place = folders[0]
@@ -248,21 +261,21 @@ def quiz(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _single_file(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
-    """The folders of `fvis report`, and the file that `--single` names."""
-    words, single = list(arguments), None
-    if SINGLE in words:
-        place = words.index(SINGLE)
-        named = words[place + 1 : place + 2]
-        if not named or Path(named[0]).suffix.lower() not in (".html", ".htm"):
-            raise RequestError(f"{SINGLE} takes the name of a file, such as page.html")
-        single = Path(named[0])
-        if not single.parent.is_dir():
-            raise RequestError(f"{SINGLE} {single}: there is no folder {single.parent}")
-        del words[place : place + 2]
-    if not words or any(word.startswith("-") for word in words):
-        raise RequestError(f"usage: fvis report OUTPUT_DIR... [{SINGLE} FILE.html]")
-    return words, single
+def _with_file(
+    arguments: Sequence[str], option: str, suffixes: Sequence[str]
+) -> tuple[list[str], Path | None]:
+    """The other arguments, and the file that an option names, where it is given."""
+    words = list(arguments)
+    if option not in words:
+        return words, None
+    place = words.index(option)
+    named = words[place + 1 : place + 2]
+    if not named or Path(named[0]).suffix.lower() not in suffixes:
+        raise RequestError(f"{option} takes the name of a file, such as page{suffixes[0]}")
+    file = Path(named[0])
+    if not file.parent.is_dir():
+        raise RequestError(f"{option} {file}: there is no folder {file.parent}")
+    return words[:place] + words[place + 2 :], file
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

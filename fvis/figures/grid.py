@@ -3,11 +3,6 @@
 import itertools
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from fvis.artifacts import from_bytes
 from fvis.figures.sheet import (
     GAP,
     MARGIN,
@@ -18,11 +13,10 @@ from fvis.figures.sheet import (
     line_height,
     three_digits,
 )
+from fvis.figures.stills import still
 from fvis.objectives.joint import grid_name, grid_weights
 from fvis.run_folder import SavedRun
 
-# The first of these that a unit has; of a clip its middle frame.
-SHOWN = ("motif.png", "image.png", "motif.gif", "clip.gif", "reconstruction.gif")
 NAME = "grid"  # of the files, grid.png and grid.pdf
 LEFT, ABOVE = 0.4, 0.45  # inches, for the weights of the first unit, and for title and the second's
 
@@ -49,19 +43,9 @@ def write_grid(run: SavedRun) -> list[Path]:
         if row == 0:
             sheet.text(x + side / 2, y - line_height(SMALL), three_digits(pair[1]), centred=True)
         unit = units.get(grid_name((first, second), pair))
-        picture = unit and next(
-            (unit.folder / n for n in SHOWN if (unit.folder / n).is_file()), None
-        )
-        if unit and picture:
-            sheet.picture(x, y, side, _middle_frame(picture))
+        if unit:
+            sheet.picture(x, y, side, still(unit))
             sheet.lines(
                 x, y + side + 0.02, [f"a {three_digits(unit.record.activation.final)}"], side
             )
     return sheet.write(run.folder / NAME)
-
-
-def _middle_frame(path: Path) -> NDArray[np.float32]:
-    """RGB (3, H, W) in [0, 1] of a picture, or of a clip's frame in the middle."""
-    with Image.open(path) as image:
-        image.seek(getattr(image, "n_frames", 1) // 2)
-        return from_bytes(np.asarray(image.convert("RGB")))

@@ -1,12 +1,13 @@
 """Figures of images: optimal pictures of units, layer by layer, and adversarial examples."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from fvis.artifacts import read_png
 from fvis.errors import RequestError
-from fvis.figures.runs import Run
+from fvis.figures.runs import Run, finished_run
 from fvis.figures.sheet import (
     GAP,
     MARGIN,
@@ -19,11 +20,13 @@ from fvis.figures.sheet import (
     three_digits,
     wrapped,
 )
+from fvis.figures.stills import still
 from fvis.figures.words import about, by_model, of_evidence, short, unit_lines
+from fvis.gallery.commands import told_apart
 from fvis.record.attack import AdversarialRecord
 from fvis.run_folder import SavedUnit
 
-OUTPUT_COLUMNS = 6
+OUTPUT_COLUMNS, LEAST_COLUMNS = 6, 4
 SIDE_COLUMNS = 3  # pictures per layer and network in a comparison
 LAYER_ROWS = 3
 WIDEST = 1.2  # inches, largest picture in a figure of layers; two networks fit on a page
@@ -56,19 +59,26 @@ def write_adversarial(stem: Path, runs: Sequence[Run]) -> list[Path]:
     return adversarial(runs).write(stem)
 
 
-def outputs(runs: Sequence[Run]) -> Sheet:
-    """The page that `write_outputs` writes."""
+def write_contact_sheet(stem: Path, folders: Sequence[Path]) -> list[Path]:
+    """Write all units of finished runs, each run under what tells it from the others."""
+    return outputs([finished_run(folder) for folder in folders], told_apart(folders)).write(stem)
+
+
+def outputs(runs: Sequence[Run], told: Sequence[str] = ()) -> Sheet:
+    """The page that `write_outputs` writes; `told` has what is said of each run besides."""
     most = max(len(run.units) for run in runs)
     rows = math.ceil(most / OUTPUT_COLUMNS)
-    columns = math.ceil(most / rows)
+    columns = max(math.ceil(most / rows), LEAST_COLUMNS)
     side = (WIDTH - 2 * MARGIN + GAP) / columns - GAP
     step = side + _lines(runs) * UNDER + GAP
     caption = _caption("Optimal pictures of units.", runs)
     tall = sum(ABOVE + step * math.ceil(len(run.units) / columns) for run in runs)
     sheet = Sheet(MARGIN + tall + _height(caption))
     y = MARGIN
-    for run in runs:
-        sheet.text(MARGIN, y, f"{run.model}, {run.layer}", TITLE, bold=True)
+    for run, words in itertools.zip_longest(runs, told, fillvalue=""):
+        assert isinstance(run, Run)
+        name = f"{run.model}, {run.layer}{': ' if words else ''}{words}"
+        sheet.text(MARGIN, y, name, TITLE, bold=True)
         y += ABOVE
         for i, unit in enumerate(run.units):
             _unit(sheet, MARGIN + i % columns * (side + GAP), y + i // columns * step, side, unit)
@@ -186,7 +196,7 @@ def _lines(runs: Sequence[Run]) -> int:
 
 
 def _unit(sheet: Sheet, x: float, y: float, side: float, unit: SavedUnit) -> None:
-    sheet.picture(x, y, side, read_png(unit.picture))
+    sheet.picture(x, y, side, still(unit))
     sheet.lines(x, y + side + 0.02, unit_lines(unit.record), side)
 
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,14 @@ def read_origin(run: Path) -> Origin | None:
         if _get(source, "provider") == "command-line":
             words = ["--config-dir", str(_get(source, "path")), *words]
     return Origin(tuple(words), folder if isinstance(folder, str) else None)
+
+
+def told_apart(runs: Sequence[Path]) -> list[str]:
+    """Of each run, those words of its command that not all of the runs had; empty for none."""
+    origins = [read_origin(run) for run in runs]
+    words = [origin.words if origin else () for origin in origins]
+    shared = set(words[0]).intersection(*words) if words else set()
+    return [" ".join(word for word in each if word not in shared) for each in words]
 
 
 def command(origin: Origin, config: Mapping[str, Any], unit: UnitRecord) -> str:

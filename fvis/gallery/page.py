@@ -22,7 +22,7 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from fvis import artifacts
 from fvis.evidence.record import WORDS
-from fvis.gallery.commands import read_origin
+from fvis.gallery.commands import told_apart
 from fvis.gallery.contents import ENTRY, Contents
 from fvis.gallery.units import shown_text, shown_units, tidy
 from fvis.record.run import RUNNING, RunRecord
@@ -75,7 +75,9 @@ SUMMARY = {  # names of others
 def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
     """Write the page of `runs`; `inside` has the links to the pictures that it holds itself."""
     folders = _run_names([run.folder for run in runs], path.parent)
-    names = _told_apart(runs, folders)
+    own = told_apart([run.folder for run in runs])
+    pairs = zip(folders, own, strict=True)
+    names = [f"{name}: {shown_text(words)}" if words else name for name, words in pairs]
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     templates, contents = _templates(), Contents()
     with artifacts.whole_file(path) as place, _spool() as data, _spool() as table:
@@ -190,16 +192,6 @@ def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
     often = Counter(names)
     paths = [os.path.relpath(run.resolve(), base.resolve()) for run in runs]
     return [shown_text(p if often[n] > 1 else n) for n, p in zip(names, paths, strict=True)]
-
-
-def _told_apart(runs: Sequence[SavedRun], folders: Sequence[str]) -> list[str]:
-    """The runs' names, each with the words of its command that not all of the runs had."""
-    origins = [read_origin(run.folder) for run in runs]
-    words = [origin.words if origin else () for origin in origins]
-    shared = set(words[0]).intersection(*words) if words else set()
-    own = [" ".join(word for word in each if word not in shared) for each in words]
-    named = zip(folders, own, strict=True)
-    return [f"{name}: {shown_text(said)}" if said else name for name, said in named]
 
 
 def _layers(record: RunRecord) -> str | None:
