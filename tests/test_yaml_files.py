@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fvis.gallery.commands import read_origin
+from fvis.origin import read_origin
 from fvis.yaml_files import LARGEST, UnsafeYamlError, check
 from tests.conftest import Call
 

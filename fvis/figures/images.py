@@ -22,7 +22,7 @@ from fvis.figures.sheet import (
 )
 from fvis.figures.stills import still
 from fvis.figures.words import about, by_model, of_evidence, short, unit_lines
-from fvis.gallery.commands import told_apart
+from fvis.origin import differing_words
 from fvis.record.attack import AdversarialRecord
 from fvis.run_folder import SavedUnit
 
@@ -61,7 +61,9 @@ def write_adversarial(stem: Path, runs: Sequence[Run]) -> list[Path]:
 
 def write_contact_sheet(stem: Path, folders: Sequence[Path]) -> list[Path]:
     """Write all units of finished runs, each run under what tells it from the others."""
-    return outputs([finished_run(folder) for folder in folders], told_apart(folders)).write(stem)
+    return outputs([finished_run(folder) for folder in folders], differing_words(folders)).write(
+        stem
+    )
 
 
 def outputs(runs: Sequence[Run], told: Sequence[str] = ()) -> Sheet:

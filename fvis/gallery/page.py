@@ -22,9 +22,9 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from fvis import artifacts
 from fvis.evidence.record import WORDS
-from fvis.gallery.commands import told_apart
 from fvis.gallery.contents import ENTRY, Contents
 from fvis.gallery.units import shown_text, shown_units, tidy
+from fvis.origin import differing_words
 from fvis.record.run import RUNNING, RunRecord
 from fvis.run_folder import SavedRun, read_run
 from fvis.typed_json import to_json
@@ -75,7 +75,7 @@ SUMMARY = {  # names of others
 def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
     """Write the page of `runs`; `inside` has the links to the pictures that it holds itself."""
     folders = _run_names([run.folder for run in runs], path.parent)
-    own = told_apart([run.folder for run in runs])
+    own = differing_words([run.folder for run in runs])
     pairs = zip(folders, own, strict=True)
     names = [f"{name}: {shown_text(words)}" if words else name for name, words in pairs]
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from fvis.evidence.record import AGAINST, FOR
-from fvis.gallery.commands import Origin, command, read_origin
+from fvis.gallery.commands import command
 from fvis.gallery.paths import relative, without_folders
+from fvis.origin import Origin, read_origin
 from fvis.record.attack import AdversarialRecord
 from fvis.record.motion import TextureMotionRecord
 from fvis.record.photograph import AccentuationRecord, InversionRecord

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from fvis.gallery.commands import Origin, command, read_origin
+from fvis.gallery.commands import command
+from fvis.origin import Origin, read_origin
 from fvis.record.attack import AdversarialRecord
 from fvis.record.unit import UnitRecord
 
