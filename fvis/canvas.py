@@ -73,7 +73,7 @@ class Canvas:
         same steps of each, its contrast grows more slowly, in proportion to the side. The root of
         that is made up for; with all of it, units in the first layers overshoot.
         """
-        if self.side is None or self.periodic or config.parametrization.name != "fourier":
+        if self.side is None or config.parametrization.name != "fourier":
             return config.engine
         faster = math.sqrt(min(self.frame[-2:]) / self.side)
         return dataclasses.replace(config.engine, lr=faster * config.engine.lr)

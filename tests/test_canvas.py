@@ -246,10 +246,24 @@ def test_a_clip_on_a_canvas_has_the_score_that_is_told(
     assert record["activation"]["final"] > record["activation"]["initial"]
 
 
-def test_motion_has_no_more_terms_than_the_canvas_has_pixels() -> None:
-    given = context(*STEM, *FEW, "method.velocity.terms=40")
-    with pytest.raises(RequestError, match="at most 32: frames of 32x32 px"):
+def test_motion_on_a_canvas_may_have_as_many_terms_as_on_the_input() -> None:
+    METHODS["texture_motion"](context(*STEM, *FEW, "method.velocity.terms=40"))
+    height = context(*STEM).model.preprocessing.height
+    given = context(*STEM, *FEW, f"method.velocity.terms={height + 1}")
+    with pytest.raises(RequestError, match=f"at most {height}: frames of"):
         METHODS["texture_motion"](given)
+
+
+@pytest.mark.parametrize("position", ["center", "mean"])
+def test_a_spectrum_climbs_faster_where_frequencies_are_few(position: str) -> None:
+    config = schema.parse(compose([]))
+    canvas = canvas_of(model_of(), layer="convs.0", position=position)
+    assert canvas.side is not None
+    faster = (SIDE / canvas.side) ** 0.5
+    assert canvas.engine(config).lr == pytest.approx(faster * config.engine.lr)
+    assert canvas_of(model_of(), "full", layer="convs.0").engine(config) == config.engine
+    pixels = schema.parse(compose(["parametrization=pixel"]))
+    assert canvas.engine(pixels) == pixels.engine
 
 
 @pytest.mark.slow
