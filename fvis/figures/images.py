@@ -61,16 +61,15 @@ def write_adversarial(stem: Path, runs: Sequence[Run]) -> list[Path]:
 
 def write_contact_sheet(stem: Path, folders: Sequence[Path]) -> list[Path]:
     """Write all units of finished runs, each run under what tells it from the others."""
-    return outputs([finished_run(folder) for folder in folders], differing_words(folders)).write(
-        stem
-    )
+    runs = [finished_run(folder) for folder in folders]
+    return outputs(runs, differing_words(folders)).write(stem)
 
 
 def outputs(runs: Sequence[Run], told: Sequence[str] = ()) -> Sheet:
     """The page that `write_outputs` writes; `told` has what is said of each run besides."""
     most = max(len(run.units) for run in runs)
     rows = math.ceil(most / OUTPUT_COLUMNS)
-    columns = max(math.ceil(most / rows), LEAST_COLUMNS)
+    columns = max(math.ceil(most / rows), LEAST_COLUMNS if told else 1)
     side = (WIDTH - 2 * MARGIN + GAP) / columns - GAP
     step = side + _lines(runs) * UNDER + GAP
     caption = _caption("Optimal pictures of units.", runs)

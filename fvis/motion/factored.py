@@ -122,9 +122,9 @@ def build(
 ) -> Factored:
     """Textures as `parametrization` initialises them, each with the motion that it starts with.
 
-    Clips smaller than the network's input show the middle of what would fill it. Textures and
-    velocities are just as fine, so: a small texture has few spatial frequencies, far from one
-    another, and a wave in it hardly any direction but along its sides.
+    Clips smaller than the network's input show the middle of what would fill it. So their textures
+    and velocities are as fine as its own: a small texture would have few spatial frequencies, far
+    from one another, and waves in it would lie along its sides.
 
     Args:
         parametrization: settings of the textures.
