@@ -38,7 +38,8 @@ def confidence(
         direction within 30 degrees of the best one's (here it is enough if a finalist, or its
         texture as it drifts, reaches half as much: many searches stop on the way);
         `direction_deg`, the circular standard deviation of the directions that they prefer, in
-        degrees, from 3 to 180 (one that prefers none counts as any); `speed`, `divergence` and
+        degrees, from 3 to 180 (one that prefers none counts as any), or how far the best one's own
+        motion is from the direction that its texture prefers, if that is more; `speed`, `divergence` and
         `curl`, standard deviations, that of speed relative to its mean; `kept_least` and
         `kept_most`.
     """
@@ -48,12 +49,14 @@ def confidence(
     some = [motions[i] for i in good]
     ways = [direction_of(each) for each in tunings]
     speeds = [motion.speed for motion in some]
+    apart = angle_deg(motions[best].direction_deg, ways[best])
+    spread = circular_deviation_deg([ways[i] for i in good])
     return {
         "coherence": motions[best].coherence,
         "searches": len(motions),
         "finalists": len(good),
         "agreeing": sum(angle_deg(ways[i], ways[best]) <= WIDEST for i in signs),
-        "direction_deg": max(SHARPEST, circular_deviation_deg([ways[i] for i in good])),
+        "direction_deg": max(SHARPEST, spread, apart if math.isfinite(apart) else 0.0),
         "speed": statistics.pstdev(speeds) / max(statistics.fmean(speeds), 1e-12),
         "divergence": statistics.pstdev([motion.divergence for motion in some]),
         "curl": statistics.pstdev([motion.curl for motion in some]),

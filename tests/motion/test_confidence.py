@@ -11,7 +11,7 @@ from fvis.record.motion import TuningRecord
 
 
 def motion(speed: float = 1.0, curl: float = 0.0) -> Motion:
-    return Motion((speed, 0.0), (speed, 0.0), speed, 0.0, 0.9, None, 0.1, curl)
+    return Motion((speed, 0.0), (speed, 0.0), speed, 10.0, 0.9, None, 0.1, curl)
 
 
 def preferring(*directions: float | None) -> list[TuningRecord]:
@@ -35,6 +35,11 @@ def test_a_search_that_stopped_on_the_way_can_confirm_but_not_contradict() -> No
         found = confidence(motions, preferring(10.0, second, third), shares, best=0)
         assert (found["finalists"], found["agreeing"]) == (1, agreeing)
         assert found["direction_deg"] == SHARPEST
+
+
+def test_a_direction_is_as_unsure_as_drifts_of_its_texture_are_apart_from_it() -> None:
+    found = confidence([motion()] * 2, preferring(4.0, 4.0), [1.0, 1.0], best=0)
+    assert found["direction_deg"] == pytest.approx(6)
 
 
 def test_a_curve_that_hardly_prefers_a_direction_counts_as_any() -> None:
