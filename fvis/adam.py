@@ -150,11 +150,11 @@ class RowwiseAdam(Optimizer):
 def unit_length(gradient: Tensor) -> Tensor:
     """A gradient (B, ...) with each row scaled to length 1; 0 where it is not finite.
 
-    It is divided by its largest number first: the squares of small ones would be 0 in float32, as
-    those of a probability's gradient may be.
+    Its largest number is brought near 1 first: the squares of small ones would be 0 in float32, as
+    those of a probability's gradient may be. A power of two does so without rounding.
     """
     largest = gradient.flatten(1).abs().amax(1).view(-1, *[1] * (gradient.dim() - 1))
-    scaled = gradient / largest.clamp_min(TINY)
+    scaled = gradient * torch.exp2(-largest.clamp_min(TINY).log2().floor())
     size = lengths(scaled)
     share = torch.where(size.isfinite(), size.clamp_min(TINY).reciprocal(), 0)
     return (share * scaled).nan_to_num_(0, 0, 0)
