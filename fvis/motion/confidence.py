@@ -39,9 +39,9 @@ def confidence(
         texture as it drifts, reaches half as much: many searches stop on the way);
         `direction_deg`, the circular standard deviation of the directions that they prefer, in
         degrees, from 3 to 180 (one that prefers none counts as any), or how far the best one's own
-        motion is from the direction that its texture prefers, if that is more; `speed`, `divergence` and
-        `curl`, standard deviations, that of speed relative to its mean; `kept_least` and
-        `kept_most`.
+        motion is from the direction that its texture prefers, if that is more; `speed`,
+        `divergence` and `curl`, standard deviations, that of speed relative to its mean;
+        `kept_least` and `kept_most`.
     """
     good = [i for i, share in enumerate(kept) if i == best or share >= AS_GOOD * kept[best]]
     reached = [max(s, *map(peak, t.responses)) for s, t in zip(kept, tunings, strict=True)]
