@@ -44,8 +44,9 @@ class Run:
 
     @property
     def layer(self) -> str:
-        """The layer whose units were visualized."""
-        return str(self.record.setting("target", "layer"))
+        """The layer, or the layers, whose units were visualized."""
+        asked = self.record.setting("target", "layer")
+        return ", ".join(map(str, asked)) if isinstance(asked, list) else str(asked)
 
 
 @dataclass(frozen=True)
