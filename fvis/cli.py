@@ -231,6 +231,8 @@ def report(arguments: Sequence[str]) -> int:
         raise RequestError(
             f"usage: fvis report OUTPUT_DIR... [{SINGLE} FILE.html] [{SHEET} FILE.png]"
         )
+    if single and sheet:
+        raise RequestError(f"fvis report takes {SINGLE} or {SHEET}, not both")
     paths = list(map(Path, arguments))
     folders = [path for path in paths if not path.is_file()] or paths
     runs = runs_in(folders)

@@ -87,7 +87,9 @@ def names(files: Sequence[Path]) -> list[str]:
 
 
 def stem(path: Path) -> str:
-    """What random numbers of a photograph depend on: its own name, whatever other files there are.
+    """A photograph's name without folders and ending, on which its random numbers depend.
+
+    Unlike its name among others (`names`) it does not depend on them.
 
     >>> stem(Path("b/my cat.png"))
     'my_cat'

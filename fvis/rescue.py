@@ -61,7 +61,7 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
     `initial`, `final` and `spread` are (B,). A row stands still when its scores in the second half
     of the trace differ by less than `LEAST_MOVEMENT` spreads. Where that half spans fewer than
     `LEAST_SPAN` steps, a rise by `LEAST_MOVEMENT` spreads is enough, otherwise by `LEAST_RISE`;
-    and what has only fallen by then is stuck, however it moves.
+    a row whose score has fallen by then is stuck, however it moves.
     """
     half = max(2, len(trace.scores) // 2)
     late = torch.stack(trace.scores[-half:])

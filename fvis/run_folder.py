@@ -83,7 +83,7 @@ class SavedRun:
 
     @property
     def made(self) -> int:
-        """How many units are on disk; run.json may say so later."""
+        """How many units are finished: while a run goes on, more than its run.json says."""
         known = sum(self.record.statuses.values())
         return known if self.record.status == DONE else len(list(_unit_folders(self.folder)))
 

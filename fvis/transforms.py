@@ -194,9 +194,9 @@ class _Sampled(torch.autograd.Function):
 
 
 def unsupported(device: torch.device) -> str | None:
-    """Why torch cannot make views on a device, or cannot tell their gradient; None where it can.
+    """Why torch cannot make views on a device, or no gradient passes them; None where all works.
 
-    Not every version of torch can on Apple's GPUs.
+    On Apple's GPUs it does not work with every version of torch.
     """
     try:
         rgb = torch.zeros(1, 3, 4, 4, device=device, requires_grad=True)

@@ -240,36 +240,6 @@ def test_a_signal_saves_the_state_after_the_step(
     assert pictures == {n: data for n, data in tree(undisturbed).items() if n.endswith(".png")}
 
 
-def test_a_signal_that_comes_as_a_run_ends_is_not_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run is done; but of a sweep, the next is not to begin."""
-    show = runner.workspace.show
-
-    def interrupted(directory: Path, record: Any) -> None:
-        if record.status == "done":
-            os.kill(os.getpid(), signal.SIGINT)
-        show(directory, record)
-
-    monkeypatch.setattr(runner.workspace, "show", interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            runner.run(config_of("target.units=[5]", "engine.steps=2"), tmp_path / "run")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (record["status"], record["units"]) == ("done", ["logits-00005"])
-
-
-def test_a_run_leaves_as_many_threads_as_there_were(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    words = ("target.units=[5]", "engine.steps=1", f"engine.threads={before + 1}")
-    runner.run(config_of(*words), tmp_path / "run")
-    assert torch.get_num_threads() == before
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["threads"] == before + 1
-
-
 def test_finished_units_are_found_on_disk_and_left_as_they_are(
     whole: Any, ending: Any, tmp_path: Path
 ) -> None:

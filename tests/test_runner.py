@@ -1,10 +1,13 @@
-"""Where a run is to go is looked at first: what stands in its way is named, and stays."""
+"""A run looks first where it is to go; how it ends; what it leaves of the process as it was."""
 
 import json
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from fvis import runner, schema
 from fvis.compose import compose
@@ -13,8 +16,8 @@ from fvis.errors import RequestError
 OWN = ("run.json", "units", ".hydra", ".state", ".state/lock", ".state/batch.pt", "fvis.log")
 
 
-def run(directory: Path) -> None:
-    config = compose(["engine.steps=1", "engine.device=cpu", "target.units=[0]"])
+def run(directory: Path, *more: str) -> None:
+    config = compose(["engine.steps=1", "engine.device=cpu", "target.units=[0]", *more])
     runner.run(schema.parse(config), directory)
 
 
@@ -60,3 +63,32 @@ def test_units_that_run_json_does_not_list_yet_are_not_replaced(tmp_path: Path) 
     assert runner.resume(folder)
     assert (folder / "units" / "logits-00000" / "image.png").stat().st_mtime_ns == before
     assert json.loads((folder / "run.json").read_text())["units"] == ["logits-00000"]
+
+
+def test_a_signal_that_comes_as_a_run_ends_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is done; but of a sweep, the next is not to begin."""
+    show = runner.workspace.show
+
+    def interrupted(directory: Path, record: Any) -> None:
+        if record.status == "done":
+            os.kill(os.getpid(), signal.SIGINT)
+        show(directory, record)
+
+    monkeypatch.setattr(runner.workspace, "show", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["status"], record["units"]) == ("done", ["logits-00000"])
+
+
+def test_a_run_leaves_as_many_threads_as_there_were(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    run(tmp_path / "run", f"engine.threads={before + 1}")
+    assert torch.get_num_threads() == before
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["threads"] == before + 1

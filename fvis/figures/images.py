@@ -1,6 +1,5 @@
 """Figures of images: optimal pictures of units, layer by layer, and adversarial examples."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,13 +75,14 @@ def outputs(runs: Sequence[Run], told: Sequence[str] = ()) -> Sheet:
     tall = sum(ABOVE + step * math.ceil(len(run.units) / columns) for run in runs)
     sheet = Sheet(MARGIN + tall + _height(caption))
     y = MARGIN
-    for run, words in itertools.zip_longest(runs, told, fillvalue=""):
-        assert isinstance(run, Run)
-        name = f"{run.model}, {run.layer}{': ' if words else ''}{words}"
-        sheet.text(MARGIN, y, name, TITLE, bold=True)
+    for run, words in zip(runs, told or [""] * len(runs), strict=True):
+        name = f"{run.model}, {run.layer}"
+        sheet.text(MARGIN, y, f"{name}: {words}" if words else name, TITLE, bold=True)
         y += ABOVE
         for i, unit in enumerate(run.units):
-            _unit(sheet, MARGIN + i % columns * (side + GAP), y + i // columns * step, side, unit)
+            x, below = MARGIN + i % columns * (side + GAP), y + i // columns * step
+            layer = f"{unit.record.layer} " if len(run.record.layers) > 1 else ""
+            _unit(sheet, x, below, side, unit, layer)
         y += step * math.ceil(len(run.units) / columns)
     sheet.caption(y + BEFORE_CAPTION, caption)
     return sheet
@@ -196,9 +196,11 @@ def _lines(runs: Sequence[Run]) -> int:
     return max(len(unit_lines(unit.record)) for run in runs for unit in run.units)
 
 
-def _unit(sheet: Sheet, x: float, y: float, side: float, unit: SavedUnit) -> None:
+def _unit(sheet: Sheet, x: float, y: float, side: float, unit: SavedUnit, before: str = "") -> None:
+    """Draw a unit's picture and the lines under it; `before` begins the first one."""
+    first, *others = unit_lines(unit.record)
     sheet.picture(x, y, side, still(unit))
-    sheet.lines(x, y + side + 0.02, unit_lines(unit.record), side)
+    sheet.lines(x, y + side + 0.02, [before + first, *others], side)
 
 
 def _caption(text: str, runs: Sequence[Run], activation: str = ACTIVATION) -> list[str]:

@@ -9,6 +9,7 @@ import functools
 import mimetypes
 import os
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from fvis.record.run import RUNNING, RunRecord
 from fvis.run_folder import SavedRun, read_run
 from fvis.typed_json import to_json
 
+LONGEST_NAME = 100  # characters of what tells a run from the others
 PAGE = 400  # units whose cards the browser adds at once
 INTERACTIONS = "interactions.html"  # the page of `fvis interactions`, beside its `index.html`
 
@@ -77,7 +79,7 @@ def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
     folders = _run_names([run.folder for run in runs], path.parent)
     own = differing_words([run.folder for run in runs])
     pairs = zip(folders, own, strict=True)
-    names = [f"{name}: {shown_text(words)}" if words else name for name, words in pairs]
+    names = [f"{name}: {_short(words)}" if words else name for name, words in pairs]
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     templates, contents = _templates(), Contents()
     with artifacts.whole_file(path) as place, _spool() as data, _spool() as table:
@@ -192,6 +194,11 @@ def _run_names(runs: Sequence[Path], base: Path) -> list[str]:
     often = Counter(names)
     paths = [os.path.relpath(run.resolve(), base.resolve()) for run in runs]
     return [shown_text(p if often[n] > 1 else n) for n, p in zip(names, paths, strict=True)]
+
+
+def _short(words: str) -> str:
+    """The words of a command that fit into `LONGEST_NAME` characters."""
+    return textwrap.shorten(shown_text(words), LONGEST_NAME, placeholder=" …")
 
 
 def _layers(record: RunRecord) -> str | None:

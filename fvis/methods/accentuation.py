@@ -169,12 +169,10 @@ class Accentuation:
 
     def _generators(self, jobs: Sequence[Accent], purpose: str) -> list[torch.Generator]:
         seed, model = self._context.config.engine.seed, self._context.model.name
+        stems = [photographs.stem(job.path) for job in jobs]
         return [
-            random_generator(
-                *(seed, model, job.target.layer, job.target.unit),
-                *(photographs.stem(job.path), purpose),
-            )
-            for job in jobs
+            random_generator(seed, model, job.target.layer, job.target.unit, stem, purpose)
+            for job, stem in zip(jobs, stems, strict=True)
         ]
 
     def _bounded(self, picture: Parametrization, clean: Tensor) -> Parametrization:

@@ -99,6 +99,7 @@ class TextureMotion:
             return self.search.candidates(jobs, mean_motion(optimal), run, self._seeing)
         if settings.solver == "tracking":
             canvas = self._synthesizer.canvas
+            # In sides of the input, for `track` in those of the canvas.
             margin = settings.margin * max(canvas.frame[-2:]) / max(canvas.shape[-2:])
             parts = decomposition.track(optimal, settings.fit, margin, run)
         else:

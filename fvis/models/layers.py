@@ -41,7 +41,7 @@ class Layer:
         outputs: the indices or keys of a tuple or dict from which `target.output` chooses.
         constant: whether it is computed from parameters of the network alone, as a table of
             positions is.
-        prefixes: what `prefix` would be if an axis held the tokens, for each of three axes.
+        prefixes: of an output with three axes, the `prefix` if its axis i held the tokens.
     """
 
     path: str

@@ -150,10 +150,10 @@ def _index_in(layer: Layer, position: str, index: Index | None, model: Model) ->
             f"layer {layer.path} has {layer.groups} groups (windows, frames) whose places are "
             "unknown: target.position takes mean, or an index with the group first"
         )
-    if index is None and model.attends and layer.axes.count("H") and _is_no_map(sizes, model):
+    if index is None and model.attends and "H" in layer.axes and _is_no_map(sizes, model):
         raise RequestError(
-            f"the {sizes[0]}x{sizes[1]} positions of layer {layer.path} do not lie as the picture "
-            "does, so that its centre is unknown: target.position takes mean, or an index"
+            f"the {sizes[-2]}x{sizes[-1]} positions of layer {layer.path} do not lie as the "
+            "picture does, so that its centre is unknown: target.position takes mean, or an index"
         )
     if "N" not in layer.axes or layer.groups is not None:
         index = tuple(n // 2 for n in sizes) if index is None else index

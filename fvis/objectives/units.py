@@ -41,7 +41,7 @@ def _units_of(word: str, count: int, seed: int, classes: Sequence[str]) -> list[
     beyond = max(start or 0, stop or 0) > count
     units = [] if step == 0 or beyond else list(range(count)[start:stop:step])
     if not units:
-        why = "" if beyond else ", which is none"
+        why = "" if beyond else ", which is no unit"
         raise RequestError(f"target.units is {word}{why}; the layer has units 0 to {count - 1}")
     return units
 

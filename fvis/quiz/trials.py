@@ -55,7 +55,7 @@ def choices(task: TaskRecord, condition: str) -> tuple[str, str]:
 
 
 def concealed(name: str) -> str:
-    """What a quiz calls a photograph, whose own name may say what it shows: letters and digits.
+    """A photograph's name in a quiz: a hash, since its own name may say what it shows.
 
     >>> concealed("zebra/003.jpg")
     'fae6bb5d75a6'

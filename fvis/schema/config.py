@@ -177,7 +177,7 @@ def unknown_setting(name: str) -> RequestError:
     section = name.partition(".")[0]
     if section == name:
         return unknown("group or section", name, [*SECTIONS, *CHOICES, "experiment"])
-    if name.rpartition(".")[2] in ("dir", "directory", "folder", "path"):
+    if name in ("output.dir", "output.directory", "output.folder", "output.path"):
         return RequestError(
             f"no setting {name!r}; hydra.run.dir is the folder of a run, hydra.sweep.dir of a sweep"
         )
