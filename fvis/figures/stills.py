@@ -7,11 +7,8 @@ from fvis.artifacts import from_bytes
 from fvis.figures.sheet import Rgb
 from fvis.run_folder import SavedUnit
 
-# The first of these that a unit has; of a clip its middle frame.
-SHOWN = (
-    *("motif.png", "image.png", "adversarial.png"),
-    *("motif.gif", "clip.gif", "reconstruction.gif"),
-)
+# The first of these that a unit has; of a clip its middle frame. Each is what was scored.
+SHOWN = ("motif.png", "image.png", "adversarial.png", "motif.gif", "clip.gif", "optimal.gif")
 
 
 def still(unit: SavedUnit) -> Rgb:
