@@ -40,10 +40,7 @@ def exit_status(error: BaseException) -> int:
 
 def one_line(error: BaseException) -> str:
     """An error's message on one line, without its middle if it is very long."""
-    try:
-        text = str(error)
-    except Exception:  # the text of a user's own exception may fail in turn
-        text = ""
+    text = _text(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     text = " ".join(text.split()) or type(error).__name__
@@ -68,13 +65,17 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> RequestError:
 
 def described(error: BaseException) -> str:
     """An error of code that is not ours: its first line, after its class where that is odd."""
-    try:
-        first = (str(error).strip().splitlines() or [""])[0]
-    except Exception:
-        first = ""
+    first = (_text(error).strip().splitlines() or [""])[0]
     plain = isinstance(error, RuntimeError | ValueError | TypeError | AssertionError)
     text = one_line(ValueError(first)) if first else ""
     return text if plain and text else ": ".join(filter(None, (type(error).__name__, text)))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # that of a user's own exception may fail in turn
+        return ""
 
 
 class UnwritableError(RuntimeError):

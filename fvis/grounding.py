@@ -189,14 +189,16 @@ def _pictures(files: Sequence[Path], model: Model) -> dict[Path, Tensor]:
 
 
 def _grid(targets: TargetSet, model: Model) -> tuple[int, int]:
+    """Rows and columns in which a unit's values lie; 1 and 1, the whole picture, where unknown."""
     layer = targets.layers[0]
-    if targets.readers[0].position == "cls":
+    if targets.readers[0].position == "cls" or layer.groups is not None:
         return 1, 1
     sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
-    if layer.groups is not None:
-        return 1, 1
     if "N" in layer.axes:
-        sizes = token_grid(layer, sizes[0] - layer.prefix, model)
+        try:
+            sizes = token_grid(layer, sizes[0] - layer.prefix, model)
+        except RequestError:
+            return 1, 1
     return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, 1)
 
 

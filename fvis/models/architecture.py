@@ -65,6 +65,14 @@ def prefix_tokens(module: nn.Module) -> int:
     return sum(found.values())
 
 
+def reorders_tokens(module: nn.Module) -> bool:
+    """Whether a transformer keeps its patch tokens in another order than that of rows and columns.
+
+    Hiera does: its module `Unroll` puts those next to one another that it will pool.
+    """
+    return any(type(part).__name__ == "Unroll" for part in module.modules())
+
+
 def token_width(module: nn.Module) -> int | None:
     """The length of a transformer's token vectors; None if the network does not declare it."""
     widths = (getattr(module, name, None) for name in ("embed_dim", "hidden_dim"))

@@ -29,6 +29,7 @@ BOOKKEEPING = (
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
 )
 LARGEST_RATIO = 4  # of an archive's unpacked size to its own
+BEGINNINGS = (b"PK", b"\x80")  # of a zip archive and of a pickle, as torch.save writes them
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
@@ -102,10 +103,14 @@ def _array(path: Path) -> Tensor:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise `RequestError` for a zip archive that is damaged, or that unpacks to far more.
+    """Raise `RequestError` for what torch.save does not write, and for an archive that is damaged.
 
-    torch.load checks no checksum, and unpacks compressed archives that torch.save never writes.
+    torch.load says little of any other file, checks no checksum, and unpacks compressed archives,
+    however large they become.
     """
+    with path.open("rb") as file:
+        if not file.read(2).startswith(BEGINNINGS):
+            raise RequestError(f"{path} is neither of torch.save nor .safetensors nor .npy")
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:

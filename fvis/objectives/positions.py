@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fvis.errors import RequestError
 from fvis.grammar import Index, parse_position
+from fvis.models.architecture import reorders_tokens
 from fvis.models.base import Model
 from fvis.models.layers import Layer
 from fvis.models.token_grids import token_grids
@@ -115,15 +116,21 @@ def reads_one_position(spec: Any) -> bool:
 def token_grid(layer: Layer, tokens: int, model: Model) -> list[int]:
     """Rows and columns of an image's patch tokens, in the input's aspect ratio.
 
-    Raises `RequestError` if square patches of the input give no such grid.
+    Raises `RequestError` if square patches of the input give no such grid, and where the network
+    puts its tokens into another order.
     """
+    cls = "cls, " if layer.prefix else ""
+    takes = f"target.position takes mean, {cls}or one token's index"
+    if reorders_tokens(model.module):
+        raise RequestError(
+            f"the tokens of layer {layer.path} do not lie as the picture's rows and columns do: "
+            f"{takes}"
+        )
     grids = token_grids(tokens, model.preprocessing)
     if not grids:
-        cls = "cls, " if layer.prefix else ""
         raise RequestError(
-            f"the {tokens} tokens of layer {layer.path} form no known grid: "
-            f"target.position takes mean, {cls}or one token's index; if some of them stand for no "
-            "position, give target.prefix_tokens"
+            f"the {tokens} tokens of layer {layer.path} form no known grid: {takes}; if some of "
+            "them stand for no position, give target.prefix_tokens"
         )
     return list(grids[0])
 

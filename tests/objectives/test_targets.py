@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -237,6 +238,16 @@ def test_tokens_are_a_grid_of_square_patches(
         return
     with pytest.raises(RequestError, match=f"the {tokens} tokens .* no known grid"):
         token_grid(layer, tokens, model)
+
+
+def test_tokens_in_another_order_have_no_rows_and_columns() -> None:
+    hiera = timm.create_model("hiera_tiny_224", embed_dim=8, stages=(1, 1, 1, 1)).eval()
+    model = model_of(hiera, Preprocessing(224, 224, None, (0.0,) * 3, (1.0,) * 3))
+    for position in ("center", [3, 4]):
+        with pytest.raises(RequestError, match="do not lie as the picture's rows"):
+            resolve(TargetConfig(layer="blocks.1", position=position), model, 0)
+    for position in ("mean", [100]):
+        resolve(TargetConfig(layer="blocks.1", position=position), model, 0)
 
 
 @pytest.mark.parametrize("resolves", [lambda c, m: resolve(c, m, 0), dictionary_of])
