@@ -341,11 +341,11 @@ def _print_run(folder: Path, base: Path) -> None:
     counts = {OK: 0, RESCUED: 0, DEAD: 0} | record.statuses
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     seconds, page = record.timings.seconds or 0, _relative(folder / INDEX, base)
-    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{_words_of(record)}; {page}\n")
+    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{words_of(record)}; {page}\n")
     _print_path(folder, base)
 
 
-def _words_of(record: "RunRecord") -> str:
+def words_of(record: "RunRecord") -> str:
     """How many pictures are supported by evidence, and so on; nothing where there is none."""
     counts = [f"{count} {word}" for word, count in record.words.items()]
     return f"; evidence: {', '.join(counts)}" if counts else ""

@@ -121,7 +121,7 @@ def _refuse_changes(
 
 def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Result]:
     """All results, batch by batch; nothing is written."""
-    sizes = [_batch_size(planned, config, device)]
+    sizes = [batch_size(planned, config, device)]
     with Progress(planned.steps) as progress:
 
         def run_stage(stage: str, optimization: Optimization) -> None:
@@ -139,13 +139,14 @@ def solve(planned: Plan, config: Config, device: torch.device) -> Iterator[Resul
 
 def _describe(context: Context, planned: Plan) -> RunRecord:
     record = provenance.describe(context, planned.inputs, planned.names)
-    size = _batch_size(planned, context.config, context.device)
+    size = batch_size(planned, context.config, context.device)
     return dataclasses.replace(
         record, layers=dict(planned.depths), refused=planned.refused, batch_size=size
     )
 
 
-def _batch_size(planned: Plan, config: Config, device: torch.device) -> int:
+def batch_size(planned: Plan, config: Config, device: torch.device) -> int:
+    """How many rows of pictures a batch has: `engine.batch_size`, or what fits into memory."""
     size = config.engine.batch_size
     if size != "auto":
         return int(size)

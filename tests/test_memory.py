@@ -152,8 +152,8 @@ def test_a_run_begins_with_as_many_pictures_as_fit(monkeypatch: pytest.MonkeyPat
     for rows in (3.5, 60):
         room = int(rows * planned.row_bytes / ROOM)
         monkeypatch.setattr(memory, "free", lambda device, room=room: room)
-        sizes.append(runner._batch_size(planned, context.config, CPU))
+        sizes.append(runner.batch_size(planned, context.config, CPU))
     assert sizes == [3, 4]
     cuda, ray = torch.device("cuda"), config_of("execution=ray")
-    assert runner._batch_size(planned, context.config, cuda) == 32
-    assert runner._batch_size(planned, ray, cuda) == 64, "workers share them"
+    assert runner.batch_size(planned, context.config, cuda) == 32
+    assert runner.batch_size(planned, ray, cuda) == 64, "workers share them"

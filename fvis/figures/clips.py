@@ -54,12 +54,12 @@ UNDER = line_height(SMALL)
 ABOVE = 3 * UNDER + 0.03  # the three lines above a kernel's pictures
 SHARES = {"kept": "reconstruction", "still": "static", "reversed": "reversed"}
 
-STILL = (
+PRINTED = (
     "Each kernel, above: free clip (first, middle and last frame); below: texture, motion (mean "
     "velocity, at full brightness from the stated speed in px/frame) and reconstruction, that is, "
     "the moving texture (middle frame)."
 )
-MOVING = (
+ANIMATED = (
     "Each kernel, above: free clip and reconstruction, that is, the moving texture; below: "
     "texture and motion (at full brightness from the stated speed in px/frame)."
 )
@@ -135,7 +135,7 @@ def grid(
     lines = [-(-len(clips) // columns) for _, clips in rows]
     runs = [run for run, _ in rows]
     room = WIDTH - 3 * MARGIN - WHEEL - 0.45
-    caption = wrapped(" ".join([MOVING if moving else STILL, LETTERS, about(runs)]), room)
+    caption = wrapped(" ".join([ANIMATED if moving else PRINTED, LETTERS, about(runs)]), room)
     foot = max(len(caption) * line_height(TEXT), WHEEL + 2 * UNDER + 0.05) + MARGIN
     head = line_height(TITLE) + 0.04
     sheet = Sheet(MARGIN + head + step * sum(lines) + foot)

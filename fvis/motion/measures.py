@@ -20,7 +20,7 @@ TINY = 1e-12  # px/frame; keeps 0/0 at 0
 # discrete multidimensional signals", 2004 (5 taps).
 SMOOTH = (0.037659, 0.249153, 0.426375, 0.249153, 0.037659)
 SLOPE = (-0.109604, -0.276691, 0.0, 0.276691, 0.109604)
-STILL = 0.05  # px/frame; a slower mean velocity is given no direction
+SLOWEST = 0.05  # px/frame; a slower mean velocity is given no direction
 LEAST_COHERENCE = 0.85  # |mean velocity| / mean speed; what moves less as one is given no direction
 # A texture whose gradient energy across its main axis is less than this fraction of that along it
 # has a single orientation: motion along its edges cannot be seen. A moving Gabor pattern that an
@@ -39,7 +39,7 @@ class Motion:
             texture with many orientations it is the whole velocity.
         speed: mean length of the velocity, px/frame; where there is an axis, along that alone.
         direction_deg: direction of `velocity` in degrees, 0 right, 90 up; for a texture of a single
-            orientation, of its velocity across its edges. None if that is slower than `STILL`, if
+            orientation, of its velocity across its edges. None if that is slower than `SLOWEST`, if
             its coherence is below `LEAST_COHERENCE`, and if the clip shows nothing that moves.
         coherence: |mean velocity| / mean speed, in [0, 1]: 1 if everything moves as one.
         axis_deg: for a texture of a single orientation, or a unit that sees but one, the axis
@@ -83,12 +83,12 @@ def measure(clip: Tensor, displacement: Tensor, importance: Tensor) -> list[Moti
 def direction_deg(vx: float, vy: float) -> float | None:
     """Direction in degrees, [0, 360), of a velocity in px/frame, x right and y down.
 
-    0 is right and 90 is up. None if the velocity is slower than `STILL`.
+    0 is right and 90 is up. None if the velocity is slower than `SLOWEST`.
 
     >>> direction_deg(0.0, -1.0)
     90.0
     """
-    if math.hypot(vx, vy) < STILL:
+    if math.hypot(vx, vy) < SLOWEST:
         return None
     return math.degrees(math.atan2(-vy, vx)) % 360
 

@@ -60,7 +60,7 @@ def write_summary(path: Path, unit: Summary) -> None:
     the mean velocity over time; (e) the first, middle and last frame. Activations that are not
     finite are shown as "n/a".
     """
-    velocity, weight = _tidy(unit.velocity), _positive(unit.weight)
+    velocity, weight = finite(unit.velocity), positive(unit.weight)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     title = fill(unit.title, TITLE_COLUMNS, max_lines=TITLE_LINES, placeholder=" ...")
@@ -122,14 +122,14 @@ def speeds_over_time(velocity: Tensor, weight: Tensor) -> NDArray[np.float64]:
     return ((parts * weight).sum((2, 3)) / weight.sum((1, 2))).numpy()
 
 
-def _tidy(values: Tensor) -> Tensor:
+def finite(values: Tensor) -> Tensor:
     """`values` in double precision on the CPU, with 0 for those that are not finite."""
     return torch.nan_to_num(values.detach().cpu().double(), 0.0, 0.0, 0.0)
 
 
-def _positive(weight: Tensor) -> Tensor:
+def positive(weight: Tensor) -> Tensor:
     """Weights of mean 1, plus a tiny constant: where all weights are 0 the plain mean results."""
-    weight = _tidy(weight)
+    weight = finite(weight)
     return weight / weight.mean().clamp_min(1e-30) + 1e-6
 
 
@@ -147,7 +147,7 @@ def draw_texture(
     drawn if there is a note.
     """
     _, _, h, w = velocity.shape
-    corner = _tidy(offset).numpy()
+    corner = finite(offset).numpy()
     _title(axes, "(a) texture and mean flow")
     _picture(axes, texture)
     outline = [withStroke(linewidth=2.2, foreground="black")]

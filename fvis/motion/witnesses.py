@@ -63,7 +63,7 @@ def natural_tuning(
     not a single unit.
     """
     targets.require_units("grounding.images")
-    files = _some(photographs.find(config.images), config.drifts)
+    files = evenly_chosen(photographs.find(config.images), config.drifts)
     place = grounding.cached(config, model, targets, network, files, "drifts")
     arrays = grounding.recall(place, ARRAYS)
     if arrays is not None:
@@ -89,7 +89,7 @@ def contradiction(natural: NaturalRecord | None) -> str:
     return f"unsure: photographs prefer a direction {apart:.0f}° away"
 
 
-def _some(files: Sequence[Path], count: int) -> list[Path]:
+def evenly_chosen(files: Sequence[Path], count: int) -> list[Path]:
     """At most `count` of the files, evenly spaced."""
     step = max(1.0, len(files) / count)
     return [files[math.floor(k * step)] for k in range(min(count, len(files)))]

@@ -55,7 +55,7 @@ def unit(velocity: Tensor, **changes: object) -> Summary:
 def drawn(velocity: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Velocity and weight as the panels get them."""
     weight = torch.ones(velocity.shape[1:]) if weight is None else weight
-    return summary._tidy(velocity), summary._positive(weight)
+    return summary.finite(velocity), summary.positive(weight)
 
 
 def test_the_file_is_a_png_of_the_size_of_a_page(tmp_path: Path) -> None:

@@ -87,5 +87,5 @@ def test_units_that_photographs_excite_alike_in_all_directions_disagree_with_not
 
 def test_a_few_of_many_are_evenly_spaced() -> None:
     files = [Path(f"{k}.png") for k in range(10)]
-    assert [file.stem for file in witnesses._some(files, 3)] == ["0", "3", "6"]
-    assert witnesses._some(files[:2], 16) == files[:2]
+    assert [file.stem for file in witnesses.evenly_chosen(files, 3)] == ["0", "3", "6"]
+    assert witnesses.evenly_chosen(files[:2], 16) == files[:2]
