@@ -77,9 +77,9 @@ class Optimization(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of an optimization that was built with the same arguments.
 
-        On the same device with the same number of threads, the steps to come are the same to the
-        bit as if it had never been interrupted; on a GPU, which adds in no fixed order, they are the
-        same up to rounding.
+        On a CPU with the same number of threads, the steps to come are the same to the bit as if it
+        had never been interrupted; on a GPU, which adds in no fixed order, they are so up to
+        rounding.
         """
         device = self._device
         scores = [row.to(device) for row in state["trace"]["scores"]]

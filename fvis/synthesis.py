@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from fvis import photographs, regularizers, rescue
-from fvis.ascent import Ascent, Penalty, Pull, Views
+from fvis.ascent import Ascent, Penalty, Pull, Views, penalties_of
 from fvis.canvas import Canvas, find_canvas
 from fvis.capture import Network, bytes_kept
 from fvis.coarse import CoarseViews, coarse_shape
@@ -39,7 +39,6 @@ from fvis.record.unit import (
 )
 from fvis.responsiveness import check_responsive
 from fvis.schema import (
-    AscentConfig,
     ComparedPriorConfig,
     EngineConfig,
     SynthesisConfig,
@@ -108,14 +107,6 @@ def start(
     if photographs is None:  # a parametrization of another package need not take them
         return build(settings, generators, shape, context.device)
     return build(settings, generators, shape, context.device, photographs)
-
-
-def penalties_of(settings: AscentConfig) -> list[Penalty]:
-    """The config's regularizers."""
-    weights = dataclasses.asdict(settings.regularizers)
-    return [
-        Penalty(weight, getattr(regularizers, name)) for name, weight in weights.items() if weight
-    ]
 
 
 def unit_record(
@@ -291,9 +282,10 @@ class Synthesizer:
                 last = as_saved(picture.render())
                 pictures = area.framed(last)
                 final = objective.scores(read(pictures))
+            unmoved = (last == first).flatten(1).all(1)  # no gradient, or none that is finite
+            ascent.warn_of_lost([job.name for job in jobs], unmoved)
         shared = self._ensemble.finals(jobs, pictures)
-        stuck = rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
-        stuck |= (last == first).flatten(1).all(1)  # no gradient, or none that is finite
+        stuck = unmoved | rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
         initial = objective.scores(start)
         return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
 

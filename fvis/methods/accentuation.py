@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fvis import artifacts, grounding, likeness, photographs
 from fvis.artifacts import Writer
-from fvis.ascent import TetheredAscent
+from fvis.ascent import TetheredAscent, penalties_of
 from fvis.capture import Network, changes_in_place
 from fvis.context import Context
 from fvis.errors import RequestError, unknown
@@ -32,7 +32,7 @@ from fvis.randomness import random_generator
 from fvis.record.photograph import AccentuationRecord, TetherRecord
 from fvis.record.unit import DEAD, OK
 from fvis.schema import AccentuationConfig, PictureConfig, start_of
-from fvis.synthesis import Optimum, penalties_of, start, unit_record
+from fvis.synthesis import Optimum, start, unit_record
 from fvis.transforms import PairedViews, Transforms
 
 

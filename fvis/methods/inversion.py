@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fvis import artifacts, likeness, photographs
-from fvis.ascent import Ascent
+from fvis.ascent import Ascent, penalties_of
 from fvis.context import Context
 from fvis.errors import RequestError
 from fvis.methods.base import METHODS, Result
@@ -26,7 +26,7 @@ from fvis.randomness import random_generator
 from fvis.record.photograph import InversionRecord
 from fvis.record.unit import DEAD, OK, ActivationRecord
 from fvis.schema import InversionConfig, start_of
-from fvis.synthesis import as_saved, penalties_of, start
+from fvis.synthesis import as_saved, start
 from fvis.transforms import PairedViews, Transforms
 
 logger = logging.getLogger(__name__)

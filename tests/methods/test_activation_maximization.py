@@ -148,12 +148,18 @@ class Undefined(nn.Module):
 
 
 @pytest.mark.parametrize("block", [Rounding(), Undefined()])
-def test_a_picture_that_never_moved_is_not_shown_as_what_excites_the_unit(block: nn.Module) -> None:
+def test_a_picture_that_never_moved_is_not_shown_as_what_excites_the_unit(
+    block: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
     given = context(units=[0, 3], steps=16)
     given.model.module.relu = block
     with torch.no_grad():  # units alike: what the views alone change is much beside their spread
         given.model.module.head.weight[:] = given.model.module.head.weight[0]
     assert [result.metadata["status"] for result in solve(given)] == ["dead", "dead"]
+    told = {line for line in caplog.messages if line.startswith("the gradient is not finite")}
+    named = "logits-00000, logits-00003"
+    expected = f"the gradient is not finite, so that no step can be made: {named}"
+    assert told == ({expected} if isinstance(block, Undefined) else set())
 
 
 def test_a_unit_left_of_gelus_dip_is_climbed_to_what_it_responds_to() -> None:
