@@ -1,7 +1,6 @@
 """The batched ascent: pictures climb their scores, each row for itself."""
 
 import dataclasses
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -17,8 +16,6 @@ from fvis.parametrizations.base import Parametrization, UpdateRule
 from fvis.schema import AscentConfig, EngineConfig
 
 ROWWISE_FINAL = 0.02  # final share of the learning rate for rowwise parameters
-
-logger = logging.getLogger(__name__)
 
 
 class Views(Protocol):
@@ -147,20 +144,6 @@ class Ascent(AdamOptimization):
         state = [*self._parameters, *(t for each in moments for pair in each for t in pair)]
         phase = self._views.phase
         self._make = Replay(self._made, phase, state, counter, graphs, required=required)
-
-    def warn_of_lost(self, names: Sequence[str], unmoved: Tensor) -> None:
-        """Warn of the pictures, called by `names`, that no finite gradient could move.
-
-        `unmoved` says which pictures (B,) have not moved.
-        """
-        if not unmoved.any():
-            return
-        leaf = self._picture.render().detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self._score(self._views(leaf, 0)).sum(), leaf)
-        lost = (unmoved & ~gradient.flatten(1).isfinite().all(1)).tolist()
-        if any(lost):
-            told = ", ".join(name for name, is_lost in zip(names, lost, strict=True) if is_lost)
-            logger.warning("the gradient is not finite, so that no step can be made: %s", told)
 
     def _advance(self) -> Tensor:
         return self._make(self.done)

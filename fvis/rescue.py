@@ -7,7 +7,7 @@ to).
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +172,19 @@ def unwoken_rows(
     if nearest and nearest.is_never_negative:
         unwoken &= ~(objective.silences & (initial < 0) & (final == 0))
     return unwoken
+
+
+def lost_rows(unmoved: Tensor, rgb: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """Which of the pictures that have not moved have a gradient that is not finite.
+
+    `unmoved` (B,) says which have not. `score` maps the pictures `rgb` (B, 3, ...) to scores (N,),
+    each from one picture alone.
+    """
+    if not unmoved.any():
+        return unmoved
+    leaf = rgb.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(leaf).sum(), leaf)
+    return unmoved & ~gradient.flatten(1).isfinite().all(1)
 
 
 def _leak(calls: int) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ from fvis.schema import (
 )
 from fvis.transforms import Transforms
 from fvis.typed_json import Number
+
+logger = logging.getLogger(__name__)
 
 Points = list[tuple[int, float]]
 R = TypeVar("R", bound=UnitRecord)
@@ -283,7 +286,10 @@ class Synthesizer:
                 pictures = area.framed(last)
                 final = objective.scores(read(pictures))
             unmoved = (last == first).flatten(1).all(1)  # no gradient, or none that is finite
-            ascent.warn_of_lost([job.name for job in jobs], unmoved)
+            lost = rescue.lost_rows(unmoved, last, lambda rgb: score(views(rgb, 0))).tolist()
+        if any(lost):
+            named = ", ".join(job.name for job, is_lost in zip(jobs, lost, strict=True) if is_lost)
+            logger.warning("the gradient is not finite, so that no step can be made: %s", named)
         shared = self._ensemble.finals(jobs, pictures)
         stuck = unmoved | rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
         initial = objective.scores(start)
