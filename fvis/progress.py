@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -86,13 +86,38 @@ class _LogFile(logging.FileHandler):
         """Leave the message out."""
 
 
+class _Kept(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.records.append(record)
+
+
 @contextlib.contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """A context in which the package's messages also go to `path`."""
+def kept_messages() -> Iterator[list[logging.LogRecord]]:
+    """A context in which the package's messages are also kept: for a log file to come."""
+    handler, package = _Kept(), logging.getLogger("fvis")
+    package.addHandler(handler)
+    try:
+        yield handler.records
+    finally:
+        package.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def log_file(path: Path, earlier: Sequence[logging.LogRecord] = ()) -> Iterator[None]:
+    """A context in which the package's messages also go to `path`, after the `earlier` ones."""
     with writing(path):
         handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("fvis")
+    for record in earlier:
+        handler.handle(record)
     package.addHandler(handler)
     try:
         yield

@@ -19,7 +19,7 @@ from fvis.interruption import DeferredInterruption
 from fvis.methods import Method, Result, solve_timed
 from fvis.optimization import Optimization
 from fvis.plan import Plan, plan
-from fvis.progress import Progress, log_file
+from fvis.progress import Progress, kept_messages, log_file
 from fvis.record.run import DONE, RunRecord
 from fvis.record.unit import DEAD
 from fvis.recorder import Recorder, finished_units
@@ -48,10 +48,11 @@ def run(
     running, done or interrupted.
     """
     workspace.check_place(directory)
-    execution = _execution(config)
-    context = prepare(config)
-    planned = plan(context)
-    record = _describe(context, planned)
+    with kept_messages() as earlier:
+        execution = _execution(config)
+        context = prepare(config)
+        planned = plan(context)
+        record = _describe(context, planned)
     old = read_run(directory).record if (directory / RUN_FILE).is_file() else None
     if old is not None and not force:
         workspace.refuse_to_replace(directory, old, record)
@@ -60,7 +61,7 @@ def run(
         if old is not None:
             workspace.clear(directory)
         work = Work(directory, Recorder(directory, record), context, planned)
-        _carry_out(work, execution, texts or {})
+        _carry_out(work, execution, texts or {}, earlier)
     return directory
 
 
@@ -94,15 +95,16 @@ def resume(directory: Path, *, force: bool = False) -> bool:
         workspace.clear_leftovers(directory)
         config = _config_of(old)
         _refuse_changes(directory, old, provenance.announce_code(config, old.inputs), force)
-        execution = _execution(config)
-        context = prepare(config)
-        planned = plan(context)
-        now = _describe(context, planned)
+        with kept_messages() as earlier:
+            execution = _execution(config)
+            context = prepare(config)
+            planned = plan(context)
+            now = _describe(context, planned)
         changes = _refuse_changes(directory, old, provenance.changes(old, now), force)
         record = dataclasses.replace(old, jobs=now.jobs, forced=[*old.forced, *changes])
         recorder = Recorder(directory, record, finished_units(directory, record))
         with execution:
-            _carry_out(Work(directory, recorder, context, planned), execution, {})
+            _carry_out(Work(directory, recorder, context, planned), execution, {}, earlier)
     return True
 
 
@@ -168,12 +170,20 @@ def _execution(config: Config) -> Execution:
     return EXECUTIONS[config.execution.name](config)
 
 
-def _carry_out(work: Work, execution: Execution, texts: Mapping[str, str]) -> None:
-    """Solve what is not done, and write it; whatever ends the run, its record and page say so."""
+def _carry_out(
+    work: Work,
+    execution: Execution,
+    texts: Mapping[str, str],
+    earlier: Sequence[logging.LogRecord],
+) -> None:
+    """Solve what is not done, and write it; whatever ends the run, its record and page say so.
+
+    `earlier` messages go into its log file, too.
+    """
     directory, recorder = work.directory, work.recorder
     try:
         workspace.begin(directory, recorder, texts)
-        with log_file(directory / workspace.LOG):
+        with log_file(directory / workspace.LOG, earlier):
             execution.solve(work)
         with DeferredInterruption() as late:
             recorder.end(lambda done: workspace.show(directory, done))

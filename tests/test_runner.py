@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from fvis import runner, schema
 from fvis.compose import compose
@@ -92,3 +93,13 @@ def test_a_run_leaves_as_many_threads_as_there_were(tmp_path: Path) -> None:
     run(tmp_path / "run", f"engine.threads={before + 1}")
     assert torch.get_num_threads() == before
     assert json.loads((tmp_path / "run" / "run.json").read_text())["threads"] == before + 1
+
+
+def test_what_was_said_before_the_folder_was_there_is_in_its_log(tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    Image.new("RGB", (64, 64), "red").save(photographs / "whole.png")
+    (photographs / "broken.png").write_text("no picture")
+    run(tmp_path / "out", f"grounding.images={photographs}", f"grounding.cache={tmp_path / 'c'}")
+    lines = (tmp_path / "out" / "fvis.log").read_text().splitlines()
+    assert len([line for line in lines if "left out" in line and "broken.png" in line]) == 1
