@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Writer = Callable[[Path], None]
 
 # How the names of files and folders begin that are not whole yet, or are being replaced.
-UNFINISHED, REPLACED = ".tmp-", ".old-"
+UNFINISHED, REPLACED = ".fvis-tmp-", ".fvis-old-"
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -141,7 +141,7 @@ def clear_leftovers(folder: Path) -> None:
     A directory that was to be replaced, and whose successor had not yet taken its place, is put
     back.
     """
-    for old in folder.glob(f"{REPLACED}*"):
+    for old in (place for place in folder.glob(f"{REPLACED}*") if place.is_dir()):
         for path in old.iterdir():
             if not (folder / path.name).exists():
                 path.rename(folder / path.name)

@@ -97,6 +97,17 @@ def in_batches(
         memory.give_back()
 
 
+def size_after(sizes: Sequence[int]) -> int:
+    """The size to go on with after a batch that had to be solved in parts of `sizes`.
+
+    It is that of the last parts, of which the very last one may be what was left.
+
+    >>> size_after([3, 3, 1]), size_after([3, 1, 1, 1])
+    (3, 1)
+    """
+    return max(sizes[-2:])
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device's or the host's memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -60,6 +60,7 @@ class Network:
         self._changes: contextlib.ExitStack | None = None
         self._calls: list[int] = []
         self._captured: dict[int, Tensor] = {}
+        self._is_running = False
 
     def __enter__(self) -> "Network":
         module = self.model.module
@@ -119,13 +120,19 @@ class Network:
         """What the layers return for the network's input; None for one that was not reached."""
         self._calls = [0] * len(self.layers)
         self._captured = {}
-        with contextlib.suppress(_Reached), exits_are_errors("it"):
-            self.model.module(values)
+        self._is_running = True
+        try:
+            with contextlib.suppress(_Reached), exits_are_errors("it"):
+                self.model.module(values)
+        finally:
+            self._is_running = False
         captured, self._captured = self._captured, {}
         return [captured.get(index) for index in range(len(self.layers))]
 
     def _hook(self, index: int, layer: Layer) -> Any:
         def capture(module: nn.Module, args: Any, value: Any) -> None:
+            if not self._is_running:  # a checkpoint computes it again, for the gradient
+                return
             self._calls[index] += 1
             if self._calls[index] < layer.calls:
                 return
@@ -134,7 +141,7 @@ class Network:
                 raise RequestError(
                     f"layer {layer.path} returned no tensor for target.output={self._output}"
                 )
-            last = len(self._captured) == len(self.layers) - 1
+            last = len(self._captured.keys() | {index}) == len(self.layers)
             # The modules that still run may change the output in place, so it is cloned.
             self._captured[index] = tensor if last else tensor.clone()
             if last and layer.path != LOGITS:

@@ -122,10 +122,7 @@ def run(arguments: Sequence[str]) -> int:
     if option == "-sc" and shell in completion.SCRIPTS:
         sys.stdout.write(completion.SCRIPTS[shell])
         return 0
-    words = launching.options_first([word for word in arguments if word != FORCE])
-    words = compose.as_in_other_tools(words)
-    launching.check_arguments(words)
-    force = FORCE in arguments
+    words, force = _words_for_hydra(arguments)
     base = Path.cwd()  # hydra.job.chdir changes it
     process, launched = os.getpid(), list[Path]()
 
@@ -147,11 +144,20 @@ def run(arguments: Sequence[str]) -> int:
 
 def interactions(arguments: Sequence[str]) -> int:
     """`fvis interactions`: how units of a layer combine; what is finished is used again."""
-    words = launching.options_first([word for word in arguments if word != FORCE])
-    launching.check_arguments(words)
-    force, base = FORCE in arguments, Path.cwd()
+    words, force = _words_for_hydra(arguments)
+    if {"-m", "--multirun"} & set(words):
+        raise RequestError("fvis interactions makes no sweep: call it once for each choice")
+    base = Path.cwd()
     launching.launch(words, lambda job: _print_path(_run_job(job, force, _study), base))
     return 0
+
+
+def _words_for_hydra(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments as Hydra takes them, and whether `--force` is among them."""
+    words = launching.options_first([word for word in arguments if word != FORCE])
+    words = compose.as_in_other_tools(words)
+    launching.check_arguments(words)
+    return words, FORCE in arguments
 
 
 def _study(config: schema.Config, job: launching.LaunchedJob, force: bool) -> Path:

@@ -29,6 +29,7 @@ def layers(arguments: Sequence[str]) -> int:
     config = config_of(overrides, asked.config_dir)
     from fvis import models
     from fvis.models.layers import survey
+    from fvis.objectives.selection import matches
     from fvis.objectives.targets import dictionary_of
 
     plain = dataclasses.replace(config.model, pretrained=False, checkpoint=None)
@@ -39,7 +40,7 @@ def layers(arguments: Sequence[str]) -> int:
     found = [
         layer
         for layer in every
-        if all(fnmatch.fnmatch(layer.path, _glob(pattern)) for pattern in patterns)
+        if all(matches(_glob(pattern, "**"), layer.path) for pattern in patterns)
         and (asked.depth is None or layer.path.count(".") < asked.depth)
     ]
     shown = [layer for layer in found if asked.all or layer.units]
@@ -75,9 +76,12 @@ def _layer_row(layer: "Layer") -> tuple[str, str, str, str]:
     return layer.path, layer.kind, shape + prefix, str(layer.units or "-")
 
 
-def _glob(pattern: str) -> str:
-    """A glob as it is; other text as the glob of the names that have it in them."""
-    return pattern if any(letter in pattern for letter in "*?[") else f"*{pattern}*"
+def _glob(pattern: str, anything: str = "*") -> str:
+    """A glob as it is; other text as the glob of the names that have it in them.
+
+    `anything` is what stands for any text.
+    """
+    return pattern if any(letter in pattern for letter in "*?[") else anything + pattern + anything
 
 
 def models(arguments: Sequence[str]) -> int:

@@ -148,7 +148,8 @@ def nearest_activation(network: Network) -> NearestActivation | None:
             handle.remove()
     if not last:
         return None
-    is_read = torch.equal(last[0].float(), read) and bool(read.any())
+    alike = last[0].numel() == read.numel()  # not the shape, where groups are folded into the batch
+    is_read = alike and torch.equal(last[0].float().reshape(read.shape), read) and bool(read.any())
     return NearestActivation(ran[-1], ran.count(ran[-1]), is_read)
 
 

@@ -315,14 +315,19 @@ def test_what_a_killed_process_left_is_cleared_and_what_it_was_replacing_put_bac
 ) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / ".hidden").write_text("not ours")
-    (tmp_path / ".tmp-abc").mkdir()
-    (tmp_path / ".tmp-abc" / "half.png").write_bytes(b"half")
-    (tmp_path / ".tmp-x.json").write_text("{")
+    (tmp_path / ".old-drafts" / "kept").mkdir(parents=True)  # nor these
+    (tmp_path / ".tmp-work").mkdir()
+    (tmp_path / ".fvis-old-list").write_text("nor this")
+    (tmp_path / ".fvis-tmp-abc").mkdir()
+    (tmp_path / ".fvis-tmp-abc" / "half.png").write_bytes(b"half")
+    (tmp_path / ".fvis-tmp-x.json").write_text("{")
     for name in ("kept", "unit"):  # killed after, and between, the two renames
-        (tmp_path / f".old-{name}" / name).mkdir(parents=True)
-        (tmp_path / f".old-{name}" / name / "old.png").write_bytes(b"old")
+        (tmp_path / f".fvis-old-{name}" / name).mkdir(parents=True)
+        (tmp_path / f".fvis-old-{name}" / name / "old.png").write_bytes(b"old")
     artifacts.clear_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "kept", "unit"]
+    theirs = [".fvis-old-list", ".hidden", ".old-drafts", ".tmp-work"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*theirs, "kept", "unit"]
+    assert (tmp_path / ".old-drafts" / "kept").is_dir()
     assert (tmp_path / "unit" / "old.png").read_bytes() == b"old"
     assert list((tmp_path / "kept").iterdir()) == []
     artifacts.clear_leftovers(tmp_path / "absent")

@@ -276,6 +276,49 @@ def test_a_network_that_no_gradient_passes_is_refused(
         changes_in_place(model, [survey(model)["logits"]], None)
 
 
+def test_what_a_checkpoint_computes_again_for_the_gradient_is_not_read() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = Block()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(self.block, x, use_reentrant=False).mean((2, 3))
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act, self.conv = nn.SiLU(), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.conv(self.act(x)))
+
+    module = Checkpointed()
+    x = torch.rand(2, 3, 32, 32, requires_grad=True)
+    (expected,) = torch.autograd.grad(module.block(x).sum(), x)
+    with open_network(module, "block.act") as network:
+        (gradient,) = torch.autograd.grad(network(x)[0].sum(), x)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_a_module_that_runs_more_often_than_before_does_not_end_the_pass() -> None:
+    class Often(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(2 if x.std() > 0 else 1):
+                x = self.first(x)
+            return self.second(x).mean((2, 3))
+
+    module, x = Often(), torch.rand(1, 3, 32, 32)
+    with open_network(module, "first", "second") as network:
+        first, second = network(x)
+    torch.testing.assert_close(first, module.first(module.first(x)))
+    torch.testing.assert_close(second, module.second(first))
+
+
 def test_what_a_pass_keeps_for_its_gradient_is_counted_without_the_weights() -> None:
     squares = nn.Sequential(nn.Conv2d(3, 64, 1), nn.SiLU(), nn.Flatten(), nn.LazyLinear(500))
     squares(torch.zeros(1, 3, 32, 32))

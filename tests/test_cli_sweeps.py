@@ -329,6 +329,16 @@ def test_metadata_is_plain_json(sweep: tuple[Ran, Path]) -> None:
         json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
+def test_interactions_take_overrides_as_runs_do_but_make_no_sweep(
+    forked_fvis: Call, tmp_path: Path
+) -> None:
+    refused = forked_fvis("interactions", "-m", "engine.steps=1,2", cwd=tmp_path)
+    assert_refused(refused, "makes no sweep", "each choice")
+    ran = forked_fvis("interactions", "+experiment=glyph_cnn_hidden", cwd=tmp_path)
+    assert_refused(ran, "needs grounding.images")
+    assert files(tmp_path) == set()
+
+
 def test_a_folder_that_is_no_run_is_refused_by_report(forked_fvis: Call, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert_refused(forked_fvis("report", "empty", cwd=tmp_path), "empty", "no run")
@@ -349,6 +359,8 @@ def test_layers_takes_a_pattern_and_a_depth(forked_fvis: Call) -> None:
 
     assert listed("layer?") == ["layer1", "layer2", "layer3", "layer4"]
     assert listed("layer2", "--depth", "2") == ["layer2.0", "layer2"]
+    assert listed("layer2*") == ["layer2"], "as target.layer takes it"
+    assert listed("layer2**.conv?") == ["layer2.0.conv1", "layer2.0.conv2"]
 
 
 def test_a_pattern_that_no_layer_matches_is_refused(forked_fvis: Call) -> None:

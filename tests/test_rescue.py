@@ -1,10 +1,14 @@
 """Units that are stuck are recognised, and gradients leak where the second attempt needs them."""
 
+import dataclasses
+
 import pytest
 import torch
 from timm.layers import QuickGELU
 from torch import nn
 
+from fvis.capture import Network
+from fvis.models.layers import survey
 from fvis.objectives import resolve
 from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
@@ -19,7 +23,7 @@ from fvis.rescue import (
 )  # fmt: skip
 from fvis.schema import TargetConfig
 
-from .test_capture import leaking, model_of, open_network
+from .test_capture import PLAIN, leaking, model_of, open_network
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,24 @@ def test_what_rests_at_zero_is_known(tail: list[nn.Module], resting: bool) -> No
     with open_network(module, str(len(module) - 1)) as network:
         nearest = nearest_activation(network)
         assert (nearest is not None and nearest.rests_at_zero) == resting
+
+
+def test_an_activation_is_read_where_frames_are_rows_of_the_batch_too() -> None:
+    class Frames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 8, 3), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = self.act(self.conv(x.transpose(1, 2).flatten(0, 1)))
+            return rows.mean((2, 3)).view(len(x), -1, 8).mean(1)
+
+    model = model_of(Frames(), dataclasses.replace(PLAIN, frames=4))
+    layer = survey(model)["act"]
+    assert layer.groups == 4
+    with Network(model, [layer]) as network:
+        nearest = nearest_activation(network)
+    assert nearest is not None and nearest.rests_at_zero and nearest.is_never_negative
 
 
 class Twice(nn.Module):

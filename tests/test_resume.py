@@ -456,7 +456,7 @@ def test_a_done_run_has_nothing_to_resume_but_its_index(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     runner.run(config_of("target.units=[5]", "engine.steps=2"), folder)
     before = tree(folder)
-    (folder / ".tmp-killed.html").write_text("<html>")  # as a report leaves it that is killed
+    (folder / ".fvis-tmp-killed.html").write_text("<html>")  # as a report leaves it that is killed
     assert not runner.resume(folder)
     assert tree(folder) == before
     (folder / "index.html").unlink()

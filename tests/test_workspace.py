@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_at_any_write_leaves_only_what_is_true(
 def check_what_is_left(folder: Path, said: str) -> None:
     """The error names a file and what to do; run.json and the page are true, or not there."""
     assert re.search(rf"{folder}\S* cannot be written: No space .*free some space", said), said
-    assert "\n" not in said and ".tmp-" not in said
+    assert "\n" not in said and ".fvis-tmp-" not in said
     files = [path for path in folder.rglob("*") if path.is_file()]
     if not (folder / "run.json").exists():
         assert files == [] and not (folder / ".hydra").exists()
@@ -99,7 +99,7 @@ def check_what_is_left(folder: Path, said: str) -> None:
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     page = folder / "index.html"
     assert not page.exists() or "interrupted" in page.read_text()
-    assert not list(folder.rglob(".tmp-*"))
+    assert not list(folder.rglob(".fvis-tmp-*"))
 
 
 def test_a_run_is_done_only_once_its_page_is_there(

@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 
 from fvis import provenance
-from fvis.batching import fitting
+from fvis.batching import fitting, size_after
 from fvis.context import find_device
 from fvis.errors import LostBatchesError, RequestError, described
 from fvis.execution.base import EXECUTIONS, Work
@@ -225,7 +225,8 @@ class Workers:
         self._solved[batch.number] = [jobs for jobs, _ in given]
         self._count_solved()
         if len(given) > 1:
-            size = min(jobs for jobs, _ in given)
+            size = size_after([jobs for jobs, _ in given])
+            size = min(size, self._work.recorder.record.batch_size or size)
             logger.warning("out of memory in a worker; going on with batches of %d", size)
             self._given.clear()
             self._work.recorder.set_batch_size(size)

@@ -67,7 +67,8 @@ def read_directions(given: str, layer: Layer, model: Model) -> list[Direction]:
 
 
 def _direction(name: str, row: Tensor, concept: ConceptRecord | None = None) -> Direction:
-    return Direction(f"{DIRECTION}{name}", row / row.norm(), concept)
+    scaled = row / row.abs().max()  # the squares of very large or small numbers are none
+    return Direction(f"{DIRECTION}{name}", (scaled / scaled.norm()).float(), concept)
 
 
 def _checked(path: Path, rows: Tensor, layer: Layer) -> Tensor:
@@ -78,7 +79,8 @@ def _checked(path: Path, rows: Tensor, layer: Layer) -> Tensor:
         raise RequestError(f"{path} holds {shape}; {layer.path} takes vectors of {count}")
     if not len(rows):
         raise RequestError(f"{path} holds no vector")
-    if not torch.isfinite(rows).all() or (rows.norm(dim=1) == 0).any():
+    rows = rows.double()
+    if not torch.isfinite(rows).all() or (rows == 0).all(1).any():
         raise RequestError(f"{path} holds a vector that is zero or not finite")
     return rows
 
@@ -94,7 +96,7 @@ def _read_vectors(path: Path) -> Tensor:
         raise RequestError(f"{path} is not a readable vector: {described(error)}") from None
     if not is_plain(vectors):
         raise RequestError(f"{path} holds no plain real numbers")
-    return vectors.float()
+    return vectors
 
 
 def _vectors_in(path: Path) -> Tensor:

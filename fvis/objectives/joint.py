@@ -125,4 +125,6 @@ def weights_of(terms: Sequence[Term], layers: Sequence[Layer]) -> tuple[Tensor, 
                 f"a joint target has unit {term.unit}; {term.layer} has units 0 to {count - 1}"
             )
         weights[term.layer][term.unit] += term.weight
+    if not any(weight.any() for weight in weights.values()):
+        raise RequestError("target.joint has weights that cancel: nothing is left of the sum")
     return tuple(weights[layer.path] for layer in layers)

@@ -78,12 +78,14 @@ def matches(pattern: str, path: str) -> bool:
     """Whether a glob matches a layer's path. Raises `RequestError` for one that cannot be read.
 
     `*` stands for any characters within one part of the path, `**` also for dots; `?` stands for
-    one character that is no dot, and `[ab]` for one of a set.
+    one character that is no dot, `[ab]` for one of a set, and `[!ab]` for any other that is no dot.
 
     >>> matches("blocks.*.act", "blocks.3.act"), matches("blocks.*", "blocks.3.act")
     (True, False)
     >>> matches("**.act", "blocks.3.act"), matches("layer[12]", "layer2")
     (True, True)
+    >>> matches("layer[!1]", "layer2"), matches("layer[!1]conv", "layer.conv")
+    (True, False)
     """
     translated, place = "", 0
     for wild in GLOB.finditer(pattern):
@@ -104,7 +106,7 @@ def _translated(wild: str) -> str:
         return {"**": ".*", "*": "[^.]*", "?": "[^.]"}[wild]
     negated = wild.startswith("[!")
     letters = re.sub(r"([\\\[^&~|])", r"\\\1", wild[2 if negated else 1 : -1])
-    return f"[{'^' if negated else ''}{letters}]"
+    return f"[^.{letters}]" if negated else f"[{letters}]"
 
 
 def _matched(word: str, paths: Sequence[str], model: Model) -> list[str]:

@@ -147,6 +147,7 @@ def test_repeats_share_a_group_and_differ_in_name() -> None:
         (TargetConfig(joint=[{"units": 1}]), "each term takes"),
         (TargetConfig(joint=[{"unit": True}]), "each term takes"),
         (TargetConfig(joint=[]), "empty"),
+        (TargetConfig(joint=[{"unit": 1}, {"unit": 1, "weight": -1.0}]), "weights that cancel"),
         (TargetConfig(joint=[{"unit": 1, "weight": float("nan")}]), "finite number"),
         (TargetConfig(joint=[{"unit": 1, "weight": float("inf")}]), "finite number"),
         (TargetConfig(joint=[{"unit": 1, "weight": "much"}]), "finite number"),
@@ -168,6 +169,14 @@ def test_what_cannot_be_is_refused_in_one_line(target: TargetConfig, message: st
     with pytest.raises(RequestError, match=message) as caught:
         resolve(target, net(), 0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-25, 1e25, 1e200])
+def test_a_direction_may_be_of_any_length(tmp_path: Path, scale: float) -> None:
+    np.save(tmp_path / "v.npy", scale * np.array([3.0, 0.0, -4.0, 0.0]))
+    (target,) = resolve(TargetConfig(direction=str(tmp_path / "v.npy")), net(), 0).targets
+    assert target.weights is not None
+    torch.testing.assert_close(target.weights[0], torch.tensor([0.6, 0.0, -0.8, 0.0]))
 
 
 def test_a_direction_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
