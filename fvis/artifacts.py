@@ -1,4 +1,4 @@
-"""Writes the files of a run (PNG, GIF, MP4, NPZ, JSON), each of them whole or not at all."""
+"""Reads the files of a run, and writes them (PNG, GIF, MP4, NPZ, JSON), whole or not at all."""
 
 from __future__ import annotations
 

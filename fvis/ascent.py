@@ -211,7 +211,7 @@ class TetheredAscent(Ascent):
 
 
 class _Passing(torch.autograd.Function):
-    """Zero, whose gradient with respect to a tensor is the one that is given.
+    """A zero to call `backward` on: the tensor then receives the given gradient.
 
     The same as `tensor.backward(gradient)`, for which torch would import symbolic algebra.
     """

@@ -146,7 +146,7 @@ def find_canvas(targets: TargetSet, network: Network, wanted: str | int) -> Canv
             found = _fitting(whole, network, fields, None if wanted == "auto" else int(wanted))
             if found is None and wanted != "auto":
                 best = _fitting(whole, network, fields, None)
-    if found is None and wanted != "auto":
+    if found is None and wanted != "auto" and {int(wanted)} != set(whole.frame[-2:]):
         side = f"{best.side} px" if best else "the whole input"
         room = min(whole.frame[-2:])
         why = f"{targets.layers[-1].path} cannot be read on so small a canvas as in the whole input"

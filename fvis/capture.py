@@ -16,7 +16,7 @@ from fvis.batching import is_out_of_memory
 from fvis.casting import Place, cast, castable
 from fvis.errors import RequestError, described, exits_are_errors
 from fvis.folding import Pair, foldable, folded
-from fvis.models.base import Model
+from fvis.models.base import Model, evaluating
 from fvis.models.channel_axes import pick
 from fvis.models.layers import LOGITS, Layer
 
@@ -153,17 +153,13 @@ class Network:
 @contextlib.contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
     """A context in which a network is in eval mode, and no parameter has a gradient."""
-    training = [part for part in module.modules() if part.training]
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
-        for part in training:
-            part.training = False
         for parameter in trainable:
             parameter.requires_grad_(False)
-        yield
+        with evaluating(module):
+            yield
     finally:
-        for part in training:
-            part.training = True
         for parameter in trainable:
             parameter.requires_grad_(True)
 

@@ -56,7 +56,7 @@ FORCE = "--force"
 SINGLE, SHEET = "--single", "--sheet"
 
 # What a job does: it gets its config and --force, and returns the path of what it made.
-Work = Callable[[schema.Config, launching.LaunchedJob, bool], Path]
+JobFunction = Callable[[schema.Config, launching.LaunchedJob, bool], Path]
 
 
 def main() -> NoReturn:
@@ -135,7 +135,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         launching.launch(words, work)
     finally:
-        for sweep in launching.Observer.sweeps:
+        for sweep in launching.HydraCallback.sweeps:
             if not launched:
                 _print_done(sweep, base)
             _show_sweep(sweep, base)
@@ -173,7 +173,7 @@ def _make(config: schema.Config, job: launching.LaunchedJob, force: bool) -> Pat
     return runner.run(config, job.directory, job.texts, force=force)
 
 
-def _run_job(job: launching.LaunchedJob, force: bool, work: Work = _make) -> Path:
+def _run_job(job: launching.LaunchedJob, force: bool, work: JobFunction = _make) -> Path:
     """Carry out what Hydra launches; a job of a sweep that fails lets the others go on."""
     try:
         config = schema.parse(job.config)
@@ -347,11 +347,11 @@ def _print_run(folder: Path, base: Path) -> None:
     counts = {OK: 0, RESCUED: 0, DEAD: 0} | record.statuses
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     seconds, page = record.timings.seconds or 0, _relative(folder / INDEX, base)
-    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{words_of(record)}; {page}\n")
+    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{evidence_words(record)}; {page}\n")
     _print_path(folder, base)
 
 
-def words_of(record: "RunRecord") -> str:
+def evidence_words(record: "RunRecord") -> str:
     """How many pictures are supported by evidence, and so on; nothing where there is none."""
     counts = [f"{count} {word}" for word, count in record.words.items()]
     return f"; evidence: {', '.join(counts)}" if counts else ""

@@ -13,7 +13,7 @@ from fvis.ascent import Views, climbing
 from fvis.context import Context
 from fvis.models.base import Model
 from fvis.objectives import Target
-from fvis.objectives.classes import scored
+from fvis.objectives.classes import class_score_of
 from fvis.paths import expand
 from fvis.perturbation.classifier import (
     Classifier,
@@ -43,7 +43,7 @@ class Member:
 
     def _scores(self, rgb: Tensor) -> Tensor:
         units = self.units.repeat_interleave(self.views.views)
-        return scored(self.score, self.values(rgb), units)
+        return class_score_of(self.score, self.values(rgb), units)
 
 
 class Ensemble:
@@ -96,7 +96,7 @@ class Ensemble:
         found: list[dict[str, Number]] = [{} for _ in jobs]
         for name, other in self._others.items():
             units = self._units(jobs, other)
-            scores = scored(self._score, other.values(pictures), units)
+            scores = class_score_of(self._score, other.values(pictures), units)
             for row, score in zip(found, scores.tolist(), strict=True):
                 row[name] = score
         return found

@@ -136,7 +136,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
             raise RequestError(f"--package: the config has no {asked.package!r}") from None
         raise
     finally:
-        for folder in Observer.folders:  # Hydra may have failed after it had made one
+        for folder in HydraCallback.folders:  # Hydra may have failed after it had made one
             artifacts.remove_if_empty(folder, base)
     try:
         _raise_for(failed)
@@ -148,7 +148,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
 
 def _forget_sweeps(base: Path) -> None:
     """Remove the folders of sweeps that hold no job, only Hydra's and our files about the sweep."""
-    for sweep in Observer.sweeps:
+    for sweep in HydraCallback.sweeps:
         files = [sweep / name for name in (SWEEP_FILE, MULTIRUN_FILE)]
         if sweep.is_dir() and set(sweep.iterdir()) <= set(files):
             for file in files:
@@ -164,7 +164,7 @@ def _raise_for(failed: dict[str, int]) -> None:
     done = {
         job.folder: (place := sweep / job.folder / RUN_FILE).is_file()
         and read_run(place.parent).record.status == DONE
-        for sweep in Observer.sweeps
+        for sweep in HydraCallback.sweeps
         for job in (read_sweep(sweep) or SweepRecord()).jobs
     }
     failed = dict.fromkeys((name for name in done if not done[name]), 1) | failed
@@ -184,7 +184,7 @@ def job_texts(composed: DictConfig) -> dict[str, str]:
     }
 
 
-class Observer(Callback):
+class HydraCallback(Callback):
     """What Hydra calls before it starts a run or a sweep."""
 
     folders: ClassVar[list[Path]] = []  # that Hydra makes for runs and sweeps

@@ -13,7 +13,7 @@ from fvis.run_folder import RUN_FILE, SWEEP_FILE, read_sweep, subfolders
 
 
 @dataclass(frozen=True)
-class Work:
+class Unfinished:
     """A run to finish, or where `job` is given a job of a sweep that has left no run."""
 
     directory: Path
@@ -31,7 +31,7 @@ class Work:
         return True
 
 
-def unfinished(folder: Path) -> Iterator[Work]:
+def unfinished(folder: Path) -> Iterator[Unfinished]:
     """Every run in a folder and below it, and every job of a sweep that has left no run.
 
     Whether a run is finished, only the work itself finds out. Raises `RequestError` where the
@@ -45,17 +45,21 @@ def unfinished(folder: Path) -> Iterator[Work]:
         raise RequestError(f"{folder} holds no run and no sweep: there is nothing to resume")
 
 
-def _search(folder: Path, known: Set[Path] = frozenset()) -> Iterator[Work]:
+def _search(folder: Path, known: Set[Path] = frozenset()) -> Iterator[Unfinished]:
     """The work at and below a folder, but for that at the places that are `known` already."""
     if (folder / RUN_FILE).is_file():
-        yield Work(folder)
+        yield Unfinished(folder)
         return
     sweep, planned = read_sweep(folder), set(known)
     for job in sweep.jobs if sweep else ():
         place = _place(folder, job)
         planned.add(place)
         began = (place / RUN_FILE).is_file()
-        yield Work(place) if began else Work(place, job, sweep.directory if sweep else None)
+        yield (
+            Unfinished(place)
+            if began
+            else Unfinished(place, job, sweep.directory if sweep else None)
+        )
     if not folder.is_dir():
         return
     for place in subfolders(folder):

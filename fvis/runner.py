@@ -1,4 +1,4 @@
-"""One config to one output folder, begun or resumed: the only module that knows all others."""
+"""Carries a config out in one output folder, begun or resumed."""
 
 import dataclasses
 import logging

@@ -63,16 +63,16 @@ PASSING = 3  # of a network's largest tensors are there at once when whole input
 class Attempt:
     """One ascent of a batch: the pictures as saved (8 bits), their scores, and the way there.
 
-    The pictures are whole inputs of the network, whatever the canvas, and so scored.
-    `stuck` rows were not woken: see `rescue.unwoken_rows`. `shared` has the final scores by each
-    further network of an ensemble.
+    The pictures are whole inputs of the network, whatever the canvas, and so scored. `unwoken` says
+    which are the rows of `rescue.unwoken_rows`, or have not moved at all. `shared` has the final
+    scores by each further network of an ensemble.
     """
 
     pictures: Tensor
     initial: Tensor
     final: Tensor
     traces: list[Points]
-    stuck: list[bool]
+    unwoken: list[bool]
     shared: list[dict[str, Number]]
 
 
@@ -167,7 +167,6 @@ class Synthesizer:
         self._ensemble = Ensemble(context)
         check_responsive(self.network())
         self._coarse = coarse_shape(self.canvas, self.network(), config.transforms.coarse)
-        self._nearest: list[rescue.NearestActivation | None] = []  # empty until it is looked for
 
     def _facing(self, prior: Prior | None) -> Prior | None:
         """The prior as it holds the pictures of these targets."""
@@ -213,20 +212,20 @@ class Synthesizer:
         return [dataclasses.replace(one, without=other.final) for one, other in pairs]
 
     def best(self, jobs: Sequence[Target], run: RunStage, *, bare: bool = False) -> list[Optimum]:
-        """The optimal picture of every target; a stuck one gets a second attempt.
+        """The optimal picture of every target; one not woken gets a second attempt.
 
         With `bare`, it is made without the config's prior.
         """
         prior, stages = (None, "without the prior: ") if bare else (self.prior, "")
         first = self.attempt(jobs, self._start(jobs, prior), f"{stages}optimal", run, prior=prior)
         best = [(first, row) for row in range(len(jobs))]
-        stuck = [row for row, is_stuck in enumerate(first.stuck) if is_stuck]
-        if stuck and self._settings.rescue:
-            again = [jobs[row] for row in stuck]
+        asleep = [row for row, is_asleep in enumerate(first.unwoken) if is_asleep]
+        if asleep and self._settings.rescue:
+            again = [jobs[row] for row in asleep]
             start = self._start(again, prior)
             second = self.attempt(again, start, f"{stages}rescue", run, leaking=True, prior=prior)
-            for place, row in enumerate(stuck):
-                if not second.stuck[place]:
+            for place, row in enumerate(asleep):
+                if not second.unwoken[place]:
                     best[row] = (second, place)
         return [
             self._optimum(attempt, row, job.sign, rescued=attempt is not first)
@@ -257,6 +256,7 @@ class Synthesizer:
         views = self._views(jobs, purpose, engine.steps)
         objective = self.targets.objective(jobs, device)
         of_views = area.targets.objective(jobs, device, views.views)
+        nearest = self._nearest
         watched, seen = len(prior.layers) if prior else 0, list[Tensor]()
         with (
             self._watch() if prior else self.network() as network,
@@ -274,7 +274,6 @@ class Synthesizer:
             with torch.no_grad():
                 first = picture.render()
                 start, first = read(area.framed(first)), as_saved(first)
-            nearest = self._nearest_activation(network)
             leak = nearest.leaking() if leaking and nearest else contextlib.nullcontext()
             climb = functools.partial(prior.ascent, seen=seen) if prior else Ascent
             pulls = [*members, *self._penalties(jobs, read)]
@@ -291,9 +290,9 @@ class Synthesizer:
             named = ", ".join(job.name for job, is_lost in zip(jobs, lost, strict=True) if is_lost)
             logger.warning("the gradient is not finite, so that no step can be made: %s", named)
         shared = self._ensemble.finals(jobs, pictures)
-        stuck = unmoved | rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
+        unwoken = unmoved | rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
         initial = objective.scores(start)
-        return Attempt(pictures, initial, final, ascent.trace.rows(), stuck.tolist(), shared)
+        return Attempt(pictures, initial, final, ascent.trace.rows(), unwoken.tolist(), shared)
 
     def _views(self, jobs: Sequence[Target], purpose: str, steps: int) -> Views:
         """The random views of each job's picture, on the canvas."""
@@ -332,11 +331,11 @@ class Synthesizer:
         """The context in which the model is frozen and read at the targets' layers."""
         return self._open()
 
-    def _nearest_activation(self, network: Network) -> rescue.NearestActivation | None:
-        """The activation function nearest to the layer, found once."""
-        if not self._nearest:
-            self._nearest = [rescue.nearest_activation(network)]
-        return self._nearest[0]
+    @functools.cached_property
+    def _nearest(self) -> rescue.NearestActivation | None:
+        """The activation function nearest to the layer."""
+        with self.network() as network:
+            return rescue.nearest_activation(network)
 
     def random_generators(self, jobs: Sequence[Target], purpose: str) -> list[Generator]:
         """Each job's own random generator for a purpose."""
@@ -389,7 +388,7 @@ class Synthesizer:
 
     def _optimum(self, attempt: Attempt, row: int, sign: int, *, rescued: bool) -> Optimum:
         """A row of an attempt; the activation is `sign` times the score."""
-        status = DEAD if attempt.stuck[row] else RESCUED if rescued else OK
+        status = DEAD if attempt.unwoken[row] else RESCUED if rescued else OK
         initial, final = (sign * scores[row].item() for scores in (attempt.initial, attempt.final))
         picture = attempt.pictures[row]
         trace = [(step, sign * score) for step, score in attempt.traces[row]]

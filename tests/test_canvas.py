@@ -171,6 +171,7 @@ def test_a_side_that_does_not_do_is_refused(
 
 
 def test_a_side_that_is_asked_for_is_taken() -> None:
+    assert canvas_of(model_of(), SIDE).side is None, "the whole input"
     assert canvas_of(model_of(), 48, layer="convs.2", position="center").side == 48
     assert canvas_of(model_of(), 100, layer="convs.2").side == 100
 

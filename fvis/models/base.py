@@ -1,6 +1,8 @@
 """A loaded network, its preprocessing and the names of its outputs."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -92,3 +94,19 @@ class Model:
         """The name of an output; None if it has none."""
         names = self.classes or ()
         return names[output] if output < len(names) else None
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """A context in which a network is in eval mode; after it, what was in training mode is again.
+
+    Only flags are set: what a network's own `train` does besides could not be undone.
+    """
+    training = [part for part in network.modules() if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True

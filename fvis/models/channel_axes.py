@@ -52,7 +52,7 @@ class Entry:
     constant: bool = False
 
 
-class Recorder:
+class AxisTracker:
     """Notes each module's output in `entries`, by path, in the order of the forward pass.
 
     `made` has the channel axis of each tensor, by the tensor itself, and `constants` those that

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from fvis.errors import RequestError, described, exits_are_errors
 from fvis.models.architecture import prefix_tokens
-from fvis.models.base import Model
-from fvis.models.channel_axes import Entry, Recorder, pick
+from fvis.models.base import Model, evaluating
+from fvis.models.channel_axes import AxisTracker, Entry, pick
 from fvis.models.token_grids import joined_tokens
 
 LOGITS = "logits"
@@ -90,14 +90,14 @@ def survey(
     to read. Raises `RequestError` if the network fails on the input, unless all `wanted` layers
     have run before: a network may be read at a size that only its later layers do not take.
     """
-    recorder = Recorder(output, model.module)
+    tracker = AxisTracker(output, model.module)
     try:
-        with _hooked(model.module, recorder.record):
+        with _hooked(model.module, tracker.record):
             run_once(model)
     except RequestError:
-        if not wanted or not recorder.entries.keys() >= set(wanted):
+        if not wanted or not tracker.entries.keys() >= set(wanted):
             raise
-    entries = recorder.entries
+    entries = tracker.entries
     tokens = prefix_tokens(model.module)
     maps = {math.prod(entry.shape[2:]) for entry in entries.values() if entry.channel_dim == 1}
     folded = _folded(model, entries, output)
@@ -160,10 +160,8 @@ def run_once(model: Model, greys: Sequence[float] = (0.5,)) -> None:
     values = torch.tensor(greys, device=model.device)
     shape = model.preprocessing.shape
     batch = values.view(-1, *[1] * len(shape)).expand(-1, *shape).contiguous()
-    training = [module for module in model.module.modules() if module.training]
-    model.module.eval()
     try:
-        with torch.no_grad(), exits_are_errors("the network"):
+        with evaluating(model.module), torch.no_grad(), exits_are_errors("the network"):
             model.module(model.preprocessing.normalise(batch))
     except Exception as error:
         size = "x".join(map(str, model.preprocessing.shape))
@@ -171,9 +169,6 @@ def run_once(model: Model, greys: Sequence[float] = (0.5,)) -> None:
             f"{model.name} does not take an input of {size}: {described(error)}"
             f"{_in_other_types(model.module)}"
         ) from error
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _in_other_types(network: nn.Module) -> str:

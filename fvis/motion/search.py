@@ -60,8 +60,8 @@ class MotionSearch:
             parts = [moving.decomposition() for moving in finalists]
         candidates = Candidates(parts, torch.stack([attempt.final for attempt in attempts]))
         if settings.rescue:
-            stuck = [all(each) for each in zip(*(a.stuck for a in attempts), strict=True)]
-            rows = [row for row, is_stuck in enumerate(stuck) if is_stuck]
+            unwoken = [all(each) for each in zip(*(a.unwoken for a in attempts), strict=True)]
+            rows = [row for row, is_asleep in enumerate(unwoken) if is_asleep]
             candidates = self._with_another(
                 candidates, "moving-rescue", jobs, rows, starts[0], run, leaking=True
             )

@@ -8,14 +8,14 @@ from torch import Tensor
 VALUE, LOG_ODDS = "value", "log_odds"  # `target.score`
 
 
-def told(score: str, values: Tensor) -> Tensor:
+def class_scores(score: str, values: Tensor) -> Tensor:
     """The scores (B, C) of all units, from their values (B, C)."""
     return log_odds(values) if score == LOG_ODDS else values
 
 
-def scored(score: str, values: Tensor, units: Tensor) -> Tensor:
+def class_score_of(score: str, values: Tensor, units: Tensor) -> Tensor:
     """The score (B,) of unit `units[b]` in each row b, from all units' values (B, C)."""
-    return told(score, values).gather(1, units[:, None])[:, 0]
+    return class_scores(score, values).gather(1, units[:, None])[:, 0]
 
 
 def log_odds(logits: Tensor) -> Tensor:

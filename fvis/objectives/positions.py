@@ -12,7 +12,7 @@ from fvis.models.architecture import reorders_tokens
 from fvis.models.base import Model
 from fvis.models.layers import Layer
 from fvis.models.token_grids import token_grids
-from fvis.objectives.classes import LOG_ODDS, VALUE, scored, told
+from fvis.objectives.classes import LOG_ODDS, VALUE, class_score_of, class_scores
 from fvis.objectives.dictionaries import Dictionary
 
 FARTHEST = 4.0  # times by which a map's ratio of sides may differ from the input's
@@ -40,7 +40,7 @@ class PositionReader:
         values = self._read(output)
         if self.dictionary is not None:
             return pooled(self.dictionary.latents(values))
-        return told(self.score, pooled(values))
+        return class_scores(self.score, pooled(values))
 
     def units(self, output: Tensor, units: Tensor) -> Tensor:
         """The value (B,) of unit `units[b]` (B,) in each row b; no more is computed than it needs.
@@ -49,10 +49,13 @@ class PositionReader:
         """
         if self.dictionary is not None:
             return pooled(self.dictionary.latent(self._read(output), units)[:, None])[:, 0]
-        return scored(self.score, pooled(self._read(output)), units)
+        return class_score_of(self.score, pooled(self._read(output)), units)
 
     def maps(self, output: Tensor) -> Tensor:
-        """The values (B, C, positions...) of all units, or (B, C) where one position is read."""
+        """The values (B, C, positions...) of all units, wherever `position` reads them.
+
+        Those of the class token, and of classes against all others, are (B, C).
+        """
         if self.position == "cls" or self.score == LOG_ODDS:
             return self(output)
         values = maps(self.layer, output)

@@ -53,7 +53,7 @@ def test_photographs_alone_give_the_path_and_nothing_costly(tmp_path: Path, few:
     assert sum(counts.values()) + record.summary["evidence.unsupported"].mean == 1
     told = {word: round(mean) for word, mean in counts.items()}
     words = f"; evidence: {told['supported']} supported, {told['plausible']} plausible, "
-    assert cli.words_of(record).startswith(words)
+    assert cli.evidence_words(record).startswith(words)
 
 
 def test_the_path_takes_no_pass_of_its_own_over_photographs_and_pictures(
@@ -88,7 +88,7 @@ def test_without_photographs_there_is_no_evidence(tmp_path: Path) -> None:
     assert unit.record.evidence is None
     assert "evidence" not in (unit.folder / "metadata.json").read_text()
     assert not record.summary
-    assert cli.words_of(record) == ""
+    assert cli.evidence_words(record) == ""
 
 
 def test_the_first_layer_has_no_way_to_stray_from(tmp_path: Path, few: Path) -> None:

@@ -105,7 +105,7 @@ def test_rows_that_no_finalist_wakes_get_leaking_gradients(
             leaked.append([job.unit for job in arguments[0]])
             attempt.final.fill_(1e6)
         else:
-            attempt.stuck[-1] = True  # the last row's
+            attempt.unwoken[-1] = True  # the last row's
         return attempt, moving
 
     monkeypatch.setattr(MotionSearch, "ascent", stuck)

@@ -9,7 +9,7 @@ from fvis import models, runner, schema
 from fvis.artifacts import read_png
 from fvis.compose import compose
 from fvis.errors import RequestError
-from fvis.objectives.classes import LOG_ODDS, log_odds, scored
+from fvis.objectives.classes import LOG_ODDS, class_score_of, log_odds
 from fvis.record.unit import UnitRecord
 
 
@@ -30,7 +30,7 @@ def test_log_odds_and_their_gradients_stay_finite_where_a_class_is_certain() -> 
 
 def test_classes_without_a_finite_logit_do_not_matter() -> None:
     logits = torch.tensor([[2.0, 1.0, torch.nan, -torch.inf]], requires_grad=True)
-    own = scored(LOG_ODDS, logits, torch.tensor([0]))
+    own = class_score_of(LOG_ODDS, logits, torch.tensor([0]))
     assert own.item() == pytest.approx(1.0)
     (gradient,) = torch.autograd.grad(own.sum(), logits)
     assert torch.allclose(gradient, torch.tensor([[1.0, -1.0, 0.0, 0.0]]))
