@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fvis import grounding, photographs, videos
+from fvis import grounding, photographs, response_cache, videos
 from fvis.artifacts import Writer, clip_writers
 from fvis.batching import in_batches
 from fvis.capture import Network
@@ -107,16 +107,16 @@ def natural_clips(context: Context, targets: TargetSet, network: Network) -> Nat
         raise RequestError(f"grounding.clips needs a network of clips; {model.name} takes images")
     targets.require_units("grounding.clips")
     files = videos.find(config.clips)
-    place = grounding.cached(config, model, targets, network, files, "clips")
-    arrays = grounding.recall(place, ARRAYS)
+    place = response_cache.response_file(config, model, targets, network, files, "clips")
+    arrays = response_cache.recall(place, ARRAYS)
     recalled = arrays is not None
     if arrays is None:
         arrays = _measure(model, targets, network, files)
-        grounding.keep(place, arrays)
+        response_cache.keep(place, arrays)
     places = [(files[index], start) for index, start in arrays["places"].tolist()]
     natural = NaturalClips(arrays["scores"], places, frames, targets.sign)
     if recalled:
-        grounding.tell_left_out(files, set(natural.files))
+        response_cache.tell_left_out(files, set(natural.files))
     return natural
 
 

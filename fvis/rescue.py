@@ -60,16 +60,16 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
 
     `initial`, `final` and `spread` are (B,). A row stands still when its scores in the second half
     of the trace differ by less than `LEAST_MOVEMENT` spreads. Where that half spans fewer than
-    `LEAST_SPAN` steps, a rise by `LEAST_MOVEMENT` spreads is enough, otherwise by `LEAST_RISE`;
-    a row whose score has fallen by then is stuck, however it moves.
+    `LEAST_SPAN` steps, a rise by `LEAST_MOVEMENT` spreads is enough, otherwise by `LEAST_RISE`.
+    A row whose score has fallen after `LEAST_SPAN` steps in all is stuck, however it moves.
     """
     half = max(2, len(trace.scores) // 2)
     late = torch.stack(trace.scores[-half:])
-    span = trace.steps[-1] - trace.steps[-half:][0]
+    whole, span = (trace.steps[-1] - step for step in (trace.steps[0], trace.steps[-half:][0]))
     moving = late.amax(0) - late.amin(0) > LEAST_MOVEMENT * spread
     least = LEAST_RISE if span >= LEAST_SPAN else LEAST_MOVEMENT
     risen = final - initial > least * spread
-    fallen = (final < initial) & (span >= LEAST_SPAN)
+    fallen = (final < initial) & (whole >= LEAST_SPAN)
     return ~(final.isfinite() & (moving | risen) & ~fallen)
 
 

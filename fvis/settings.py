@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
@@ -48,6 +49,8 @@ def own_environment() -> Iterator[None]:
 
     def read(name: str, *default: str | None) -> str | None:
         if name.startswith(OWN_VARIABLES):
+            if not default and name not in os.environ:
+                raise RequestError(f"the environment variable {name} is not set")
             return oc.env(name, *default)
         raise RequestError(
             f"the environment variable {name} would be recorded with the config; "

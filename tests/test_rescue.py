@@ -139,8 +139,9 @@ def test_stuck_is_what_neither_rises_nor_moves_and_what_is_not_finite() -> None:
 
 def test_what_has_only_fallen_is_stuck_however_it_moves() -> None:
     first, late, last = torch.tensor([[0.0, 0.0], [-2.0, -2.0], [-1.0, 1.0]])
-    trace = Trace([0, 24, 48, 72], [first, first, late, last])
-    assert stuck_rows(first, last, trace, torch.ones(2)).tolist() == [True, False]
+    for steps in ([0, 24, 48, 72], [0, 10, 20, 30]):
+        trace = Trace(steps, [first, first, late, last])
+        assert stuck_rows(first, last, trace, torch.ones(2)).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("steps", [[0], [0, 8, 9]])

@@ -43,6 +43,8 @@ def test_a_variable_of_fvis_is_read_and_oc_env_is_left_as_it_was(
     assert config.model.checkpoint == "/weights/w.pth"
     config = schema.parse(compose(["model.checkpoint=${oc.env:FVIS_NONE,none.pth}"]))
     assert config.model.checkpoint == "none.pth"
+    with pytest.raises(RequestError, match="environment variable FVIS_NONE is not set"):
+        schema.parse(compose(["model.checkpoint=${oc.env:FVIS_NONE}/w.pth"]))
     assert OmegaConf.create({"own": "${oc.env:SECRET}"}).own == SECRET
 
 

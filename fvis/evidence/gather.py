@@ -108,7 +108,7 @@ class Evidence:
         for row, (job, optimum) in enumerate(zip(jobs, optima, strict=True)):
             strongest, unit = order[:, int(job.unit)], natural.scores[:, int(job.unit)]
             path = measure_path(natural.course, [means[row] for means in course], strongest)
-            weakest, median = unit[strongest[-1]].item(), unit.median().item()
+            weakest, median = unit[strongest[-1]].item(), unit.quantile(0.5).item()
             reached = (optimum.final - median) / (weakest - median) if weakest != median else None
             paths.append(dataclasses.replace(path, reached=reached))
         return paths

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fvis import grounding, photographs
+from fvis import photographs, response_cache
 from fvis.batching import in_batches
 from fvis.context import Context
 from fvis.evidence.embedding import Embedding
@@ -35,9 +35,9 @@ def embedded(context: Context, files: Sequence[Path], embedding: Embedding) -> T
     """The embeddings (N, D) of photographs, resized and cropped as for the context's network."""
     config, crop = context.config.grounding, context.model.preprocessing
     noise = torch.rand(1, 3, crop.height, crop.width, generator=random_generator("embedding"))
-    parts = (embedding.name, embedding.sha256, crop, grounding.hash_of([embedding(noise)]))
-    place = grounding.cache_file(config, files, *parts)
-    arrays = grounding.recall(place, ("embedded",))
+    parts = (embedding.name, embedding.sha256, crop, response_cache.hash_of([embedding(noise)]))
+    place = response_cache.cache_file(config, files, *parts)
+    arrays = response_cache.recall(place, ("embedded",))
     if arrays is None:
 
         def see(batch: list[Path]) -> Tensor:
@@ -45,5 +45,5 @@ def embedded(context: Context, files: Sequence[Path], embedding: Embedding) -> T
 
         batches = in_batches([[file] for file in files], BATCH, see)
         arrays = {"embedded": torch.cat(list(batches))}
-        grounding.keep(place, arrays)
+        response_cache.keep(place, arrays)
     return arrays["embedded"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fvis import grounding, photographs
+from fvis import photographs, response_cache
 from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.base import Model
@@ -64,12 +64,12 @@ def natural_tuning(
     """
     targets.require_units("grounding.images")
     files = evenly_chosen(photographs.find(config.images), config.drifts)
-    place = grounding.cached(config, model, targets, network, files, "drifts")
-    arrays = grounding.recall(place, ARRAYS)
+    place = response_cache.response_file(config, model, targets, network, files, "drifts")
+    arrays = response_cache.recall(place, ARRAYS)
     if arrays is not None:
         return NaturalTuning(files, **arrays)
     natural = _measure(model, targets, network, files)
-    grounding.keep(place, {name: getattr(natural, name) for name in ARRAYS})
+    response_cache.keep(place, {name: getattr(natural, name) for name in ARRAYS})
     return natural
 
 

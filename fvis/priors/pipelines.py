@@ -90,6 +90,11 @@ def load(config: DiffusionConfig, device: torch.device) -> DiffusionModel:
             local_files_only=offline,
         )
     except Exception as error:  # diffusers' and the hub's errors are of every kind
+        if offline and not isinstance(place, Path):
+            raise RequestError(
+                f"prior.model={config.model}: the hub gives no answer, and its cache has no such "
+                "pipeline: give the folder of one that is on disk"
+            ) from error
         raise RequestError(f"prior.model={config.model}: {described(error)}") from error
     files = with_suffix(place.rglob("*"), SUFFIXES) if isinstance(place, Path) else []
     return of_pipeline(pipeline, config, device, files)

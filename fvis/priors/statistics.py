@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fvis import grounding, photographs
+from fvis import photographs, response_cache
 from fvis.ascent import Pull, TetheredAscent, Views
 from fvis.capture import Network, pairs_to_fold
 from fvis.errors import RequestError
@@ -89,10 +89,10 @@ class StatisticsPrior(Prior):
             pairs = zip(layers, network(rgb), strict=False)  # the targets' layers come last
             return [statistics(layer, output).cpu() for layer, output in pairs]
 
-        place = grounding.cached(
+        place = response_cache.response_file(
             settings, network.model, targets, network, self.files, " ".join(names)
         )
-        readable, found = grounding.measured_once(
+        readable, found = response_cache.measured_once(
             place, names, self.files, network, see, "prior.images"
         )
         if len(readable) < FEWEST_PHOTOGRAPHS:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fvis import grounding, photographs
+from fvis import photographs, response_cache
 from fvis.artifacts import read_png
 from fvis.compose import compose
 from fvis.context import Context
@@ -183,7 +183,7 @@ def test_a_picture_with_the_statistics_that_batch_norms_keep_is_not_off() -> Non
 
 def test_photographs_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = synthesizer(*PRIOR)
-    monkeypatch.setattr(grounding, "_measure", None)  # a call would fail
+    monkeypatch.setattr(response_cache, "_measure", None)  # a call would fail
     rgb = torch.rand(2, 3, 64, 64, generator=random_generator("rgb"))
     assert torch.equal(distances(first, rgb), distances(synthesizer(*PRIOR), rgb))
 
