@@ -119,6 +119,7 @@ def build(
     frame: tuple[int, ...],
     size: tuple[int, int],
     device: torch.device,
+    textures: Tensor | None = None,
 ) -> Factored:
     """Textures as `parametrization` initialises them, each with the motion that it starts with.
 
@@ -135,11 +136,13 @@ def build(
         frame: the shape of the network's input, (3, T, H, W).
         size: the clips' height and width (h, w), at most H and W.
         device: where the parameters are put.
+        textures: what the textures (B, 3, H', W') in [0, 1] are at first; None: drawn at random.
     """
     _, t, *sides = frame
     reach = [side + 2 * round(margin * side) for side in sides]
     kind = PARAMETRIZATIONS[parametrization.name]
-    texture = kind(parametrization, generators, (3, *reach), device)
+    given = () if textures is None else (textures,)  # other packages' need not take any
+    texture = kind(parametrization, generators, (3, *reach), device, *given)
     scales = term_scales(velocity, t - 1).to(device)
     # A slope's amplitude at the frame's edge is twice that of the term with half a period in the
     # frame: a turn or growth must come about before the texture has settled on something else.

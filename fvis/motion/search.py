@@ -12,15 +12,16 @@ from fvis.motion import factored
 from fvis.motion.decomposition import chosen
 from fvis.motion.examination import Candidates, See, above_grey
 from fvis.motion.factored import STARTS, Factored, starting_motions
-from fvis.motion.tuning import SLOWEST, best_drift
+from fvis.motion.tuning import SLOWEST, best_drift, best_grating
 from fvis.objectives import Target
 from fvis.optimization import RunStage
-from fvis.schema import FourierConfig, ParametrizationConfig, TextureMotionConfig
+from fvis.schema import PARAMETRIZATIONS, FourierConfig, ParametrizationConfig, TextureMotionConfig
 from fvis.synthesis import Attempt, Synthesizer
 
 # Lends the network, for questions about jobs.
 Seeing = Callable[[Sequence[Target]], AbstractContextManager[See]]
 GAIN = 0.1  # a drift must excite so much more than an even motion, or it is not pursued
+OTHERWISE = 0.15  # of the speed; a grating whose velocity differs by less is not pursued
 EVEN = 0.98  # |mean velocity| / mean speed; what moves less as one is uneven
 
 
@@ -65,7 +66,8 @@ class MotionSearch:
             candidates = self._with_another(
                 candidates, "moving-rescue", jobs, rows, starts[0], run, leaking=True
             )
-        return self._redirected(jobs, candidates, finalists, run, seeing)
+        candidates = self._redirected(jobs, candidates, finalists, run, seeing)
+        return self._from_gratings(jobs, candidates, run, seeing)
 
     def _redirected(
         self,
@@ -101,13 +103,35 @@ class MotionSearch:
         found = self._with_another(
             candidates, "moving-redirected", jobs, rows, start, run, textures=textures
         )
-        if not rows:
-            return found
-        assert found.searched is not None, "not all rows were searched for again"
-        for row in rows:
-            gained = found.scores[-1, row] > found.scores[best[row], row]
-            found.searched[best[row] if gained else -1, row] = False
-        return found
+        return _without_worse(found, rows, best)
+
+    def _from_gratings(
+        self, jobs: Sequence[Target], candidates: Candidates, run: RunStage, seeing: Seeing
+    ) -> Candidates:
+        """Adds a candidate for rows that move, and that a drifting grating excites clearly more.
+
+        It goes on from that grating. One that moves otherwise than the row's best is pursued where
+        it excites about as much. Both are one search, of which only the better end counts.
+        """
+        if self._context.config.parametrization.name not in PARAMETRIZATIONS:
+            return candidates  # one of another package may not take textures to start from
+        best = candidates.best
+        with seeing(jobs) as see, torch.no_grad():
+            parts = chosen(candidates.parts, best)
+            above, grey = above_grey(see, parts.render())
+            responses, gratings, velocity = best_grating(lambda clips: above(clips)[0], parts)
+        reached = candidates.scores.nan_to_num(-torch.inf).amax(0) - grey
+        before = parts.velocity.flatten(2).mean(2)
+        speed = before.norm(dim=1)
+        otherwise = (velocity - before).norm(dim=1) > OTHERWISE * speed
+        gain = torch.where(otherwise, -GAIN, GAIN)
+        better = (speed > SLOWEST) & (responses > reached + gain * reached.abs())
+        rows = better.nonzero().flatten().tolist()
+        start = torch.cat([velocity.new_zeros(len(jobs), 2, 2), velocity[..., None]], 2)
+        found = self._with_another(
+            candidates, "moving-grating", jobs, rows, start, run, pictures=gratings.texture
+        )
+        return _without_worse(found, rows, best)
 
     def _best_starts(
         self, jobs: Sequence[Target], starts: Sequence[Tensor], run: RunStage
@@ -135,6 +159,7 @@ class MotionSearch:
         run: RunStage,
         *,
         textures: Sequence[Tensor] = (),
+        pictures: Tensor | None = None,
         leaking: bool = False,
     ) -> Candidates:
         """Adds a candidate, if there are `rows`: an ascent of these from their `start`."""
@@ -147,6 +172,7 @@ class MotionSearch:
             stage,
             run,
             textures=[numbers[rows] for numbers in textures],
+            pictures=None if pictures is None else pictures[rows],
             leaking=leaking,
         )
         scores = candidates.scores[0].clone()
@@ -172,11 +198,13 @@ class MotionSearch:
         run: RunStage,
         *,
         textures: Sequence[Tensor] = (),
+        pictures: Tensor | None = None,
         leaking: bool = False,
     ) -> tuple[Attempt, Factored]:
         """One ascent of textures whose motions start as `start` (B, 2, 3) says.
 
-        `textures` are the parameters to start from; without them, they are drawn at random.
+        `textures` are the parameters to start from, or `pictures` what the textures show; without
+        either, they are drawn at random.
         """
         context, settings, synthesizer = self._context, self._settings, self._synthesizer
         height, width = synthesizer.canvas.shape[-2:]
@@ -189,6 +217,7 @@ class MotionSearch:
             synthesizer.canvas.frame,
             (height, width),
             context.device,
+            pictures,
         )
         with torch.no_grad():
             for parameter, numbers in zip(moving.texture.parameters, textures, strict=False):
@@ -207,6 +236,18 @@ class MotionSearch:
         if isinstance(given, FourierConfig) and decay is not None:
             return dataclasses.replace(given, decay=decay)
         return given
+
+
+def _without_worse(candidates: Candidates, rows: Sequence[int], best: Tensor) -> Candidates:
+    """The candidates, of which in `rows` either the last one or the one before (`best`) counts.
+
+    It is the one whose score is higher.
+    """
+    for row in rows:
+        assert candidates.searched is not None, "not all rows were searched for again"
+        gained = candidates.scores[-1, row] > candidates.scores[best[row], row]
+        candidates.searched[best[row] if gained else -1, row] = False
+    return candidates
 
 
 def _evenness(candidates: Candidates) -> Tensor:

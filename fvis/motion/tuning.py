@@ -3,6 +3,7 @@
 The network answers every question here. A texture may be moving rightwards and the unit not care.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,10 @@ Score = Callable[[Tensor], Tensor]  # clips (B, 3, T, H, W) -> scores (B,)
 
 DIRECTIONS = 12  # 0, 30, ... 330 degrees
 SPEEDS = (0.5, 1.0, 2.0)  # times the speed that was found
+SHORTEST = 4  # px; the shortest wavelength of a grating: each next one is half an octave longer
+PACES = (0.25, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0)  # times the speed that was found
+TURNS = (-30, -20, -10, -5, 5, 10, 20, 30)  # degrees from the direction that was found
+CONTRAST = 4.0  # of the logit of a grating's brightest colour channel
 SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
 PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in mean speeds
 LEAST_PROBE = 0.1  # px/frame
@@ -72,6 +77,75 @@ def best_drift(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:
     velocities = torch.cat([torch.zeros_like(velocities[:, :1]), velocities], 1)
     best, place = responses.nan_to_num(-torch.inf).max(1)
     return best, velocities[torch.arange(len(best), device=best.device), place]
+
+
+def best_grating(score: Score, parts: Decomposition) -> tuple[Tensor, Decomposition, Tensor]:
+    """The grating, in the colours of each row's texture, that excites the unit most as it drifts.
+
+    All wavelengths are tried at several speeds in the direction of the mean velocity, and the best
+    of them in directions nearby. Ascents find coarse patterns first, and may be left with one that
+    is coarser and faster than the unit likes; a grating has no such history.
+
+    Returns the scores (B,), the gratings at rest, and the velocities (B, 2) px/frame.
+    """
+    mean = parts.velocity.flatten(2).mean(2)
+    speed = mean.norm(dim=1).clamp_min(SLOWEST)
+    angle = torch.atan2(mean[:, 1], mean[:, 0])
+    longest = max(parts.displacement.shape[-2:])
+    count = int(2 * math.log2(longest / SHORTEST)) + 1
+    lengths = [SHORTEST * 2 ** (k / 2) for k in range(count)]
+    tried = [(length, times, 0.0) for length in lengths for times in PACES]
+    tested = [angle.new_tensor(each).expand(len(angle), 3) for each in tried]
+    best, found = _best_of(score, parts, angle, speed, tested)
+    nearby = [math.radians(turn) for turn in TURNS]
+    tested = [torch.cat([found[:, :2], found.new_full((len(angle), 1), t)], 1) for t in nearby]
+    turned, others = _best_of(score, parts, angle, speed, tested)
+    found = torch.where((turned > best)[:, None], others, found)
+    return torch.maximum(turned, best), *_grating(parts, angle, speed, found)
+
+
+def _best_of(
+    score: Score, parts: Decomposition, angle: Tensor, speed: Tensor, tested: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The highest scores (B,) of drifting gratings, and what `_grating` takes for those (B, 3)."""
+    scores = []
+    for each in tested:
+        standing, velocity = _grating(parts, angle, speed, each)
+        scores.append(score(standing.drifting(velocity).render()).nan_to_num(-torch.inf))
+    best, place = torch.stack(scores).max(0)
+    return best, torch.stack(list(tested))[place, torch.arange(len(best), device=place.device)]
+
+
+def _grating(
+    parts: Decomposition, angle: Tensor, speed: Tensor, numbers: Tensor
+) -> tuple[Decomposition, Tensor]:
+    """Gratings at rest, and velocities (B, 2) px/frame.
+
+    `numbers` (B, 3) are their wavelengths, px, speeds, as multiples of `speed` (B,), and the turns,
+    in radians, of their directions from `angle` (B,) on.
+    """
+    length, times, turn = numbers.T
+    way = torch.stack([(angle + turn).cos(), (angle + turn).sin()], 1)
+    h, w = parts.texture.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(h, device=way.device) - h / 2,
+        torch.arange(w, device=way.device) - w / 2,
+        indexing="ij",
+    )
+    along = way[:, 0, None, None] * x + way[:, 1, None, None] * y
+    wave = (2 * math.pi * along / length[:, None, None]).sin()[:, None]
+    colour = _main_colour(parts)[:, :, None, None]
+    texture = torch.sigmoid(CONTRAST * wave * colour)
+    return at_rest(dataclasses.replace(parts, texture=texture)), (times * speed)[:, None] * way
+
+
+def _main_colour(parts: Decomposition) -> Tensor:
+    """The colours (B, 3) along which textures vary most where the frame shows them, at most 1."""
+    shown = at_rest(parts).render()[:, :, 0].flatten(2)
+    away = shown - shown.mean(2, keepdim=True)
+    _, axes = torch.linalg.eigh(away @ away.transpose(1, 2))
+    colour = axes[:, :, 2]
+    return colour / colour.abs().amax(1, keepdim=True)
 
 
 def at_rest(parts: Decomposition) -> Decomposition:
