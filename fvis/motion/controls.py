@@ -26,8 +26,8 @@ def controls(
 
     Each is (B, 3, T, H, W) in [0, 1].
 
-    `reconstruction`: the moving texture itself. `static`: its middle frame, repeated.
-    `reversed`: played backwards. `mirrored`: flipped left to right.
+    `reconstruction`: the moving texture itself. `static`: its middle frame, repeated;
+    `held`: that of the free clip. `reversed`: played backwards. `mirrored`: flipped left to right.
     `shuffled`: its frames in random order.
     `retextured`: a texture with the same amplitude spectrum and random phases, moved the same way.
     `blank`: the middle frame's mean colour.
@@ -51,6 +51,7 @@ def controls(
     return {
         "reconstruction": [clip],
         "static": [still.expand_as(clip)],
+        "held": [optimal[:, :, middle : middle + 1].expand_as(optimal)],
         "reversed": [clip.flip(2)],
         "mirrored": [clip.flip(4)],
         "shuffled": [_shuffled(clip, generators) for _ in range(DRAWS)],

@@ -31,7 +31,8 @@ def kind_of(activations: Mapping[str, float]) -> str:
         `unexplained` if the moving texture keeps less than half of the reference's activation, or
         there is none above grey's; `still`, `appears` or `flicker` if the unit responds about as
         well to a texture that stands, that comes into view and stands, or whose contrast changes in
-        place (which must keep half of the reference's activation, too); else `moving`.
+        place (which must keep half of the reference's activation, too); else `moving`. Of what only
+        changes in place none is told where the free clip's middle frame, held, does as well.
     """
     kept = activations["reconstruction"]
     explained = kept >= LEAST_KEPT  # NaN is not
@@ -41,7 +42,8 @@ def kind_of(activations: Mapping[str, float]) -> str:
         return STILL
     name = max((APPEARS, FLICKER), key=lambda name: activations[name])
     if activations[name] > least:
-        return name
+        held = activations.get("held", math.nan)
+        return STILL if held >= (1 - LEAST_LOST) * activations[name] else name
     return MOVING if explained else UNEXPLAINED
 
 

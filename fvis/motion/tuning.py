@@ -19,8 +19,9 @@ Score = Callable[[Tensor], Tensor]  # clips (B, 3, T, H, W) -> scores (B,)
 DIRECTIONS = 12  # 0, 30, ... 330 degrees
 SPEEDS = (0.5, 1.0, 2.0)  # times the speed that was found
 SHORTEST = 4  # px; the shortest wavelength of a grating: each next one is half an octave longer
-PACES = (0.25, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0)  # times the speed that was found
-TURNS = (-30, -20, -10, -5, 5, 10, 20, 30)  # degrees from the direction that was found
+PACES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # times the speed that was found
+FINER = ((0.84, 1.0, 1.19), (0.917, 1.0, 1.091))  # by quarters of an octave, and by eighths
+TURNS = (-30, -20, -10, -5, 0, 5, 10, 20, 30)  # degrees from the direction that was found
 CONTRAST = 4.0  # of the logit of a grating's brightest colour channel
 SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
 PROBE = 0.25  # the change of velocity by which a unit's blind axis is found, in mean speeds
@@ -97,11 +98,13 @@ def best_grating(score: Score, parts: Decomposition) -> tuple[Tensor, Decomposit
     tried = [(length, times, 0.0) for length in lengths for times in PACES]
     tested = [angle.new_tensor(each).expand(len(angle), 3) for each in tried]
     best, found = _best_of(score, parts, angle, speed, tested)
-    nearby = [math.radians(turn) for turn in TURNS]
-    tested = [torch.cat([found[:, :2], found.new_full((len(angle), 1), t)], 1) for t in nearby]
-    turned, others = _best_of(score, parts, angle, speed, tested)
-    found = torch.where((turned > best)[:, None], others, found)
-    return torch.maximum(turned, best), *_grating(parts, angle, speed, found)
+    for changes in FINER:
+        near = [found * angle.new_tensor((a, b, 0)) for a in changes for b in changes]
+        best, found = _best_of(score, parts, angle, speed, near)
+    turns = found.new_tensor(TURNS).deg2rad()
+    near = [torch.cat([found[:, :2], turn.expand(len(angle), 1)], 1) for turn in turns]
+    best, found = _best_of(score, parts, angle, speed, near)
+    return best, *_grating(parts, angle, speed, found)
 
 
 def _best_of(
@@ -144,8 +147,8 @@ def _main_colour(parts: Decomposition) -> Tensor:
     shown = at_rest(parts).render()[:, :, 0].flatten(2)
     away = shown - shown.mean(2, keepdim=True)
     _, axes = torch.linalg.eigh(away @ away.transpose(1, 2))
-    colour = axes[:, :, 2]
-    return colour / colour.abs().amax(1, keepdim=True)
+    colour: Tensor = axes[:, :, 2] / axes[:, :, 2].abs().amax(1, keepdim=True)
+    return colour
 
 
 def at_rest(parts: Decomposition) -> Decomposition:

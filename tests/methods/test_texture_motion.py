@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
 
 from fvis.artifacts import write_json
 from fvis.errors import RequestError
@@ -35,7 +37,7 @@ from tests.motion.reference import moved
 SOLVERS = ("factored", "tracking", "joint")
 CONTROLS = {
     "reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured", "blank",
-    "flicker", "appears",
+    "held", "flicker", "appears",
 }  # fmt: skip
 FRAMES, SIDE = 6, 24
 QUICK = TextureMotionConfig(
@@ -129,6 +131,7 @@ def test_the_controls_are_shares_of_the_better_ones_activation(solver: str, tmp_
         "optimal": optimal,
         "reconstruction": seen,
         "static": seen[:, FRAMES // 2, None].expand_as(seen),
+        "held": optimal[:, FRAMES // 2, None].expand_as(seen),
         "reversed": seen.flip(1),
         "mirrored": seen.flip(3),
         "grey": torch.full_like(seen, 0.5),
@@ -344,6 +347,41 @@ def test_a_planted_units_motion_is_found(row: int, unit: int) -> None:
     assert activations["reconstruction"] >= 0.9
     for name in ("reversed", "mirrored", "retextured"):
         assert activations[name] < 0.5 * activations["reconstruction"], name
+
+
+class UpwardsEverywhere(nn.Module):
+    """The mean over a clip of the energy of a wave of 9 px that drifts up by 2 px/frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        time, y = torch.arange(5.0)[:, None, None] - 2, torch.arange(7.0)[:, None] - 3
+        x = torch.arange(7.0) - 3
+        window = torch.exp(-(x**2 + y**2) / 8 - time**2 / 5)
+        phase = 2 * math.pi / 9 * (-y - 2 * time) + 0 * x
+        waves = [window * (wave - (window * wave).sum() / window.sum())
+                 for wave in (phase.cos(), phase.sin())]  # fmt: skip
+        self.register_buffer("waves", torch.stack([wave / wave.norm() for wave in waves])[:, None])
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        grey = functional.pad(rgb.mean(1, keepdim=True), (3, 3, 3, 3, 2, 2))
+        squares = functional.conv3d(grey, self.waves, stride=(1, 2, 2)).square().sum(1)
+        return squares.add(0.01).sqrt().mean((1, 2, 3))[:, None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_speed_is_found_where_a_coarse_fast_texture_is_nearly_as_good(seed: int) -> None:
+    given = context(seed=seed, units=0)
+    shape = Preprocessing(32, 32, 8, (0.5,) * 3, (0.25,) * 3)
+    given = dataclasses.replace(
+        given, model=Model(UpwardsEverywhere().eval(), "up", shape, None, "", "")
+    )
+    given.config.method = TextureMotionConfig(steps=80, pilot_steps=8, finalists=2)
+    given.config.parametrization, given.config.transforms = FourierConfig(), TransformsConfig()
+    (result,) = solve(given)
+    motion = result.metadata["motion"]
+    assert motion["speed"] == pytest.approx(2, rel=0.1)
+    assert degrees_apart(motion["direction_deg"], 90) < 6
 
 
 @pytest.mark.slow

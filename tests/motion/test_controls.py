@@ -25,7 +25,7 @@ from tests.motion.reference import places, translating, waves
 SIZE = (6, 18, 23)
 NAMES = {
     "reconstruction", "static", "reversed", "mirrored", "shuffled", "retextured", "blank",
-    "flicker", "appears", "wanted", "wanted flicker", "wanted appears",
+    "held", "flicker", "appears", "wanted", "wanted flicker", "wanted appears",
 }  # fmt: skip
 
 
@@ -59,12 +59,14 @@ def test_every_control_is_there_once_and_the_random_ones_several_times() -> None
 
 def test_what_is_not_random_is_the_moving_texture_altered_as_named() -> None:
     parts = moving()
-    versions = controls(parts, parts.render(), parts.render(), random_generators([0, 1]))
-    clip = parts.render()
+    clip, free = parts.render(), parts.render().flip(3)
+    versions = controls(parts, free, clip, random_generators([0, 1]))
     assert torch.equal(versions["reconstruction"][0], clip)
     (static,) = versions["static"]
     assert (static.diff(dim=2) == 0).all(), "it really stands still"
     assert torch.equal(static[:, :, 0], clip[:, :, SIZE[0] // 2])
+    (held,) = versions["held"]
+    assert torch.equal(held, free[:, :, SIZE[0] // 2, None].expand_as(free))
     (backwards,) = versions["reversed"]
     (mirrored,) = versions["mirrored"]
     for frame in range(SIZE[0]):

@@ -43,6 +43,14 @@ def test_the_controls_decide(
     assert kind_of(dict(zip(names, (kept, static, flicker, appears), strict=True))) == kind
 
 
+@pytest.mark.parametrize(("held", "kind"), [(0.2, FLICKER), (0.8, FLICKER), (1.0, STILL)])
+def test_what_stands_needs_no_change_in_place_though_no_moving_texture_was_found(
+    held: float, kind: str
+) -> None:
+    shares = {"reconstruction": 0.0, "static": 0.0, "flicker": 1.01, "appears": 0.3}
+    assert kind_of(shares | {"held": held}) == kind
+
+
 CURVE = TuningRecord([1.0], [[]], 0.8, 350.0, 40.0)
 SURE = {"direction_deg": 5.0, "agreeing": 1, "searches": 3}
 

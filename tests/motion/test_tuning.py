@@ -11,6 +11,7 @@ from fvis.motion.decomposition import Decomposition
 from fvis.motion.tuning import (
     DIRECTIONS,
     SPEEDS,
+    best_grating,
     preferred_direction_deg,
     responses_to_drifts,
     tuning,
@@ -200,3 +201,36 @@ def test_an_axis_across_the_motion_is_not_told() -> None:
     """That unit minds one direction and accepts any speed in the other: nothing is hidden."""
     slow = (0.0, 0.01)
     assert axis_of(Energy(slow), gratings(slow), (0.8, 0.0)) is None
+
+
+def wave(length: float, speed: float, angle: float, phase: float) -> Tensor:
+    """A clip (1, 3, T, H, W) of a yellow and blue wave that drifts, px and px/frame."""
+    t, h, w = SIZE
+    time = torch.arange(t)[:, None, None] - t // 2
+    y, x = torch.meshgrid(torch.arange(h) - h / 2, torch.arange(w) - w / 2, indexing="ij")
+    along = math.cos(angle) * x - math.sin(angle) * y - speed * time
+    grey = torch.sin(2 * math.pi * along / length + phase)
+    return torch.stack([grey, grey, -grey])[None]
+
+
+@pytest.mark.parametrize(("length", "speed", "turn"), [(8.0, 1.0, 0.0), (12.0, 1.5, 10.0)])
+def test_gratings_tell_the_speed_where_what_was_found_moves_faster(
+    length: float, speed: float, turn: float
+) -> None:
+    fast, angle = 1 / 0.7 * speed, 0.5 + math.radians(turn)
+    found = moving([(fast * math.cos(0.5), -fast * math.sin(0.5))])
+    colours = torch.tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1)
+    yellow = 0.5 + (found.texture - 0.5).mean(1, keepdim=True) * colours
+    found = Decomposition(yellow, found.offset, found.displacement)
+    waves = [wave(length, speed, angle, phase) for phase in (0.0, math.pi / 2)]
+
+    def energy(clips: Tensor) -> Tensor:
+        parts = [(clips * each).mean((1, 2, 3, 4)).square() for each in waves]
+        return parts[0] + parts[1]
+
+    score, gratings, velocity = best_grating(energy, found)
+    x, y = velocity[0].tolist()
+    assert math.hypot(x, y) == pytest.approx(speed, rel=0.1)
+    assert math.atan2(-y, x) == pytest.approx(angle, abs=0.1)
+    torch.testing.assert_close(energy(gratings.drifting(velocity).render()), score)
+    assert score > 2 * energy(found.render())
