@@ -113,6 +113,8 @@ class MotionSearch:
         It goes on from that grating. One that moves otherwise than the row's best is pursued where
         it excites about as much. Both are one search, of which only the better end counts.
         """
+        if self._synthesizer.targets.readers[0].index is not None:
+            return candidates  # it sees a part of the clip, of which a grating would fill all
         if self._context.config.parametrization.name not in PARAMETRIZATIONS:
             return candidates  # one of another package may not take textures to start from
         best = candidates.best
