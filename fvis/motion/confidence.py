@@ -18,7 +18,11 @@ SHARPEST = 3.0
 
 
 def confidence(
-    motions: Sequence[Motion], tunings: Sequence[TuningRecord], kept: Sequence[float], best: int
+    motions: Sequence[Motion],
+    tunings: Sequence[TuningRecord],
+    kept: Sequence[float],
+    best: int,
+    unaided: float | None = None,
 ) -> dict[str, float]:
     """The spread of the answers that explain a unit about as well as the best one.
 
@@ -31,12 +35,14 @@ def confidence(
         tunings: the responses to each finalist's texture as it drifts.
         kept: each finalist's activation, as a fraction of the reference's.
         best: the index of the finalist that is shown.
+        unaided: what the best search kept before it went on from a grating, where it did.
 
     Returns:
         `coherence` of the best one; `searches`, how many finalists there are; `finalists`, how many
         of them explain the unit about as well; `agreeing`, how many of the others prefer a
         direction within 30 degrees of the best one's (here it is enough if a finalist, or its
-        texture as it drifts, reaches half as much: many searches stop on the way);
+        texture as it drifts, reaches half as much, or half as much as the best one did before it
+        went on from a grating: many searches stop on the way);
         `direction_deg`, the circular standard deviation of the directions that they prefer, in
         degrees, from 3 to 180 (one that prefers none counts as any), or how far the best one's own
         motion is from the direction that its texture prefers, if that is more; `speed`,
@@ -45,7 +51,8 @@ def confidence(
     """
     good = [i for i, share in enumerate(kept) if i == best or share >= AS_GOOD * kept[best]]
     reached = [max(s, *map(peak, t.responses)) for s, t in zip(kept, tunings, strict=True)]
-    signs = [i for i, r in enumerate(reached) if i != best and r >= AS_SIGN * kept[best]]
+    level = AS_SIGN * (kept[best] if unaided is None else unaided)
+    signs = [i for i, r in enumerate(reached) if i != best and r >= level]
     some = [motions[i] for i in good]
     ways = [direction_of(each) for each in tunings]
     speeds = [motion.speed for motion in some]

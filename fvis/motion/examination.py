@@ -28,12 +28,13 @@ class Candidates:
     """Several decompositions of a batch of B rows, and the scores (N, B) of their clips.
 
     `searched` (N, B) says which rows each decomposition was searched for; None: all. The others
-    fill their places.
+    fill their places. `unaided` (B,) are the best scores before ascents went on from gratings.
     """
 
     parts: Sequence[Decomposition]
     scores: Tensor
     searched: Tensor | None = None
+    unaided: Tensor | None = None
 
     @property
     def best(self) -> Tensor:
@@ -124,6 +125,7 @@ def examine(
             importance=gradient[row].abs().sum(0),
             motions=[along_axis(motions[i][row], axes[row]) for i in own],
             scores=[seen[i][0][row].item() for i in own],
+            unaided=None if candidates.unaided is None else candidates.unaided[row].item(),
             grey=grey[row].item(),
             answers=with_wanted({name: values[row] for name, values in answers.items()}),
             classes={name: c[row] for name, c in classes.items() if not name.startswith(WANTED)},
@@ -156,6 +158,7 @@ def _examination(
     importance: Tensor,
     motions: Sequence[Motion],
     scores: Sequence[float],
+    unaided: float | None,
     grey: float,
     answers: Mapping[str, float],
     classes: dict[str, int],
@@ -177,7 +180,9 @@ def _examination(
         )
         for speeds, responses in drifts
     ]
-    sure = confidence(motions, curves, [_share(score, reference) for score in scores], best)
+    kept = [_share(score, reference) for score in scores]
+    before = None if unaided is None else _share(unaided, reference)
+    sure = confidence(motions, curves, kept, best, before)
     kind, motion = kind_of(activations), motions[best]
     note = NOTES.get(kind) if math.isfinite(reference) else UNMEASURED
     if kind == MOVING and (why := doubt(motion.direction_deg, sure, curves[best])):

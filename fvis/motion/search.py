@@ -122,7 +122,7 @@ class MotionSearch:
             parts = chosen(candidates.parts, best)
             above, grey = above_grey(see, parts.render())
             responses, gratings, velocity = best_grating(lambda clips: above(clips)[0], parts)
-        reached = candidates.scores.nan_to_num(-torch.inf).amax(0) - grey
+        reached = candidates.scores[best, torch.arange(len(jobs), device=best.device)] - grey
         before = parts.velocity.flatten(2).mean(2)
         speed = before.norm(dim=1)
         otherwise = (velocity - before).norm(dim=1) > OTHERWISE * speed
@@ -133,7 +133,7 @@ class MotionSearch:
         found = self._with_another(
             candidates, "moving-grating", jobs, rows, start, run, pictures=gratings.texture
         )
-        return _without_worse(found, rows, best)
+        return dataclasses.replace(_without_worse(found, rows, best), unaided=reached)
 
     def _best_starts(
         self, jobs: Sequence[Target], starts: Sequence[Tensor], run: RunStage

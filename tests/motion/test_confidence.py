@@ -65,3 +65,9 @@ def test_an_answer_without_direction_makes_the_others_less_sure() -> None:
 def test_no_number_counts_for_the_best_alone() -> None:
     found = confidence([motion(), motion()], preferring(0.0, 90.0), [math.nan, math.nan], 0)
     assert found["finalists"] == 1
+
+
+def test_a_search_that_a_grating_has_helped_is_confirmed_by_what_it_was_before() -> None:
+    motions, tunings = [motion()] * 2, preferring(10.0, 10.0)
+    assert confidence(motions, tunings, [1.0, 0.4], 0)["agreeing"] == 0
+    assert confidence(motions, tunings, [1.0, 0.4], 0, 0.7)["agreeing"] == 1
