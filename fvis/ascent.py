@@ -120,7 +120,7 @@ class Ascent(AdamOptimization):
         super().__init__(list(picture.parameters), optimizers, engine.steps, engine.log_every)
         self._picture, self._score, self._views = picture, score, views
         self._pulls = pulls
-        self._make: Callable[[int], Tensor] = self._made
+        self._step: Callable[[int], Tensor] = self._plain_step
         graphs = graphs_of(engine.graph, self._device)
         if graphs is not None and self.is_counted:
             self.replay(graphs, required=engine.graph is True)
@@ -143,12 +143,12 @@ class Ascent(AdamOptimization):
         moments = [each.state_dict()["moments"] for each in self._optimizers]
         state = [*self._parameters, *(t for each in moments for pair in each for t in pair)]
         phase = self._views.phase
-        self._make = Replay(self._made, phase, state, counter, graphs, required=required)
+        self._step = Replay(self._plain_step, phase, state, counter, graphs, required=required)
 
     def _advance(self) -> Tensor:
-        return self._make(self.done)
+        return self._step(self.done)
 
-    def _made(self, step: int) -> Tensor:
+    def _plain_step(self, step: int) -> Tensor:
         """Make a step by itself; returns the scores (B,) before it."""
         for optimizer, _ in self._schedules:
             optimizer.zero_grad()

@@ -108,15 +108,15 @@ class Replay:
     ) -> None:
         self._make, self._phase, self._state = make, phase, state
         self._counter, self._graphs, self._required = counter, graphs, required
-        self._made, self._works, self._to_check = 0, True, 0
+        self._steps_made, self._works, self._to_check = 0, True, 0
         self._captured: tuple[int, Callable[[], Tensor]] | None = None
 
     def __call__(self, step: int) -> Tensor:
         """Make a step; returns its scores."""
         with self._graphs.aside():
             self._counter.fill_(step)
-            if self._made < WARM_UP or not self._works:
-                self._made += 1
+            if self._steps_made < WARM_UP or not self._works:
+                self._steps_made += 1
                 return self._make(step)
             if self._captured is None or self._captured[0] != self._phase(step):
                 self._capture(step)

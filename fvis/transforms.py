@@ -20,7 +20,7 @@ from fvis.schema import TransformsConfig
 WHOLE = (1.0, 1.0)  # `crop` setting that keeps the whole picture
 # The codes of `torch.grid_sampler_2d`: bilinear, mirrored beyond the edges, corners not aligned.
 _SAMPLING = (0, 2, False)
-POOL_MARGIN = 32  # px that noise fields exceed the picture by: 33^2 window positions times 2 signs
+NOISE_MARGIN = 32  # px that noise fields exceed the picture by: 33^2 window positions times 2 signs
 
 
 class Transforms:
@@ -65,11 +65,11 @@ class Transforms:
         draws = steps * config.views
         self._gains: Tensor | None = None
         self._counter: Tensor | None = None
-        self._settling = steps - round(steps * (config.settle or 0.0))
+        self._settles_at = steps - round(steps * (config.settle or 0.0))
         if _moves(config) or periodic:
             numbers = uniform(generators, draws, 7)
             maps = affine_maps(config, numbers, shape)
-            settled = self._settling * config.views
+            settled = self._settles_at * config.views
             maps[:, settled:] = resting_maps(config, maps[:, settled:])
             if periodic:
                 maps[..., -1] = 2 * numbers[..., 1:3] - 1
@@ -84,7 +84,7 @@ class Transforms:
             self._offsets = self._by_step(offsets, steps).to(device)
         if config.noise > 0:
             self._field = noise_field(generators, shape).to(device)
-            places = (uniform(generators, draws, 2) * (POOL_MARGIN + 1)).long()
+            places = (uniform(generators, draws, 2) * (NOISE_MARGIN + 1)).long()
             signs = uniform(generators, draws).sub(0.5).sign()
             self._places = self._by_step(places, steps).to(device)
             self._signs = self._by_step(signs, steps).to(device)
@@ -99,7 +99,7 @@ class Transforms:
             rgb = rgb.repeat_interleave(self.views, 0)
         if self._maps is not None:
             rgb = _resampled(rgb, self._at(self._maps, step), self._periodic)
-        settling = step >= self._settling
+        settling = step >= self._settles_at
         if self._gains is not None and not settling:
             gains, offsets = self._at(self._gains, step), self._at(self._offsets, step)
             rgb = torch.addcmul(offsets, rgb, gains)
@@ -111,7 +111,7 @@ class Transforms:
 
     def phase(self, step: int) -> int:
         """0 until the views settle, then 1: views of one phase differ in their draws alone."""
-        return int(step >= self._settling)
+        return int(step >= self._settles_at)
 
     def follow(self, counter: Tensor) -> None:
         """Look draws up by `counter` (1,) from now on; of `step` only the phase still counts."""
@@ -275,9 +275,9 @@ def clamp_values(rgb: Tensor) -> Tensor:
 
 
 def noise_field(generators: Sequence[Generator], shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise (B, 3, [T,] H + POOL_MARGIN, W + POOL_MARGIN); row b by generator b."""
+    """Standard normal noise (B, 3, [T,] H', W'), `NOISE_MARGIN` larger; row b by generator b."""
     *leading, height, width = shape
-    return normal(generators, *leading, height + POOL_MARGIN, width + POOL_MARGIN)
+    return normal(generators, *leading, height + NOISE_MARGIN, width + NOISE_MARGIN)
 
 
 def affine_maps(config: TransformsConfig, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:

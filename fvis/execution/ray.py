@@ -126,7 +126,7 @@ def refuse_silent(address: str) -> None:
 
 
 @dataclass(eq=False)
-class Hand:
+class AssignedWorker:
     """A worker of Ray's, the batch that it solves (None while it is built), and steps told."""
 
     actor: Any
@@ -139,9 +139,9 @@ class Workers:
 
     def __init__(self, ray: Any, actor: Any, work: Work) -> None:
         self._ray, self._actor, self._work = ray, actor, work
-        self._waiting: dict[Any, Hand] = {}  # by the reference to what each will give back
-        self._idle: list[Hand] = []
-        self._given: list[int] = work.recorder.coming  # sizes of batches as composed before
+        self._waiting: dict[Any, AssignedWorker] = {}  # by the reference to what each gives back
+        self._idle: list[AssignedWorker] = []
+        self._sizes_before: list[int] = work.recorder.coming  # sizes of batches as composed before
         self._missing = [work.missing(method) for method in work.planned.methods]
         self._solved: dict[int, list[int]] = {}  # sizes by number, until those before are solved
         self._counted, self._skipped = 0, 0
@@ -150,7 +150,7 @@ class Workers:
         self._lost: list[Batch] = []
         self._coming = self._batches()
         self._next = next(self._coming, None)
-        self._told = time.monotonic()
+        self._shown_at = time.monotonic()
 
     def solve(self, count: int) -> None:
         """Solve and write everything; raises what a worker has raised."""
@@ -161,14 +161,14 @@ class Workers:
                 done, _ = self._ray.wait(list(self._waiting), timeout=POLL)
                 for reference in done:
                     self._receive(reference, self._waiting.pop(reference))
-                self._tell(progress)
-            self._tell(progress, last=True)
+                self._show(progress)
+            self._show(progress, last=True)
         self._count_solved()
         if self._lost:
             raise LostBatchesError(self._names(self._lost), self._work.directory)
 
     def _start(self) -> None:
-        work, hand = self._work, Hand(self._actor.remote())
+        work, hand = self._work, AssignedWorker(self._actor.remote())
         record = work.recorder.record
         built = hand.actor.build.remote(work.context.config, record.directory, record.threads)
         self._waiting[built] = hand
@@ -179,7 +179,8 @@ class Workers:
         for place, method in enumerate(self._work.planned.methods):
             first = 0
             while first < len(method.groups):
-                size = self._given.pop(0) if self._given else self._work.recorder.record.batch_size
+                before = self._sizes_before.pop(0) if self._sizes_before else None
+                size = before or self._work.recorder.record.batch_size
                 count = fitting(method.groups, first, size or 1)
                 groups = method.groups[first : first + count]
                 if any(job.name in self._missing[place] for group in groups for job in group):
@@ -189,7 +190,7 @@ class Workers:
                     self._skipped += jobs * method.steps
                 number, first = number + 1, first + count
 
-    def _receive(self, reference: Any, hand: Hand) -> None:
+    def _receive(self, reference: Any, hand: AssignedWorker) -> None:
         """Take what a worker gives back, and give it another batch first."""
         batch, errors = hand.batch, self._ray.exceptions
         try:
@@ -228,7 +229,7 @@ class Workers:
             size = size_after([jobs for jobs, _ in given])
             size = min(size, self._work.recorder.record.batch_size or size)
             logger.warning("out of memory in a worker; going on with batches of %d", size)
-            self._given.clear()
+            self._sizes_before.clear()
             self._work.recorder.set_batch_size(size)
 
     def _count_solved(self) -> None:
@@ -265,9 +266,9 @@ class Workers:
         if found:
             raise RequestError(f"a worker of Ray's differs from this process: {', '.join(found)}")
 
-    def _tell(self, progress: Progress, *, last: bool = False) -> None:
+    def _show(self, progress: Progress, *, last: bool = False) -> None:
         """Show how many steps the workers have made since the last time."""
-        if time.monotonic() - self._told < POLL and not last:
+        if time.monotonic() - self._shown_at < POLL and not last:
             return
         hands = [*self._idle, *(hand for hand in self._waiting.values() if hand.batch)]
         if not hands:
@@ -283,7 +284,7 @@ class Workers:
                 continue
             progress.advance(steps - asked[reference].steps, score)
             asked[reference].steps = steps
-        self._told = time.monotonic()
+        self._shown_at = time.monotonic()
 
     def _names(self, batches: list[Batch]) -> list[str]:
         """The names of the jobs of batches."""
