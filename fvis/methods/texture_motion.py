@@ -96,7 +96,7 @@ class TextureMotion:
     def _decompose(self, jobs: Sequence[Target], optimal: Tensor, run: RunStage) -> Candidates:
         settings = self._settings
         if settings.solver == "factored":
-            return self.search.candidates(jobs, mean_motion(optimal), run, self._seeing)
+            return self.search.candidates(jobs, mean_motion(optimal), run, self._seeing, optimal)
         if settings.solver == "tracking":
             canvas = self._synthesizer.canvas
             # In sides of the input, for `track` in those of the canvas.

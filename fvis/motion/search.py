@@ -22,6 +22,7 @@ from fvis.synthesis import Attempt, Synthesizer
 Seeing = Callable[[Sequence[Target]], AbstractContextManager[See]]
 GAIN = 0.1  # a drift must excite so much more than an even motion, or it is not pursued
 OTHERWISE = 0.15  # of the speed; a grating whose velocity differs by less is not pursued
+EXPLAINED = 0.8  # of the free clip's activation, without which no grating is pursued
 EVEN = 0.98  # |mean velocity| / mean speed; what moves less as one is uneven
 
 
@@ -41,11 +42,17 @@ class MotionSearch:
         return pilots + (settings.finalists if pilots else 1) * settings.steps
 
     def candidates(
-        self, jobs: Sequence[Target], guess: Tensor, run: RunStage, seeing: Seeing
+        self,
+        jobs: Sequence[Target],
+        guess: Tensor,
+        run: RunStage,
+        seeing: Seeing,
+        free: Tensor | None = None,
     ) -> Candidates:
         """The finalists of every row, which start from its best pilots and textures of their own.
 
         `guess` (B, 2) px/frame is one of the velocities to start from; `seeing` asks the network.
+        Units that the `free` clips (B, 3, T, H, W) excite far more are not asked about gratings.
         A row that no finalist has woken is tried once more, with gradients that leak through its
         activation function; so is one whose texture excites more as it drifts otherwise.
         """
@@ -67,7 +74,7 @@ class MotionSearch:
                 candidates, "moving-rescue", jobs, rows, starts[0], run, leaking=True
             )
         candidates = self._redirected(jobs, candidates, finalists, run, seeing)
-        return self._from_gratings(jobs, candidates, run, seeing)
+        return self._from_gratings(jobs, candidates, free, run, seeing)
 
     def _redirected(
         self,
@@ -106,29 +113,38 @@ class MotionSearch:
         return _without_worse(found, rows, best)
 
     def _from_gratings(
-        self, jobs: Sequence[Target], candidates: Candidates, run: RunStage, seeing: Seeing
+        self,
+        jobs: Sequence[Target],
+        candidates: Candidates,
+        free: Tensor | None,
+        run: RunStage,
+        seeing: Seeing,
     ) -> Candidates:
         """Adds a candidate for rows that move, and that a drifting grating excites clearly more.
 
         It goes on from that grating. One that moves otherwise than the row's best is pursued where
-        it excites about as much. Both are one search, of which only the better end counts.
+        it excites about as much. Both are one search, of which only the better end counts. Where
+        the free clip excites far more, no moving texture explains the unit, and none is pursued.
         """
         if self._synthesizer.targets.readers[0].index is not None:
             return candidates  # it sees a part of the clip, of which a grating would fill all
         if self._context.config.parametrization.name not in PARAMETRIZATIONS:
             return candidates  # one of another package may not take textures to start from
         best = candidates.best
+        each = torch.arange(len(jobs), device=best.device)
         with seeing(jobs) as see, torch.no_grad():
             parts = chosen(candidates.parts, best)
             above, grey = above_grey(see, parts.render())
             responses, gratings, velocity = best_grating(lambda clips: above(clips)[0], parts)
-        reached = candidates.scores[best, torch.arange(len(jobs), device=best.device)] - grey
+            reached = candidates.scores[best, each] - grey
+            least = -torch.inf if free is None else EXPLAINED * above(free)[0]
         before = parts.velocity.flatten(2).mean(2)
         speed = before.norm(dim=1)
         otherwise = (velocity - before).norm(dim=1) > OTHERWISE * speed
         gain = torch.where(otherwise, -GAIN, GAIN)
-        better = (speed > SLOWEST) & (responses > reached + gain * reached.abs())
-        rows = better.nonzero().flatten().tolist()
+        pursued = responses > reached + gain * reached.abs()
+        pursued &= (speed > SLOWEST) & (reached > least)
+        rows = pursued.nonzero().flatten().tolist()
         start = torch.cat([velocity.new_zeros(len(jobs), 2, 2), velocity[..., None]], 2)
         found = self._with_another(
             candidates, "moving-grating", jobs, rows, start, run, pictures=gratings.texture
