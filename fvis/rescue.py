@@ -7,6 +7,7 @@ to).
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from fvis.models.architecture import timm_layers
 from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
 from fvis.randomness import random_generator
+
+logger = logging.getLogger(__name__)
 
 # Activation functions that go to zero as their input falls, and grow without limit as it rises.
 RESTING_AT_ZERO: tuple[type[nn.Module], ...] = (
@@ -175,17 +178,22 @@ def unwoken_rows(
     return unwoken
 
 
-def lost_rows(unmoved: Tensor, rgb: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
-    """Which of the pictures that have not moved have a gradient that is not finite.
+def warn_of_lost(
+    names: Sequence[str], unmoved: Tensor, rgb: Tensor, score: Callable[[Tensor], Tensor]
+) -> None:
+    """Warn of pictures that an ascent has not moved because their gradient is not finite.
 
-    `unmoved` (B,) says which have not. `score` maps the pictures `rgb` (B, 3, ...) to scores (N,),
-    each from one picture alone.
+    `unmoved` (B,) says which of the pictures `rgb` (B, 3, ...), called by `names`, it has not
+    moved. `score` maps them to scores (N,), each from one picture alone.
     """
     if not unmoved.any():
-        return unmoved
+        return
     leaf = rgb.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(score(leaf).sum(), leaf)
-    return unmoved & ~gradient.flatten(1).isfinite().all(1)
+    lost = (unmoved & ~gradient.flatten(1).isfinite().all(1)).tolist()
+    if any(lost):
+        told = ", ".join(name for name, is_lost in zip(names, lost, strict=True) if is_lost)
+        logger.warning("the gradient is not finite, so that no step can be made: %s", told)
 
 
 def _leak(calls: int) -> Any:

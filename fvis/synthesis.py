@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,8 +46,6 @@ from fvis.schema import (
 )
 from fvis.transforms import Transforms
 from fvis.typed_json import Number
-
-logger = logging.getLogger(__name__)
 
 Points = list[tuple[int, float]]
 R = TypeVar("R", bound=UnitRecord)
@@ -285,10 +282,8 @@ class Synthesizer:
                 pictures = area.framed(last)
                 final = objective.scores(read(pictures))
             unmoved = (last == first).flatten(1).all(1)  # no gradient, or none that is finite
-            lost = rescue.lost_rows(unmoved, last, lambda rgb: score(views(rgb, 0))).tolist()
-        if any(lost):
-            named = ", ".join(job.name for job, is_lost in zip(jobs, lost, strict=True) if is_lost)
-            logger.warning("the gradient is not finite, so that no step can be made: %s", named)
+            names = [job.name for job in jobs]
+            rescue.warn_of_lost(names, unmoved, last, lambda rgb: score(views(rgb, 0)))
         shared = self._ensemble.finals(jobs, pictures)
         unwoken = unmoved | rescue.unwoken_rows(objective, start, final, ascent.trace, nearest)
         initial = objective.scores(start)

@@ -110,7 +110,7 @@ def _check_archive(path: Path) -> None:
     """
     with path.open("rb") as file:
         if not file.read(2).startswith(BEGINNINGS):
-            raise RequestError(f"{path} is neither of torch.save nor .safetensors nor .npy")
+            raise RequestError(f"{path} is no checkpoint that torch.save wrote")
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:

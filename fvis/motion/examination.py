@@ -28,7 +28,7 @@ class Candidates:
     """Several decompositions of a batch of B rows, and the scores (N, B) of their clips.
 
     `searched` (N, B) says which rows each decomposition was searched for; None: all. The others
-    fill their places. `unaided` (B,) are the best scores before ascents went on from gratings.
+    fill their places. `unaided` (B,), counted from grey, are the best scores before gratings.
     """
 
     parts: Sequence[Decomposition]

@@ -257,10 +257,7 @@ class MotionSearch:
 
 
 def _without_worse(candidates: Candidates, rows: Sequence[int], best: Tensor) -> Candidates:
-    """The candidates, of which in `rows` either the last one or the one before (`best`) counts.
-
-    It is the one whose score is higher.
-    """
+    """The candidates, of which only the better one counts in `rows`: the last, or `best` (B,)."""
     for row in rows:
         assert candidates.searched is not None, "not all rows were searched for again"
         gained = candidates.scores[-1, row] > candidates.scores[best[row], row]
