@@ -16,6 +16,7 @@ from fvis.batching import is_out_of_memory
 from fvis.casting import Place, cast, castable
 from fvis.errors import RequestError, described, exits_are_errors
 from fvis.folding import Pair, foldable, folded
+from fvis.hardtanh import keeping_outputs
 from fvis.models.base import Model, evaluating
 from fvis.models.channel_axes import pick
 from fvis.models.layers import LOGITS, Layer
@@ -36,9 +37,9 @@ class Network:
 
     Where a layer returns a tuple or dict, `output` is the index or key of the tensor to read.
     `autocast` is the lower precision to run the network in, None for its own. With `functional`
-    the network's operations in place become others, as `changes_in_place` may ask for. Meanwhile
-    `pairs` are folded, see `folding`, and the weights at `places` are of the lower precision, see
-    `casting`.
+    the network's operations in place become others, as `changes_in_place` may ask for; without,
+    hard tanhs keep less, see `hardtanh`. Meanwhile `pairs` are folded, see `folding`, and the
+    weights at `places` are of the lower precision, see `casting`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Network:
         places: Sequence[Place] = (),
     ) -> None:
         self.model = model
+        self._functional = functional
         self._run = torch.func.functionalize(self._outputs) if functional else self._outputs
         self.layers = layers
         self._output = output
@@ -70,6 +72,8 @@ class Network:
                 part = module if layer.path == LOGITS else module.get_submodule(layer.path)
                 changes.callback(part.register_forward_hook(self._hook(index, layer)).remove)
             changes.enter_context(folded(self._pairs))
+            if not self._functional:
+                changes.enter_context(keeping_outputs(module))
             if self._autocast is not None:
                 changes.enter_context(cast(self._places, self._autocast))
             self._changes = changes.pop_all()
