@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
@@ -112,6 +112,8 @@ def refusing() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """What Hydra refuses; for an unknown setting, the nearest names."""
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     if isinstance(error, HydraException) and str(error).startswith("Could not override"):
         name = str(error).split("'")[1]
         return str(schema.unknown_setting(name))
@@ -125,6 +127,16 @@ def _reason(error: Exception) -> str:
         if group in CHOSEN_BY_NAME:
             return str(unknown(group, name, [*error.options, *choices(group)]))
     return one_line(error).partition(" Config search path:")[0]
+
+
+def _unreadable(override: str) -> str:
+    """Why Hydra cannot read an override, and how it can be written."""
+    name, equals, value = override.partition("=")
+    if not equals:
+        return f"{override}: not of the form setting=value"
+    told = f"{override}: Hydra cannot read this value"
+    marked = set(value) & set("'\"\\")
+    return told if marked else f"""{told}; text is quoted twice for a shell: '{name}="{value}"'"""
 
 
 def _choice(section: str, name: str) -> str:

@@ -75,3 +75,12 @@ def test_a_list_in_the_place_of_an_experiments_mapping_says_what_to_write() -> N
     assert message.startswith("target.units=[0]: a list and a mapping do not mix")
     words = shlex.split(message.partition("write ")[2])
     assert compose(["experiment=demo/glyph_cnn", *words]).target.units == [0]
+
+
+def test_a_value_that_hydra_cannot_read_is_shown_as_it_is_written() -> None:
+    pattern = "blocks.[12]"
+    with pytest.raises(RequestError) as refused:
+        compose([f"target.layer={pattern}"])
+    told, _, written = str(refused.value).rpartition(": ")
+    assert told.startswith(f"target.layer={pattern}: Hydra cannot read this value")
+    assert compose(shlex.split(written)).target.layer == pattern
