@@ -1,19 +1,16 @@
-"""Reads the files of a run, and writes them (PNG, GIF, MP4, NPZ, JSON), whole or not at all."""
+"""Reads the files of a run, and writes them: PNG, GIF, MP4, NPZ, JSON."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import io
 import json
-import os
 import re
-import shutil
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,6 +22,7 @@ from PIL.GifImagePlugin import getdata, getheader
 
 from fvis.errors import UnwritableError
 from fvis.schema import OutputConfig
+from fvis.whole_files import whole_file, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,17 +30,11 @@ if TYPE_CHECKING:
 
 Writer = Callable[[Path], None]
 
-# How the names of files and folders begin that are not whole yet, or are being replaced.
-UNFINISHED, REPLACED = ".fvis-tmp-", ".fvis-old-"
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 # About how many of a clip's pixels its GIF palette is computed from: the colours of all would take
 # six times as long and differ from the clip by about as much.
 PALETTE_SAMPLES = 30_000
 
-OWN_STATUS = Path("/proc/self/status")
-_UMASK, _DRAWING = threading.Lock(), threading.Lock()  # what threads do one after another
+_DRAWING = threading.Lock()
 
 
 def to_bytes(rgb: Tensor) -> NDArray[np.uint8]:
@@ -54,114 +46,6 @@ def to_bytes(rgb: Tensor) -> NDArray[np.uint8]:
 def from_bytes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """RGB uint8 (..., 3) as float32 (3, ...) in [0, 1]."""
     return np.moveaxis(pixels, -1, 0).astype(np.float32) / np.float32(255)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A context in which what the system refuses is an `UnwritableError` that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
-        remedy = "free some space" if error.errno in NO_ROOM else ""
-        raise UnwritableError(path, reason, remedy) from error
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file to write the content of `path` to.
-
-    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise,
-    with the folders that were made for it. Raises `UnwritableError` where the system refuses.
-    """
-    with writing(path), _folder(path.parent):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
-        os.close(handle)
-        place = Path(name)
-        try:
-            yield place
-            place.chmod(0o666 & ~_umask())
-            place.replace(path)
-        finally:
-            place.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """A temporary directory to fill with the content of `path`.
-
-    It becomes `path`, replacing it, if the block ends without an error, and is deleted otherwise,
-    with the folders that were made for it. Raises `UnwritableError` where the system refuses.
-    """
-    with writing(path), _folder(path.parent):
-        place = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
-        try:
-            place.chmod(0o777 & ~_umask())
-            yield place
-            if os.path.lexists(path):  # a dangling link is replaced too
-                _replace(path, place)
-            else:
-                place.rename(path)
-        except UnwritableError as error:  # of a file in it, which has no other name yet
-            known = path / error.path.relative_to(place)
-            raise UnwritableError(known, error.reason, error.remedy) from error
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _replace(path: Path, place: Path) -> None:
-    """Put the directory `place` where the directory `path` is; on an error `path` stays."""
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=REPLACED))
-    try:
-        path.rename(old / path.name)
-        place.rename(path)
-    finally:
-        if not os.path.lexists(path):
-            (old / path.name).rename(path)
-        shutil.rmtree(old)
-
-
-@contextlib.contextmanager
-def _folder(path: Path) -> Iterator[None]:
-    """A context in which a folder is there; if it fails, no empty folder made for it is left."""
-    made = [place for place in (path, *path.parents) if not place.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for place in made:
-            with contextlib.suppress(OSError):
-                place.rmdir()
-        raise
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written in a folder.
-
-    A directory that was to be replaced, and whose successor had not yet taken its place, is put
-    back.
-    """
-    for old in (place for place in folder.glob(f"{REPLACED}*") if place.is_dir()):
-        for path in old.iterdir():
-            if not (folder / path.name).exists():
-                path.rename(folder / path.name)
-        shutil.rmtree(old)
-    for place in folder.glob(f"{UNFINISHED}*"):
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
-
-
-def remove_if_empty(directory: Path, base: Path) -> None:
-    """Remove a directory that is empty, and those around it up to `base`, which stays."""
-    for folder in (directory, *directory.parents):
-        if folder == base or not (folder == directory or folder.is_relative_to(base)):
-            return
-        try:
-            folder.rmdir()
-        except OSError:
-            return
 
 
 def png_bytes(rgb: Tensor) -> bytes:
@@ -352,18 +236,3 @@ def _finite(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_finite(value) for value in content]
     return content
-
-
-def _umask() -> int:
-    """The process's mask of permissions.
-
-    Outside Linux it can only be read by setting it, which threads share.
-    """
-    with contextlib.suppress(OSError):
-        known = re.search(r"^Umask:\s*([0-7]+)$", OWN_STATUS.read_text(), re.MULTILINE)
-        if known:
-            return int(known[1], 8)
-    with _UMASK:
-        mask = os.umask(0)
-        os.umask(mask)
-    return mask

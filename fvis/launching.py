@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fvis import artifacts, schema
+from fvis import schema, whole_files
 from fvis.compose import (
     VERSION_BASE,
     check_config_directory,
@@ -117,7 +117,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
             failed[name] = error.status  # Hydra would add a line of its own
         finally:
             if not single:
-                artifacts.remove_if_empty(directory, base)
+                whole_files.remove_if_empty(directory, base)
 
     register_plugins()
     sys.argv = [sys.argv[0], *arguments]
@@ -137,7 +137,7 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
         raise
     finally:
         for folder in HydraCallback.folders:  # Hydra may have failed after it had made one
-            artifacts.remove_if_empty(folder, base)
+            whole_files.remove_if_empty(folder, base)
     try:
         _raise_for(failed)
     except JobError as error:
@@ -153,7 +153,7 @@ def _forget_sweeps(base: Path) -> None:
         if sweep.is_dir() and set(sweep.iterdir()) <= set(files):
             for file in files:
                 file.unlink(missing_ok=True)
-            artifacts.remove_if_empty(sweep, base)
+            whole_files.remove_if_empty(sweep, base)
 
 
 def _raise_for(failed: dict[str, int]) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fvis.artifacts import writing
 from fvis.optimization import Optimization
+from fvis.whole_files import writing
 
 
 class Progress:

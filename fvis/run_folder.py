@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fvis import artifacts, processes
+from fvis import artifacts, processes, whole_files
 from fvis.artifacts import Writer, safe_name
 from fvis.errors import RequestError
 from fvis.record.run import DONE, INTERRUPTED, RUNNING, UNIT_RECORDS, RunRecord, SweepRecord
@@ -168,7 +168,7 @@ def write_unit(
 ) -> UnitRecord:
     """Write a unit's files and metadata.json into `directory/name`, all of them or nothing."""
     record = dataclasses.replace(record, schema=SCHEMA, files=sorted(files))
-    with artifacts.whole_directory(directory / name) as place:
+    with whole_files.whole_directory(directory / name) as place:
         for file, write in files.items():
             write(place / file)
         artifacts.write_json(place / UNIT_FILE, to_json(record))

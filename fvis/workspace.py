@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fvis import artifacts
+from fvis import artifacts, whole_files
 from fvis.errors import RequestError, UnwritableError
 from fvis.gallery.page import write_page
 from fvis.record.run import DONE, RunRecord
@@ -44,7 +44,7 @@ def locked(directory: Path) -> Iterator[None]:
     """
     state = directory / STATE
     lock = FileLock(directory / LOCK, timeout=0)
-    with artifacts.writing(state):
+    with whole_files.writing(state):
         state.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
@@ -94,7 +94,7 @@ def _has_units(directory: Path) -> bool:
 def clear_leftovers(directory: Path) -> None:
     """Remove what a killed process left half-written anywhere in the folder."""
     for folder in (directory, directory / UNITS, directory / STATE, directory / HYDRA):
-        artifacts.clear_leftovers(folder)
+        whole_files.clear_leftovers(folder)
 
 
 def clear_done(directory: Path) -> None:

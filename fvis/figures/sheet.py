@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
-from fvis.artifacts import whole_file
+from fvis.whole_files import whole_file
 
 WIDTH, DPI = 7.2, 300  # inches, for two columns of a paper; resolution of the PNG
 SMALL, TEXT, TITLE = 6.0, 7.0, 8.0  # points

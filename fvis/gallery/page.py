@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote_to_bytes
 from jinja2 import Environment, PackageLoader
 from jinja2.utils import htmlsafe_json_dumps
 
-from fvis import artifacts
+from fvis import artifacts, whole_files
 from fvis.evidence.record import WORDS
 from fvis.gallery.contents import ENTRY, Contents
 from fvis.gallery.units import shown_text, shown_units, tidy
@@ -82,7 +82,7 @@ def _write(runs: Sequence[SavedRun], path: Path, inside: Sequence[str]) -> Path:
     names = [f"{name}: {_short(words)}" if words else name for name, words in pairs]
     headers = [_header(run, name) for run, name in zip(runs, names, strict=True)]
     templates, contents = _templates(), Contents()
-    with artifacts.whole_file(path) as place, _spool() as data, _spool() as table:
+    with whole_files.whole_file(path) as place, _spool() as data, _spool() as table:
         first = ""
         for number, units in enumerate(_pages(_all_units(runs, folders, names, path.parent))):
             units = [unit | {"files": []} for unit in units] if inside else units

@@ -9,9 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from fvis.artifacts import read_png, whole_file
+from fvis.artifacts import read_png
 from fvis.interactions.measures import NONE, Interaction
 from fvis.interactions.study import Study
+from fvis.whole_files import whole_file
 
 WIDTH, DPI = 7.2, 200  # inches (the width of a two-column page), dots per inch
 MATRICES, ROW = 3.4, 1.15  # inches, height of the two matrices and of an interaction
