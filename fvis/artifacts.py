@@ -34,6 +34,14 @@ Writer = Callable[[Path], None]
 # six times as long and differ from the clip by about as much.
 PALETTE_SAMPLES = 30_000
 
+# With what the last bytes of a file of a kind begin, and how many these are.
+ENDS = {
+    ".png": (b"IEND\xaeB`\x82", 8),
+    ".apng": (b"IEND\xaeB`\x82", 8),
+    ".gif": (b"\x00;", 2),
+    ".npz": (b"PK\x05\x06", 22),  # the directory of a ZIP archive
+}
+
 _DRAWING = threading.Lock()
 
 
@@ -133,6 +141,23 @@ def write_mp4(path: Path, rgb: Tensor, fps: int) -> None:
         )
         if not _is_whole_mp4(place):
             raise OSError(errno.EIO, "ffmpeg left it incomplete: is the disk full?")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and ends as one of its kind does, by the ending of its name.
+
+    One that was cut off, as by a power failure or a copy that broke off, does not.
+    """
+    try:
+        size = path.stat().st_size
+        if path.suffix == ".mp4":
+            return _is_whole_mp4(path)
+        mark, count = ENDS.get(path.suffix, (b"", 1))
+        with path.open("rb") as file:
+            file.seek(max(0, size - count))
+            return size >= count and file.read().startswith(mark)
+    except OSError:
+        return False
 
 
 def _is_whole_mp4(path: Path) -> bool:

@@ -26,7 +26,7 @@ from fvis.errors import (
 )
 from fvis.interruption import end_on_signals, interruptions_first, was_interrupted
 from fvis.listing import layers, models
-from fvis.streams import ForgivingStream, own_streams
+from fvis.streams import ForgivingStream, open_missing, own_streams
 
 if TYPE_CHECKING:
     from fvis.record.run import RunRecord
@@ -89,6 +89,7 @@ def main() -> NoReturn:
 def _prepare() -> None:
     """Set what holds for the whole process: signals, and how things are told."""
     end_on_signals()
+    open_missing()
     sys.stderr = ForgivingStream(sys.stderr)
     threading.excepthook = _show_thread
     warnings.filterwarnings("ignore", category=UserWarning, module="omegaconf")  # of oc.deprecated
@@ -102,6 +103,10 @@ def _prepare() -> None:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise RequestError("the folder that this is run in is no longer there") from None
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(USAGE)
         return 0 if arguments else 2
@@ -386,8 +391,13 @@ def _show_sweep(folder: Path, base: Path) -> None:
 
 def _print_path(path: Path, base: Path | None = None) -> None:
     """A result's path on stdout, seen from where the command was given."""
-    sys.stdout.write(f"{_relative(path, base or Path.cwd())}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{_relative(path, base or Path.cwd())}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnwritableError(Path("stdout"), error.strerror or str(error)) from error
 
 
 def _relative(path: Path, base: Path) -> Path:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fvis import schema, yaml_files
-from fvis.errors import JobError, RequestError, one_line, unknown
+from fvis.errors import JobError, RequestError, UnwritableError, one_line, unknown
 
 VERSION_BASE = "1.3"
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
@@ -102,7 +102,7 @@ def refusing() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", category=UserWarning, module=r"hydra\._internal")
             yield
-    except (RequestError, JobError):
+    except (RequestError, JobError, UnwritableError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, HydraException):

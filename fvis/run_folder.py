@@ -153,12 +153,12 @@ def read_unit(folder: Path) -> SavedUnit:
 
 
 def finished_unit(folder: Path, config_sha256: str) -> UnitRecord | None:
-    """The record of a whole unit of that config, well-formed and with every file; else None."""
+    """The record of a whole unit of that config, well-formed and with every file whole; or None."""
     content = read_json(folder / UNIT_FILE)
     record, faults = from_json(_kind_of(content), content)
     own = record.config_sha256 == config_sha256
     whole = own and not faults and record.files is not None
-    if not whole or not all((folder / name).is_file() for name in record.files or ()):
+    if not whole or not all(artifacts.is_whole(folder / name) for name in record.files or ()):
         return None
     return record
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 
@@ -38,6 +40,21 @@ class ForgivingStream(io.TextIOBase):
     def fileno(self) -> int:
         """The stream's file descriptor."""
         return self._stream.fileno()
+
+
+def open_missing() -> None:
+    """Let what is written to a stream that the caller has closed (`>&-`) go nowhere.
+
+    Its descriptor is taken, too, before a file that is opened gets it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 @contextlib.contextmanager

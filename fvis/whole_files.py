@@ -15,7 +15,7 @@ from fvis.errors import UnwritableError
 # How the names of files and folders begin that are not whole yet, or are being replaced.
 UNFINISHED, REPLACED = ".fvis-tmp-", ".fvis-old-"
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 OWN_STATUS = Path("/proc/self/status")
 _UMASK = threading.Lock()
 

@@ -157,6 +157,30 @@ def test_an_mp4_has_every_frame_and_even_sides(tmp_path: Path, height: int, widt
     assert names(tmp_path) == ["clip.mp4"]
 
 
+def written(folder: Path) -> list[Path]:
+    """A file of each kind."""
+    rgb, clip, arrays = picture(), smooth_clip(3, 8, 8), {"a": np.arange(3)}
+    artifacts.write_png(folder / "a.png", rgb)
+    artifacts.write_apng(folder / "a.apng", clip, 8)
+    artifacts.write_gif(folder / "a.gif", clip, 8)
+    artifacts.write_mp4(folder / "a.mp4", clip, 8)
+    artifacts.write_npz(folder / "a.npz", arrays)
+    artifacts.write_text(folder / "a.txt", "text")
+    return sorted(folder.iterdir())
+
+
+def test_whole_files_are_told_from_those_that_were_cut_off(tmp_path: Path) -> None:
+    files = written(tmp_path)
+    assert all(map(artifacts.is_whole, files))
+    for file in files:
+        content = file.read_bytes()
+        for left in (0, len(content) // 2, len(content) - 1):
+            file.write_bytes(content[:left])
+            assert not artifacts.is_whole(file) or (file.suffix == ".txt" and left)
+        file.unlink()
+        assert not artifacts.is_whole(file)
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
 def test_an_mp4_that_ffmpeg_leaves_incomplete_is_an_error(
     kept: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -479,14 +479,36 @@ def test_options_may_stand_between_overrides(forked_fvis: Call, tmp_path: Path) 
     assert record["config"]["engine"]["steps"] == 1
 
 
-def test_a_stderr_that_fails_ends_nothing(tmp_path: Path) -> None:
-    command = f"{PROGRAM} run target.units=[3] engine.steps=2 hydra.run.dir=out 2>/dev/full"
+@pytest.mark.parametrize(
+    ("streams", "status", "told"),
+    [
+        ("2>/dev/full", 0, "out\n"),
+        ("2>&-", 0, "out\n"),
+        (">&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 1, ""),
+    ],
+)
+def test_streams_that_fail_or_are_closed_end_no_run(
+    tmp_path: Path, streams: str, status: int, told: str
+) -> None:
+    command = f"{PROGRAM} run target.units=[3] engine.steps=2 hydra.run.dir=out {streams}"
     ran = subprocess.run(
         command, shell=True, cwd=tmp_path, env={**os.environ, **QUIET}, check=False,
-        stdout=subprocess.PIPE, text=True,
+        capture_output=True, text=True,
     )  # fmt: skip
-    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert (ran.returncode, ran.stdout) == (status, told)
+    assert ("stdout cannot be written" in ran.stderr) is (status == 1)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "done"
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    command = f"mkdir gone; cd gone; rmdir ../gone; {PROGRAM} layers 2>&1 | tail -n 1"
+    ran = subprocess.run(
+        command, shell=True, cwd=tmp_path, env={**os.environ, **QUIET}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.stdout == "fvis: error: the folder that this is run in is no longer there\n"
 
 
 def test_what_a_network_prints_is_not_on_stdout(forked_fvis: Call, tmp_path: Path) -> None:

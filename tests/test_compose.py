@@ -7,6 +7,7 @@ import pytest
 
 from fvis.compose import compose
 from fvis.errors import RequestError
+from fvis.schema import AdversarialConfig, StatisticsConfig, parse
 from tests.conftest import Call
 
 HEAD = "# @package _global_\n"
@@ -84,3 +85,13 @@ def test_a_value_that_hydra_cannot_read_is_shown_as_it_is_written() -> None:
     told, _, written = str(refused.value).rpartition(": ")
     assert told.startswith(f"target.layer={pattern}: Hydra cannot read this value")
     assert compose(shlex.split(written)).target.layer == pattern
+
+
+def test_a_folder_whose_name_is_a_number_is_a_folder() -> None:
+    words = ["grounding.images=0", "grounding.clips=7", "prior=statistics", "prior.images=2.5"]
+    config = parse(compose(words))
+    assert (config.grounding.images, config.grounding.clips) == ("0", "7")
+    assert config.prior == StatisticsConfig(images="2.5")
+    attack = parse(compose(["method=adversarial", "method.images=0"])).method
+    assert isinstance(attack, AdversarialConfig)
+    assert attack.images == "0"

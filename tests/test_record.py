@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fvis import processes
+from fvis.artifacts import write_png
 from fvis.errors import RequestError
 from fvis.processes import Process
-from fvis.record.attack import AdversarialRecord
+from fvis.record.attack import AdversarialRecord, AttackedRecord, MarginRecord
 from fvis.record.motion import TextureMotionRecord
 from fvis.record.run import UNIT_RECORDS, RunRecord
 from fvis.record.unit import UnitRecord
@@ -65,6 +67,20 @@ def test_what_the_methods_add_is_typed() -> None:
     assert attack.tally()["transfer.glyph_vit"] == attack.transfer["glyph_vit"].success
 
 
+@pytest.mark.parametrize(
+    ("clean", "others", "counts"),
+    [(0.3, (), False), (-0.3, (), True), (0.3, (0.1, 0.2), False), (0.3, (0.1, -0.2), True)],
+)
+def test_what_was_its_target_before_has_no_part_in_the_means(
+    clean: float, others: tuple[float, ...], counts: bool
+) -> None:
+    networks = {str(n): AttackedRecord(margin=MarginRecord(each)) for n, each in enumerate(others)}
+    attack = AdversarialRecord(
+        success=True, linf=0.03, margin=MarginRecord(clean, 2.0), networks=networks or None
+    )
+    assert bool(attack.tally()) is counts
+
+
 def test_a_file_of_the_first_schema_is_read(tmp_path: Path) -> None:
     old: dict[str, Any] = recorded.unit_json("activation_maximization")
     for name in ("schema", "config_sha256"):
@@ -104,6 +120,8 @@ def test_a_unit_is_finished_when_it_is_whole_and_of_this_config(tmp_path: Path) 
     folder = write(tmp_path / "u", content)
     assert finished_unit(folder, sha256) is None, "its picture is missing"
     (folder / "image.png").write_bytes(b"")
+    assert finished_unit(folder, sha256) is None, "its picture is empty"
+    write_png(folder / "image.png", torch.zeros(3, 2, 2))
     assert finished_unit(folder, sha256) is not None
     assert finished_unit(folder, "another") is None
     write(folder, content | {"seed": "three"})

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +257,17 @@ def test_finished_units_are_found_on_disk_and_left_as_they_are(
     ending(0, kill)
     runner.resume(folder)
     assert (kept / "metadata.json").stat().st_mtime_ns == before
+    assert tree(folder) == tree(undisturbed)
+
+
+@pytest.mark.parametrize("left", [0, 1, 100, -1])
+def test_a_picture_that_was_cut_off_is_made_again(whole: Any, tmp_path: Path, left: int) -> None:
+    undisturbed, _ = whole("activation_maximization")
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    cut = folder / "units" / "logits-00001" / "image.png"
+    cut.write_bytes(cut.read_bytes()[:left])
+    runner.resume(folder)
     assert tree(folder) == tree(undisturbed)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 STRONG = 2.0  # natural standard deviations; weaker responses are told as none
+ROUNDING = 1e-6  # of a unit's largest value; it varies if it does so by more
 TOLERANCE = 0.25  # of the strongest response: a lesser synergy is told as none
 
 AND, OR, SUM, ONE = "and", "or", "sum", "one"
@@ -129,6 +130,16 @@ def interactions(alone: Tensor, together: dict[tuple[int, int], Tensor]) -> list
                 response = responses[unit].item()
                 found.append(Interaction(first, second, unit, pair, response, (kept[0], kept[1])))
     return sorted(found, key=lambda one: (one.kind == NONE, -abs(one.synergy)))
+
+
+def varies(scores: Tensor) -> Tensor:
+    """Which of K units (K,) respond to N photographs differently, by their values (N, K).
+
+    >>> varies(Tensor([[0.3, 1.0], [0.3, 1.1], [0.30000001, 1.0]])).tolist()
+    [False, True]
+    """
+    exact = scores.double()  # in float32 even what never varies may have a standard deviation
+    return exact.std(0) > ROUNDING * exact.abs().amax(0)
 
 
 def pair_weights(natural: Natural, first: int, second: int) -> tuple[float, float]:

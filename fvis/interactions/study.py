@@ -20,7 +20,7 @@ from fvis.batching import in_batches
 from fvis.capture import Network
 from fvis.context import Context, prepare
 from fvis.errors import RequestError
-from fvis.interactions.measures import Interaction, Natural, interactions, pair_weights
+from fvis.interactions.measures import Interaction, Natural, interactions, pair_weights, varies
 from fvis.objectives import TargetSet, resolve
 from fvis.objectives.selection import is_single
 from fvis.objectives.units import directory_name
@@ -148,10 +148,10 @@ def _varying(units: Sequence[int], scores: Tensor) -> list[int]:
 
     The responses of those cannot be told in natural standard deviations.
     """
-    varying = [unit for unit in units if scores[:, unit].std() > 0]
-    if left_out := [str(unit) for unit in units if unit not in varying]:
+    varying = dict(zip(units, varies(scores[:, list(units)]).tolist(), strict=True))
+    if left_out := [str(unit) for unit in units if not varying[unit]]:
         logger.warning("units that respond to all photographs alike: %s", ", ".join(left_out))
-    return varying
+    return [unit for unit in units if varying[unit]]
 
 
 def _joint(config: Config, units: Sequence[int], pairs: Sequence[Pair], natural: Natural) -> Config:

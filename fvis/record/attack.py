@@ -79,13 +79,15 @@ class AdversarialRecord(UnitRecord):
     def tally(self) -> dict[str, float]:
         """Success, steps, size and smoothness, and success with each network by itself.
 
-        Nothing of a picture that is taken for its target as it is: there was nothing to attack.
+        Nothing of a picture that is taken for its target as it is, however surely: there was
+        nothing to attack.
         """
-        if self.success and self.linf == 0:
+        each = self.networks or {}
+        before = [one.margin.clean for one in each.values()] or [self.margin.clean]
+        if all(clean is not None and clean > 0 for clean in before):
             return {}
         names = ("success", "steps_to_success", "linf", "l2", "tv", "ssim", "spectral_centroid")
         numbers = {name: getattr(self, name) for name in names}
-        each = self.networks or {}
         numbers |= {f"networks.{name}": one.success for name, one in each.items()}
         numbers |= {f"transfer.{name}": other.success for name, other in self.transfer.items()}
         known = {name: float(n) for name, n in numbers.items() if n is not None}

@@ -52,6 +52,7 @@ def parse(composed: DictConfig) -> Config:
     """The composed config, typed and checked; raises `RequestError` naming the setting at fault."""
     with own_environment():
         config = _parsed(composed)
+    _name_folders(config)
     _validate_engine(config.engine)
     _validate_crop(config.transforms)
     _validate_target(config.target)
@@ -84,6 +85,15 @@ def _parsed(composed: DictConfig) -> Config:
             raise unknown(key, name, kinds)
         sections[key] = section(composed.get(key, {}), key, kinds[name])
     return Config(**sections)
+
+
+def _name_folders(config: Config) -> None:
+    """Make text of a folder whose name is a number, as those are that a sweep makes."""
+    for part in (config.grounding, config.method, config.prior):
+        for name in ("images", "clips"):
+            given = getattr(part, name, None)
+            if isinstance(given, int | float) and not isinstance(given, bool):
+                setattr(part, name, str(given))
 
 
 def _validate_engine(engine: EngineConfig) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fvis.interactions.measures import Interaction, Natural, interactions, kind_of
+from fvis.interactions.measures import Interaction, Natural, interactions, kind_of, varies
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,10 @@ def test_every_other_unit_is_told_and_the_greatest_synergy_comes_first() -> None
     first, second = interactions(alone.double(), together)
     assert (first.unit, first.kind, first.kept) == (2, "and", (0.5, 1.0))
     assert (second.unit, second.kind, second.synergy) == (3, "or", -4)
+
+
+@pytest.mark.parametrize("constant", [0.3, -7.1, 0.0])
+def test_a_constant_of_many_photographs_does_not_vary(constant: float) -> None:
+    scores = torch.full((40, 3), constant)
+    scores[:, 1] += 1e-3 * torch.randn(40, generator=torch.Generator().manual_seed(0))
+    assert varies(scores).tolist() == [False, True, False]
