@@ -33,6 +33,7 @@ TILES = (1.5, 1.0, 0.5)
 SMALLEST_TILE = 64  # px; on smaller ones textures have no room
 SMALLEST_CLIP = 32  # px; on smaller ones motion has none
 LEAST_CROP = 0.95  # of a periodic canvas, which is itself as small as the crops of a whole input
+LEAST_PERIOD = 8  # px, of the picture that tells whether units know their place
 SAME = 1e-3  # of the largest value: by how much what is read on a canvas may differ
 
 
@@ -176,6 +177,8 @@ def _fitting(
     step = math.lcm(*(stride for field in known for stride in field.strides))
     room, longest = min(whole.frame[-2:]), max(field.length for field in known)
     if whole.targets.readers[0].index is None:
+        if not _alike_everywhere(network, known, step):
+            return None
         sides = [_whole(max(tile * longest, SMALLEST_TILE), step) for tile in TILES]
         canvases = (
             dataclasses.replace(whole, side=n, periodic=True) for n in _within(sides, side, room)
@@ -237,6 +240,32 @@ def _runs(canvas: Canvas, network: Network) -> bool:
     return True
 
 
+def _alike_everywhere(network: Network, fields: Sequence[ReceptiveField], step: int) -> bool:
+    """Whether units respond to the same thing alike wherever it is: none of them knows its place.
+
+    The network is asked about a picture of noise that repeats: positions that lie one period apart,
+    and see nothing beyond the input's edges, must have the same values.
+    """
+    period = _whole(LEAST_PERIOD, step)
+    shape = network.model.preprocessing.shape
+    tile = torch.rand(1, *shape[:-2], period, period, generator=random_generator("alike"))
+    repeated = tile.repeat(*[1] * (tile.dim() - 2), *(-(-n // period) for n in shape[-2:]))
+    rgb = repeated[..., : shape[-2], : shape[-1]].to(network.model.device)
+    for layer, field, output in zip(network.layers, fields, network(rgb), strict=True):
+        axes = zip("HW", field.extents, field.strides, grid(layer), shape[-2:], strict=True)
+        for axis, (first, last), stride, count, length in axes:
+            # The field is that in the middle. One that ends at the input's edge may be cut off.
+            start, end = (
+                count // 2 - (first - 1) // stride,
+                count // 2 + (length - last - 1) // stride,
+            )
+            inner = output.movedim(layer.axes.index(axis), 0)[max(start, 0) : end + 1]
+            lag = period // stride
+            if len(inner) > lag and not _same(inner[:-lag], inner[lag:]):
+                return False
+    return True
+
+
 def _reads_the_same(canvas: Canvas, whole: Canvas, network: Network) -> bool:
     """Whether all units have the same values on the canvas and in two inputs around it."""
     if not _runs(canvas, network):
@@ -248,6 +277,10 @@ def _reads_the_same(canvas: Canvas, whole: Canvas, network: Network) -> bool:
     here = canvas.targets.values(network(part))
     for inputs in (noise, canvas.framed(part)):
         for value, there in zip(here, whole.targets.values(network(inputs)), strict=True):
-            if not (value - there).abs().max() <= SAME * there.abs().max():
+            if not _same(value, there):
                 return False
     return True
+
+
+def _same(values: Tensor, others: Tensor) -> bool:
+    return bool((values - others).abs().max() <= SAME * others.abs().max())

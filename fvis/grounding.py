@@ -20,13 +20,13 @@ from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models.base import Model
 from fvis.objectives import TargetSet
-from fvis.objectives.positions import channel_means, token_grid
+from fvis.objectives.positions import channel_means
+from fvis.patches import Box, Patches, patches_of
 from fvis.record.witnesses import BestPositionRecord, GroundingRecord, PatchRecord
 from fvis.schema import GroundingConfig
 from fvis.typed_json import Number
 
 BATCH = 16  # photographs per forward pass
-CELLS = 4  # a patch's side in cells of the layer's grid
 ARRAYS = ("scores", "peaks", "places")
 PERCENTILES = (50, 90, 99, 100)
 GAP = 2  # px of white between tiles
@@ -39,7 +39,7 @@ class Natural:
     """How strongly each of N photographs excites each of a layer's C units.
 
     `scores` (N, C) are the values at `target.position`. `peaks` (N, C) are the greatest values at
-    any position, and `places` (N, C) say where: row-major indices into a `grid` (rows, columns).
+    any position, and `places` (N, C) say where: row-major indices into the grid of `patches`.
     With `sign` -1 the peaks are the lowest values, and the strongest photographs those that excite
     a unit least.
     `course` says how the photographs run through the network, if that was asked for: for each layer
@@ -50,7 +50,7 @@ class Natural:
     scores: Tensor
     peaks: Tensor
     places: Tensor
-    grid: tuple[int, int]
+    patches: Patches
     course: Mapping[str, Tensor] = field(default_factory=dict)
     sign: int = 1
 
@@ -61,7 +61,7 @@ class Patch:
 
     file: Path
     activation: float
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def natural_responses(
@@ -95,8 +95,9 @@ def natural_responses(
     )
     scores, peaks, places, *means = (arrays[name] for name in names)
     means_by_path = dict(zip(course, means, strict=True))
-    grid = _grid(targets, model)
-    return Natural(readable, scores, peaks, places, grid, means_by_path, targets.sign)
+    with network:
+        patches = patches_of(targets, network)
+    return Natural(readable, scores, peaks, places, patches, means_by_path, targets.sign)
 
 
 def responses(network: Network, targets: TargetSet, rgb: Tensor) -> list[Tensor]:
@@ -119,51 +120,18 @@ def _on_the_way(network: Network) -> list[str]:
     return paths if len(paths) > 1 else []
 
 
-def _grid(targets: TargetSet, model: Model) -> tuple[int, int]:
-    """Rows and columns in which a unit's values lie; 1 and 1, the whole picture, where unknown."""
-    layer = targets.layers[0]
-    if targets.readers[0].position == "cls" or layer.groups is not None:
-        return 1, 1
-    sizes = [n for n, axis in zip(layer.shape, layer.axes, strict=True) if axis not in "BCK"]
-    if "N" in layer.axes:
-        try:
-            sizes = token_grid(layer, sizes[0] - layer.prefix, model)
-        except RequestError:
-            return 1, 1
-    return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, 1)
-
-
-def strongest(natural: Natural, unit: int, count: int, size: Sequence[int]) -> list[Patch]:
-    """The unit's `count` strongest patches, one per photograph, in pictures of `size` (H, W)."""
+def strongest(natural: Natural, unit: int, count: int) -> list[Patch]:
+    """The unit's `count` strongest patches, one per photograph."""
     peaks = natural.sign * natural.peaks[:, unit]
     order = peaks.argsort(descending=True, stable=True)[:count]
     return [
         Patch(
             natural.files[row],
             natural.peaks[row, unit].item(),
-            box(int(natural.places[row, unit]), natural.grid, size),
+            natural.patches.box(int(natural.places[row, unit])),
         )
         for row in order.tolist()
     ]
-
-
-def box(place: int, grid: tuple[int, int], size: Sequence[int]) -> tuple[int, int, int, int]:
-    """x, y, width, height of the patch around a position: four cells a side, inside the picture.
-
-    >>> box(0, (14, 14), (224, 224)), box(0, (1, 1), (224, 224))
-    ((0, 0, 64, 64), (0, 0, 224, 224))
-    """
-    rows, columns = grid
-    spans = []
-    for index, cells, whole in (
-        (place // columns, rows, size[0]),
-        (place % columns, columns, size[1]),
-    ):
-        side = min(whole, round(CELLS * whole / cells))
-        start = round((index + 0.5) * whole / cells - side / 2)
-        spans.append((min(max(start, 0), whole - side), side))
-    (y, height), (x, width) = spans
-    return x, y, width, height
 
 
 def compare(

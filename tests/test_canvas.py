@@ -58,6 +58,31 @@ def canvas_of(model: Model, wanted: str | int = "auto", **target: Any) -> Canvas
     return find_canvas(targets, Network(model, targets.layers), wanted)
 
 
+class Placed(nn.Module):
+    """Units that weigh what they see by where it is: along the columns, in a corner; and not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 3, 3), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv(x)
+        rows, columns = (torch.linspace(1, -1, n) for n in maps.shape[-2:])
+        ramp = torch.ones_like(maps[:1]) * columns
+        corner = torch.ones_like(ramp) * (-2 * (rows[:, None] ** 2 + columns**2)).exp()
+        weights = torch.cat([ramp[:, :1], corner[:, 1:2], torch.ones_like(ramp[:, 2:])], 1)
+        made: Tensor = self.out(maps * weights)
+        return made.mean((2, 3))
+
+
+@pytest.mark.parametrize("position", ["mean", "center"])
+def test_units_that_know_their_place_are_shown_the_whole_input(position: str) -> None:
+    size = Preprocessing(SIDE, SIDE, None, (0.5,) * 3, (0.25,) * 3)
+    model = Model(Placed().eval(), "net", size, None, "", "")
+    assert canvas_of(model, layer="out", position=position).side is None
+    assert canvas_of(model, layer="conv", position=position).side is not None
+
+
 JOINT = [{"unit": 1}, {"layer": "convs.1", "unit": 2}]
 
 

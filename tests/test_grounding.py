@@ -20,12 +20,14 @@ from fvis.capture import Network
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
 from fvis.objectives import TargetSet, resolve
+from fvis.patches import Patches
 from fvis.schema import GroundingConfig, TargetConfig
 from fvis.zoo.glyphs import CLASSES
 
 from .methods.test_adversarial import run
 
 SIDE, GRID = 32, 8
+WHOLE = Patches.evenly((1, 1), (SIDE, SIDE))
 
 
 class Colours(nn.Module):
@@ -70,19 +72,19 @@ def surveyed(images: Path, cache: Path, **target: Any) -> grounding.Natural:
 
 def test_the_strongest_patch_is_where_the_unit_peaks(tmp_path: Path) -> None:
     natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="pool")
-    assert natural.grid == (GRID, GRID)
-    first, second, *_ = grounding.strongest(natural, 0, 4, (SIDE, SIDE))
+    assert natural.patches.grid == (GRID, GRID)
+    first, second, *_ = grounding.strongest(natural, 0, 4)
     assert [patch.file.name for patch in (first, second)] == ["red-250.png", "red-150.png"]
     assert first.activation > second.activation > 0
     assert first.box == (0, 0, 16, 16)
-    (green,) = grounding.strongest(natural, 1, 1, (SIDE, SIDE))
+    (green,) = grounding.strongest(natural, 1, 1)
     assert green.file.name == "green.png"
     assert green.box == (6, 16, 16, 16)
 
 
 def test_a_class_is_shown_by_whole_photographs(tmp_path: Path) -> None:
     natural = surveyed(folder_of_spots(tmp_path / "spots"), tmp_path / "cache", layer="logits")
-    (first, *_) = grounding.strongest(natural, 0, 4, (SIDE, SIDE))
+    (first, *_) = grounding.strongest(natural, 0, 4)
     assert (first.file.name, first.box) == ("red-250.png", (0, 0, SIDE, SIDE))
 
 
@@ -217,7 +219,7 @@ def test_tokens_whose_place_is_unknown_are_shown_by_whole_photographs(
     natural = grounding.natural_responses(
         config, given, objective, Network(given, objective.layers)
     )
-    (first,) = grounding.strongest(natural, 3, 1, (SIDE, SIDE))
+    (first,) = grounding.strongest(natural, 3, 1)
     assert first.box == (0, 0, SIDE, SIDE)
     best = natural.scores if position == "cls" else natural.peaks
     assert first.activation == best[:, 3].max()
@@ -268,13 +270,6 @@ def test_a_direction_is_refused(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("place", range(0, GRID * GRID, 7))
-def test_patches_lie_inside_the_picture(place: int) -> None:
-    x, y, width, height = grounding.box(place, (GRID, GRID), (30, 50))
-    assert 0 <= x <= 50 - width and 0 <= y <= 30 - height
-    assert (width, height) == (25, 15)
-
-
 def test_the_command_writes_it_down(tmp_path: Path) -> None:
     settings = ["grounding.images=zoo:glyphs", f"grounding.cache={tmp_path / 'cache'}"]
     shown = [CLASSES.index(name) for name in ("striped disc", "striped ring")]
@@ -302,7 +297,7 @@ def measured(*scores: float) -> grounding.Natural:
     """Photographs that excite the only unit by these scores."""
     values = torch.tensor(scores)[:, None]
     files = tuple(Path(f"{number}.png") for number in range(len(scores)))
-    return grounding.Natural(files, values, values, torch.zeros_like(values).int(), (1, 1))
+    return grounding.Natural(files, values, values, torch.zeros_like(values).int(), WHOLE)
 
 
 def test_a_photograph_that_excites_the_unit_equally_is_not_below_the_picture() -> None:

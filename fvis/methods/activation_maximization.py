@@ -96,8 +96,8 @@ class ActivationMaximization:
         files, grounded = self._files(optimum), None
         if self._natural is not None:
             assert isinstance(job.unit, int), "natural_responses() accepts units only"
-            settings, (_, *size) = self._context.config.grounding, optimum.picture.shape
-            patches = grounding.strongest(self._natural, job.unit, settings.patches, size)
+            count = self._context.config.grounding.patches
+            patches = grounding.strongest(self._natural, job.unit, count)
             grounded = grounding.compare(self._natural, job.unit, optimum.final, peak, patches)
             shown = optimum.picture if optimum.motif is None else optimum.motif
             sheet = grounding.beside(shown, patches, self._context.model)

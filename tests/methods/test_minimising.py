@@ -114,10 +114,10 @@ def test_its_photographs_are_those_that_excite_the_unit_least(tmp_path: Path) ->
         found[sign] = grounding.natural_responses(config, model, targets, network)
     natural = found[-1]
     assert torch.equal(natural.scores, found[1].scores)
-    first, second = grounding.strongest(natural, 0, 2, (32, 32))
+    first, second = grounding.strongest(natural, 0, 2)
     assert [patch.file.name for patch in (first, second)] == ["spotted.png", "grey.png"]
     assert (first.activation, first.box) == (0, (16, 2, 16, 16))
-    (most,) = grounding.strongest(found[1], 0, 1, (32, 32))
+    (most,) = grounding.strongest(found[1], 0, 1)
     assert most.file.name == "spotted.png"
     assert most.activation == pytest.approx(200 / 255)
     record = grounding.compare(natural, 0, 0.1, 0.0, [first])
