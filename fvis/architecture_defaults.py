@@ -26,7 +26,6 @@ class ArchitectureDefaults:
     offset: float
     crop: list[float]
     rotate: float
-    flip: bool
     settle: float
     settle_noise: float
 
@@ -41,7 +40,6 @@ CONVOLUTIONAL = ArchitectureDefaults(
     offset=0.05,
     crop=[0.2, 1.0],
     rotate=10.0,
-    flip=True,
     settle=0.1,
     settle_noise=0.5,
 )
@@ -60,8 +58,8 @@ CLIPS: dict[str, Any] = {
     "settle": 0.3,
 }
 # A unit that is read at one position looks at one place. Crops down to a fifth would move what is
-# there from under it, and its mirror image is another motif.
-AT_A_POSITION: dict[str, Any] = {"crop": [0.85, 1.0], "rotate": 5.0, "flip": False}
+# there from under it.
+AT_A_POSITION: dict[str, Any] = {"crop": [0.85, 1.0], "rotate": 5.0}
 
 
 def with_architecture_defaults(config: Config, model: Model) -> Config:

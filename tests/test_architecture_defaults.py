@@ -95,12 +95,11 @@ def test_clips_have_their_own_values_whatever_the_architecture(module: nn.Module
 def test_views_of_a_unit_that_is_read_at_one_position_keep_it_in_place(
     position: Any, one: bool
 ) -> None:
-    given = config_of(TransformsConfig(**OPEN, flip=None), FourierConfig())
+    given = config_of(TransformsConfig(**OPEN), FourierConfig())
     given.target.position = position
     chosen = with_architecture_defaults(given, model_of(nn.Conv2d(3, 4, 3))).transforms
     assert chosen.crop == ([0.85, 1.0] if one else [0.2, 1.0])
     assert chosen.rotate == (5.0 if one else 10.0)
-    assert chosen.flip is not one
 
 
 def test_what_is_said_of_clips_stands() -> None:

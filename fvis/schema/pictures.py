@@ -140,7 +140,7 @@ class TransformsConfig:
     crop: list[float] | None = setting([1.0, 1.0], above=0, at_most=1)
     shift: float = setting(0.0, at_least=0, at_most=1)
     rotate: float | None = setting(0.0, at_least=0, at_most=180)
-    flip: bool | None = False
+    flip: bool = False
     noise: float = setting(0.0, at_least=0, at_most=10)
     gain: float | None = setting(0.0, at_least=0, at_most=5)
     offset: float | None = setting(0.0, at_least=0, at_most=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from fvis import regularizers
+from fvis import regularizers, runner, schema
 from fvis.artifacts import read_apng, read_png
+from fvis.compose import compose
 from fvis.methods import METHODS, Context, Result
 from fvis.models import Model, Preprocessing
 from fvis.objectives import Target, resolve
@@ -270,3 +272,44 @@ def test_several_views_that_are_all_alike_change_nothing() -> None:
         rise = one["final"] - one["initial"]
         assert rise > 0.03
         assert several["final"] == pytest.approx(one["final"], abs=0.05 * rise)
+
+
+TILTED = """
+import math, torch
+from torch import nn
+
+def build(kernel=15, wave=7.0):
+    place = torch.arange(kernel) - kernel // 2
+    envelope = torch.exp(-(place[:, None] ** 2 + place**2) / 18)
+    conv = nn.Conv2d(3, 4, kernel, bias=False)
+    for unit, degrees in enumerate((30, 60, 120, 150)):
+        angle = math.radians(degrees)
+        along = math.cos(angle) * place + math.sin(angle) * place[:, None]
+        conv.weight.data[unit] = envelope * torch.sin(2 * math.pi * along / wave) / 30
+    return nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+"""
+
+
+def orientation(rgb: torch.Tensor) -> float:
+    """The direction across the stripes of a picture (3, H, W), degrees."""
+    grey = rgb.mean(0)
+    window = torch.hann_window(len(grey), periodic=False)
+    energy = torch.fft.fft2((grey - grey.mean()) * window * window[:, None]).abs().square()
+    y, x = torch.fft.fftfreq(len(grey))[:, None], torch.fft.fftfreq(len(grey))
+    return math.degrees(math.atan2((energy * 2 * x * y).sum(), (energy * (x**2 - y**2)).sum()) / 2)
+
+
+@pytest.mark.parametrize("position", ["mean", "center"])
+def test_a_tilted_units_picture_is_tilted_as_it_is(tmp_path: Path, position: str) -> None:
+    (tmp_path / "tilted.py").write_text(TILTED)
+    words = [
+        "model=factory", f"model.factory={tmp_path}/tilted.py:build", "model.input.height=96",
+        "model.input.width=96", "target.layer='1'", f"target.position={position}",
+        "engine.device=cpu", "engine.steps=60",
+    ]  # fmt: skip
+    runner.run(schema.parse(compose(words)), tmp_path / "out")
+    for unit, degrees in enumerate((30, 60, 120, 150)):
+        folder = tmp_path / "out" / "units" / f"1-{unit:05}"
+        name = "image.png" if position == "mean" else "motif.png"
+        found = orientation(torch.from_numpy(read_png(folder / name)))
+        assert abs((found - degrees + 90) % 180 - 90) < 12
