@@ -7,6 +7,7 @@ this module's own hooks; hooks of others are never touched.
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from typing import Any
 
 import torch
@@ -24,6 +25,14 @@ from fvis.models.layers import LOGITS, Layer
 IN_PLACE, REENTRANT = "modified by an inplace operation", "use_reentrant"  # in torch's messages
 
 
+class Operations(Enum):
+    """How a network's own operations are changed where pictures climb; the cheapest come first."""
+
+    SPARING = "hard tanhs keep their output alone, see `hardtanh`"
+    OWN = "as they are"
+    FUNCTIONAL = "none of them works in place"
+
+
 class _Reached(Exception):  # noqa: N818  # not an error: it ends a forward pass early
     """Every layer that is read has been computed."""
 
@@ -36,10 +45,9 @@ class Network:
     forward pass, its last output is returned. Gradients flow to the pictures only.
 
     Where a layer returns a tuple or dict, `output` is the index or key of the tensor to read.
-    `autocast` is the lower precision to run the network in, None for its own. With `functional`
-    the network's operations in place become others, as `changes_in_place` may ask for; without,
-    hard tanhs keep less, see `hardtanh`. Meanwhile `pairs` are folded, see `folding`, and the
-    weights at `places` are of the lower precision, see `casting`.
+    `autocast` is the lower precision to run the network in, None for its own. `operations` says how
+    far the network's own are changed. Meanwhile `pairs` are folded, see `folding`, and the weights
+    at `places` are of the lower precision, see `casting`.
     """
 
     def __init__(
@@ -48,12 +56,13 @@ class Network:
         layers: Sequence[Layer],
         output: int | str | None = None,
         autocast: torch.dtype | None = None,
-        functional: bool = False,
+        operations: Operations = Operations.SPARING,
         pairs: Sequence[Pair] = (),
         places: Sequence[Place] = (),
     ) -> None:
         self.model = model
-        self._functional = functional
+        self._operations = operations
+        functional = operations is Operations.FUNCTIONAL
         self._run = torch.func.functionalize(self._outputs) if functional else self._outputs
         self.layers = layers
         self._output = output
@@ -72,7 +81,7 @@ class Network:
                 part = module if layer.path == LOGITS else module.get_submodule(layer.path)
                 changes.callback(part.register_forward_hook(self._hook(index, layer)).remove)
             changes.enter_context(folded(self._pairs))
-            if not self._functional:
+            if self._operations is Operations.SPARING:
                 changes.enter_context(keeping_outputs(module))
             if self._autocast is not None:
                 changes.enter_context(cast(self._places, self._autocast))
@@ -181,34 +190,34 @@ def opener(
     What makes it faster is found once: weights to cast and, with `fold`, batch norms to fold.
     Raises `RequestError` where no gradient passes from the layers to the input.
     """
-    functional = changes_in_place(model, layers, output)
+    operations = operations_for(model, layers, output)
     pairs, places = list[Pair](), list[Place]()
-    if fold and not functional:
+    if fold and operations is not Operations.FUNCTIONAL:
         pairs = pairs_to_fold(model, layers, output)
-    if autocast is not None and not functional:
+    if autocast is not None and operations is not Operations.FUNCTIONAL:
         places = weights_to_cast(model, layers, output, autocast, pairs)
-    return functools.partial(Network, model, layers, output, autocast, functional, pairs, places)
+    return functools.partial(Network, model, layers, output, autocast, operations, pairs, places)
 
 
-def changes_in_place(model: Model, layers: Sequence[Layer], output: int | str | None) -> bool:
-    """Whether a network changes tensors in place that its gradient needs.
+def operations_for(model: Model, layers: Sequence[Layer], output: int | str | None) -> Operations:
+    """The first operations with which a network changes no tensor in place that a gradient needs.
 
-    Such a network can be run with `functional` operations. Raises `RequestError` where those do
-    not help either, or where no gradient passes from the layers to the input at all.
+    Raises `RequestError` where there are none, or where no gradient passes from the layers to the
+    input at all.
     """
-    for functional in (False, True):
-        network = Network(model, layers, output, functional=functional)
+    for operations in Operations:
+        network = Network(model, layers, output, operations=operations)
         try:
             with network, torch.enable_grad():
                 _pass_gradient(network)
-            return functional
+            return operations
         except RuntimeError as error:
             if REENTRANT in str(error):
                 raise RequestError(
                     f"{model.name} calls torch.utils.checkpoint with use_reentrant=True, through "
                     "which no gradient of a picture can be asked for: set it to False"
                 ) from error
-            if IN_PLACE not in str(error) and not functional:
+            if IN_PLACE not in str(error) and operations is not Operations.FUNCTIONAL:
                 raise
     raise RequestError(
         f"{model.name} changes tensors in place that the gradient needs: "

@@ -5,7 +5,6 @@ The photographs that excite a unit most are shown beside its picture, after Boro
 visualization".
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +25,9 @@ from fvis.record.witnesses import BestPositionRecord, GroundingRecord, PatchReco
 from fvis.schema import GroundingConfig
 from fvis.typed_json import Number
 
-BATCH = 16  # photographs per forward pass
 ARRAYS = ("scores", "peaks", "places")
 PERCENTILES = (50, 90, 99, 100)
 GAP = 2  # px of white between tiles
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

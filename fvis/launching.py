@@ -102,6 +102,8 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     nothing is removed, and so is that of a sweep whose jobs were all refused.
     """
     base, process, failed = Path.cwd(), os.getpid(), dict[str, int]()
+    HydraCallback.folders.clear()  # of an earlier call in this process
+    HydraCallback.sweeps.clear()
 
     def task(composed: DictConfig) -> None:
         settings = HydraConfig.get()

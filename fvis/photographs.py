@@ -1,5 +1,6 @@
 """Photographs from the user's files, resized and cropped as a network expects them."""
 
+import itertools
 import math
 import warnings
 from collections import Counter
@@ -67,6 +68,16 @@ def shown(path: Path) -> str:
         return str(path)
     base = Path.cwd()
     return str(path.relative_to(base)) if path.is_relative_to(base) else path.name
+
+
+def note_unreadable(refused: dict[str, str], path: Path, error: Exception) -> None:
+    """Note in `refused` why a photograph cannot be read, under a name that it shares with none."""
+    known = name = shown(path)
+    for number in itertools.count(2):
+        if name not in refused:
+            break
+        name = f"{known} ({number})"
+    refused[name] = str(error).replace(str(path), known)
 
 
 def names(files: Sequence[Path]) -> list[str]:

@@ -105,7 +105,8 @@ def response_file(
     """Where the responses of `network` to files, shown as `what` says, are kept; enters it."""
     reader = targets.readers[0]
     parts = (what, model.name, model.sha256, model.preprocessing, reader, _fingerprint(network))
-    return cache_file(config, files, *parts)
+    latents = () if reader.dictionary is None else (reader.dictionary.content,)
+    return cache_file(config, files, *parts, *latents)
 
 
 def cache_file(config: GroundingConfig, files: Sequence[Path], *parts: object) -> Path:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fvis import capture
-from fvis.capture import Network, bytes_kept, changes_in_place
+from fvis.capture import Network, Operations, bytes_kept, operations_for
 from fvis.errors import RequestError
 from fvis.models import Model, Preprocessing
 from fvis.models.layers import survey
@@ -240,6 +240,18 @@ def in_part(x: Tensor) -> Tensor:
     return x
 
 
+class Scaled(nn.Module):
+    """Changes the output of its ReLU6 in place, which torch's own gradient does not need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.act(x)
+        return made.mul_(3)
+
+
 def gate(change: Callable[[Tensor], Tensor]) -> Model:
     torch.manual_seed(0)
     return model_of(Gate(change).eval(), PLAIN)
@@ -250,12 +262,28 @@ def test_a_network_that_changes_in_place_what_the_gradient_needs_has_the_same_gr
     for change in (lambda x: x.mul_(3), lambda x: x * 3):
         model = gate(change)
         layer = survey(model)["logits"]
-        functional = changes_in_place(model, [layer], None)
+        operations = operations_for(model, [layer], None)
         picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         picture.requires_grad_(True)
-        with Network(model, [layer], functional=functional) as network:
+        with Network(model, [layer], operations=operations) as network:
             gradients += torch.autograd.grad(network(picture)[0].sum(), picture)
     torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "operations"),
+    [
+        (nn.functional.relu6, Operations.SPARING),
+        (nn.ReLU6(), Operations.SPARING),
+        (Scaled(), Operations.OWN),
+        (lambda x: x.mul_(3), Operations.FUNCTIONAL),
+    ],
+)
+def test_operations_are_changed_no_more_than_the_gradient_needs(
+    change: Callable[[Tensor], Tensor], operations: Operations
+) -> None:
+    model = gate(change)
+    assert operations_for(model, [survey(model)["logits"]], None) is operations
 
 
 @pytest.mark.parametrize(
@@ -273,7 +301,7 @@ def test_a_network_that_no_gradient_passes_is_refused(
 ) -> None:
     model = gate(change)
     with pytest.raises(RequestError, match=says):
-        changes_in_place(model, [survey(model)["logits"]], None)
+        operations_for(model, [survey(model)["logits"]], None)
 
 
 def test_what_a_checkpoint_computes_again_for_the_gradient_is_not_read() -> None:
@@ -338,5 +366,5 @@ def test_what_a_pass_keeps_for_its_gradient_is_counted_without_the_weights() -> 
 
 def test_what_a_network_keeps_that_runs_without_changes_in_place_is_counted() -> None:
     model = model_of(Tail())
-    network = Network(model, [survey(model)["relu"]], functional=True)
+    network = Network(model, [survey(model)["relu"]], operations=Operations.FUNCTIONAL)
     assert bytes_kept(network, PLAIN.shape)[0] >= 4 * 4 * 30 * 30

@@ -107,9 +107,12 @@ class Evidence:
         paths: list[PathRecord | None] = []
         for row, (job, optimum) in enumerate(zip(jobs, optima, strict=True)):
             strongest, unit = order[:, int(job.unit)], natural.scores[:, int(job.unit)]
-            path = measure_path(natural.course, [means[row] for means in course], strongest)
             weakest, median = unit[strongest[-1]].item(), unit.quantile(0.5).item()
-            reached = (optimum.final - median) / (weakest - median) if weakest != median else None
+            if weakest == median:  # too few photographs excite it: the others are any
+                paths.append(None)
+                continue
+            path = measure_path(natural.course, [means[row] for means in course], strongest)
+            reached = (optimum.final - median) / (weakest - median)
             paths.append(dataclasses.replace(path, reached=reached))
         return paths
 

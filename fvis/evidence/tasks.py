@@ -42,7 +42,8 @@ def make_tasks(scores: Tensor, count: int, references: int) -> Tasks:
     At either end of the ranking, `count * (references + 1)` photographs are divided by rank into
     `references + 1` bins of `count` each. Every batch takes one photograph of each bin: the most
     extreme one is the query, the others are references. Where there are fewer photographs than
-    both ends need, there are fewer tasks.
+    both ends need, or fewer that excite the unit at all, there are fewer tasks. Photographs that
+    excite it alike are in random order: that of their files may have a meaning of its own.
 
     >>> tasks = make_tasks(torch.arange(8.0), count=2, references=1)
     >>> tasks.strong.tolist(), tasks.strong_references.tolist()
@@ -52,8 +53,11 @@ def make_tasks(scores: Tensor, count: int, references: int) -> Tasks:
     """
     size = references + 1
     count = min(count, len(scores) // (2 * size))
-    order = scores.argsort(descending=True, stable=True)
+    shuffled = torch.randperm(len(scores), generator=random_generator("ties"))
+    order = shuffled[scores[shuffled].argsort(descending=True, stable=True)]
     strong, weak = (end[: count * size].view(size, count).T for end in (order, order.flip(0)))
+    told_apart = scores[strong].amin(1) > scores[weak].amax(1)
+    strong, weak = strong[told_apart], weak[told_apart]
     return Tasks(strong[:, 0], weak[:, 0], strong[:, 1:], weak[:, 1:])
 
 

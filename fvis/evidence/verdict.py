@@ -73,7 +73,7 @@ def of_path(record: PathRecord) -> str | None:
     if record.kept is None:
         return None
     if record.kept >= KEPT:
-        return FOR if record.reached is None or record.reached >= REACHED else None
+        return FOR if record.reached is not None and record.reached >= REACHED else None
     return AGAINST if record.kept <= LOST else None
 
 

@@ -202,6 +202,7 @@ class Workers:
             return
         hand.batch = None
         if batch is None:
+            self._losses.pop(None, None)
             self._compare(given)
         self._idle.append(hand)
         self._give()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fvis.artifacts import read_png
 from fvis.errors import RequestError
@@ -176,15 +177,24 @@ def _attack_lines(unit: SavedUnit) -> dict[str, list[str]]:
     reach = "" if record.linf is None else f", at most {three_digits(255 * record.linf)}/255"
     aim = short(record.class_name or "")
     verdict = [] if record.success else ["not the target"]
+    is_class = record.probability is not None
     return {
-        "clean": [short(clean[0]), _percent(clean[1]), f"a {initial}"],
+        "clean": [*_seen(clean, is_class), f"a {initial}"],
         "perturbation": [
             f"\N{MULTIPLICATION SIGN} {three_digits(record.amplification)}{reach}",
             f"SSIM {three_digits(record.ssim)}",
             f"target: {record.unit} {aim}",
         ],
-        "adversarial": [short(after[0]), _percent(after[1]), f"a {final}", *verdict],
+        "adversarial": [*_seen(after, is_class), f"a {final}", *verdict],
     }
+
+
+def _seen(top: tuple[Any, float | None], is_class: bool) -> list[str]:
+    """The class a network takes a picture for, and its probability; or a unit and its value."""
+    name, number = top
+    if is_class:
+        return [short(name), _percent(number)]
+    return [f"unit {name}", three_digits(number)]
 
 
 def _percent(chance: float | None) -> str:

@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from fvis import artifacts
 from fvis.artifacts import read_png
 from fvis.interactions.measures import NONE, Interaction
 from fvis.interactions.study import Study
-from fvis.whole_files import whole_file
 
 WIDTH, DPI = 7.2, 200  # inches (the width of a two-column page), dots per inch
 MATRICES, ROW = 3.4, 1.15  # inches, height of the two matrices and of an interaction
@@ -38,8 +38,7 @@ def write_figure(path: Path, study: Study) -> None:
     _matrix(right, study.natural.correlation, study.labels, title, "Pearson's r", 1.0)
     for place, one in zip(below, told, strict=True):
         _interaction(place, study, one)
-    with whole_file(path) as place:
-        figure.savefig(place, format="png", dpi=DPI, metadata={"Software": None})
+    artifacts.write_figure(path, figure, DPI)
 
 
 def _matrix(

@@ -79,8 +79,8 @@ class Interaction:
 
     @property
     def inhibitor(self) -> int | None:
-        """Which unit of the pair inhibits the one that responds, if one does."""
-        if self.kind != INHIBITION:
+        """Which unit of the pair inhibits the one that responds; None for neither, and for both."""
+        if self.kind != INHIBITION or self.together < min(self.parts) / 2:
             return None
         return self.second if self.parts[0] > self.parts[1] else self.first
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fvis import artifacts, grounding, likeness, photographs
 from fvis.artifacts import Writer
 from fvis.ascent import TetheredAscent, penalties_of
-from fvis.capture import Network, changes_in_place
+from fvis.capture import Network, operations_for
 from fvis.context import Context
 from fvis.errors import RequestError, unknown
 from fvis.methods.base import METHODS, Result
@@ -164,7 +164,7 @@ class Accentuation:
         if not every[asked].shape:
             raise RequestError(f"method.layer={asked} returns no single tensor")
         require_rows(every[asked])
-        changes_in_place(model, [every[asked]], self._context.config.target.output)  # or refuses it
+        operations_for(model, [every[asked]], self._context.config.target.output)  # or refuses it
         return every[asked]
 
     def _generators(self, jobs: Sequence[Accent], purpose: str) -> list[torch.Generator]:

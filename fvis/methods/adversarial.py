@@ -173,10 +173,13 @@ class Adversarial:
             amplification=factor,
             transfer={name: one.transfer_record() for name, one in outcome.transfer.items()},
         )
-        captions = {
-            "clean": caption(label(judged.before.top[0][0]), judged.before.top[0][1]),
+        of_class = classifier.layer.path == LOGITS
+        seen = {
+            name: caption(label(verdict.top[0][0]), verdict.top[0][1], of_class=of_class)
+            for name, verdict in (("clean", judged.before), ("adversarial", judged.after))
+        }
+        captions = seen | {
             "perturbation": f"x {factor:.3g}, about grey\nlargest {255 * measured['linf']:.3g}/255",
-            "adversarial": caption(label(judged.after.top[0][0]), judged.after.top[0][1]),
         }
         pictures = (outcome.clean, outcome.adversarial)
         example = Example(*pictures, held, factor, captions, context.config.output.fps)

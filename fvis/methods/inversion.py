@@ -114,9 +114,8 @@ class Inversion:
             try:
                 photographs.load(path, self._context.model.preprocessing)
             except photographs.UnreadableError as error:
-                known = photographs.shown(path)
-                self.refused[known] = str(error).replace(str(path), known)
-                logger.warning("left out: %s", self.refused[known])
+                photographs.note_unreadable(self.refused, path, error)
+                logger.warning("left out: %s", error)
             else:
                 jobs.append(Inverted(self._layer.path, path, image))
         if not jobs:

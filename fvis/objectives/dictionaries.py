@@ -4,6 +4,7 @@ Bricken et al., "Towards Monosemanticity", 2023; TopK: Gao et al. 2024 (arXiv 24
 Rajamanoharan et al. 2024 (arXiv 2407.14435); gated: Rajamanoharan et al. 2024 (arXiv 2404.16014).
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,12 @@ class Dictionary:
     centre: Tensor = field(default_factory=Tensor, repr=False)
     threshold: Tensor = field(default_factory=Tensor, repr=False)
     most: int | None = None
+
+    @property
+    def content(self) -> str:
+        """The hexadecimal SHA-256 of its tensors, which depend on more than the weights' file."""
+        tensors = (self.encoder, self.bias, self.centre, self.threshold)
+        return hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in tensors)).hexdigest()
 
     @property
     def count(self) -> int:

@@ -72,8 +72,7 @@ def _readable(
             source = sources.source_of(path, name, preprocessing)
             yield source, source.load(preprocessing)
         except photographs.UnreadableError as error:
-            known = photographs.shown(path)
-            refused[known] = str(error).replace(str(path), known)
+            photographs.note_unreadable(refused, path, error)
 
 
 def _preview(

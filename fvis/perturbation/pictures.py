@@ -97,11 +97,16 @@ def write_strip(path: Path, pictures: Mapping[str, Tensor], captions: Mapping[st
     write_figure(path, figure, DPI)
 
 
-def caption(label: object, probability: float) -> str:
-    """The class and its probability (from 0 to 1) in percent, on two lines.
+def caption(label: object, value: float, *, of_class: bool = True) -> str:
+    """A class and its probability (from 0 to 1) in percent, or a unit and its value: two lines.
 
     >>> print(caption("goldfish", 0.931))
     goldfish
     93.1 %
+    >>> print(caption(49, 0.784, of_class=False))
+    unit 49
+    0.784
     """
-    return f"{shorten(str(label), LETTERS, placeholder='...')}\n{100 * probability:.1f} %"
+    if not of_class:
+        return f"unit {label}\n{value:.3g}"
+    return f"{shorten(str(label), LETTERS, placeholder='...')}\n{100 * value:.1f} %"

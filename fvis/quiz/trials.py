@@ -67,8 +67,9 @@ def make_trials(runs: Sequence[SavedRun], tasks: int, seed: int) -> list[Trial]:
     """Trials of all units of the runs that have tasks, in an order drawn from `seed`.
 
     Each unit has up to `tasks` trials with photographs and as many with optimal pictures. After
-    every ten trials comes one whose answer is a picture of the grid, to catch people who do not
-    look; of every run there is one at least. Raises `RequestError` where no unit has tasks.
+    five trials, and then after every ten, comes one whose answer is a picture of the grid, to catch
+    people who do not look; of every run there is one at least. Raises `RequestError` where
+    no unit has tasks.
     """
     units = [(run, unit) for run in runs for unit in run.units()]
     asked = [trial for run, unit in units for trial in _of_unit(run, unit, tasks, seed)]

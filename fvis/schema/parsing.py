@@ -45,6 +45,10 @@ from fvis.schema.pictures import (
 from fvis.settings import own_environment, section
 
 EVIDENCE_ASKED = ("embedding", "seeds", "minimising", "strangers")  # what is not gathered unasked
+COMPARED = {  # methods whose pictures are compared with photographs, and with videos
+    "images": ("activation_maximization", "texture_motion", "accentuation"),
+    "clips": ("activation_maximization", "texture_motion"),
+}
 OWN_PICTURES = "zoo:"  # precedes the name of a set of pictures that comes with the package
 
 
@@ -121,7 +125,7 @@ def _validate_grounding(config: Config) -> None:
         if getattr(config.grounding, name) and isinstance(config.method, methods):
             raise RequestError(
                 f"grounding.{name} needs a method whose pictures it compares with natural ones: "
-                "activation_maximization or texture_motion"
+                + " or ".join(COMPARED[name])
             )
 
 
@@ -130,7 +134,7 @@ def _validate_evidence(config: Config) -> None:
     asked = [name for name in EVIDENCE_ASKED if getattr(evidence, name)]
     if asked and method != ActivationMaximizationConfig.name:
         raise RequestError(
-            f"evidence.{asked[0]} needs method=activation_maximization; method={method} has its own"
+            f"evidence.{asked[0]} needs method=activation_maximization, not method={method}"
         )
     if evidence.embedding is not None and not (config.grounding.images or evidence.seeds):
         raise RequestError(

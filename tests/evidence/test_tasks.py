@@ -77,3 +77,15 @@ def test_a_tie_counts_as_half() -> None:
     scores, vectors = photographs()
     alike = Explanation(torch.ones(COUNT, 1), torch.ones(COUNT, 1))
     assert observe(scores, 11, 9, vectors @ vectors.T, alike).accuracy == 0.5
+
+
+@pytest.mark.parametrize("excited", [0, 4, 30])
+def test_photographs_that_excite_a_unit_alike_make_no_task(excited: int) -> None:
+    scores = torch.zeros(COUNT)
+    scores[torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))[:excited]] += 1
+    tasks = make_tasks(scores, count=5, references=3)
+    assert len(tasks.strong) == len(tasks.weak) == (5 if excited >= 20 else 0)
+    assert (scores[tasks.strong_references] == 1).all()
+    assert (scores[tasks.weak_references] == 0).all()
+    if excited == 30:
+        assert tasks.weak.tolist() != sorted(tasks.weak.tolist()), "not by the order of files"

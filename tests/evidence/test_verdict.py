@@ -24,7 +24,7 @@ def observer(synthetic: float, matched: float, natural: float = 1.0) -> Observer
     return ObserverRecord("net", ConditionRecord(accuracy=natural), condition, tasks=TASKS)
 
 
-HONEST = EvidenceRecord(observer=observer(1.0, 0.02), path=PathRecord(kept=0.9))
+HONEST = EvidenceRecord(observer=observer(1.0, 0.02), path=PathRecord(kept=0.9, reached=1.0))
 STRAYING = replace(HONEST, path=PathRecord(kept=0.05))
 RECOGNISED = EvidenceRecord(strangers={"net": StrangerRecord([], 3, 1000)})
 
@@ -92,6 +92,11 @@ def test_a_constant_that_is_added_to_the_unit_changes_no_word(bias: float) -> No
     equal = EvidenceRecord(seeds=SeedsRecord([5.0 + bias]))
     assert judged(better, bias, 4.0 + bias, failed=False).word == "unsupported"
     assert judged(equal, bias, 4.0 + bias, failed=False).word == "plausible"
+
+
+def test_a_way_without_a_measure_of_how_far_it_leads_speaks_for_nothing() -> None:
+    record = EvidenceRecord(path=PathRecord(kept=0.9, reached=None))
+    assert judged(record, 0.0, 4.0, failed=False).word == "plausible"
 
 
 def test_the_way_of_a_picture_that_hardly_excites_speaks_for_nothing() -> None:

@@ -118,6 +118,22 @@ def test_workers_that_die_as_they_start_end_the_run(run: Run) -> None:
     assert calls == ["build"] * (driver.LOSSES + 1)
 
 
+def test_workers_that_die_as_they_start_now_and_then_end_nothing(here: Path, run: Run) -> None:
+    built, tried = list[int](), set[int]()
+
+    def lose(number: int, name: str, *given: Any) -> bool:
+        if name == "build":
+            built.append(number)
+            return len(built) % 2 == 1
+        if name != "solve" or given[0].number in tried:
+            return False
+        tried.add(given[0].number)
+        return True
+
+    assert comparable(run(lose)) == comparable(here)
+    assert len(built) > 2 * driver.LOSSES
+
+
 def test_an_error_of_a_worker_is_that_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(worker: Worker, batch: Batch) -> None:
         raise RequestError("of the network")

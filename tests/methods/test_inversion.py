@@ -96,6 +96,13 @@ def test_photographs_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     made = plan(context)
     assert made.names == ["layer1-03-striped-disc"]
     assert ["broken.png" in name for name in made.refused] == [True]
+    twins = [tmp_path / folder / "broken.png" for folder in ("a", "b")]
+    for twin in twins:
+        twin.parent.mkdir()
+        twin.write_bytes(b"no picture")
+    both = f"method.images=[{DISC},{twins[0]},{twins[1]}]"
+    context = runner.prepare(schema.parse(compose([*WORDS, *words, both])))
+    assert list(plan(context).refused) == ["broken.png", "broken.png (2)"]
     with pytest.raises(RequestError, match=r"broken\.png is not an image"):
         solved(*words, f"method.images={tmp_path}/broken.png")
 

@@ -209,6 +209,17 @@ def test_decoder_vectors_alone_are_read_from_every_format(tmp_path: Path) -> Non
         torch.testing.assert_close(found.encoder, rows / 3)
 
 
+def test_its_content_is_what_the_config_makes_of_the_weights(tmp_path: Path) -> None:
+    made = {
+        centred: read_dictionary(
+            saved(tmp_path / str(centred), planted(), apply_b_dec_to_input=centred), "pre", LAYER
+        )
+        for centred in (True, False)
+    }
+    assert made[True].sha256 == made[False].sha256
+    assert made[True].content != made[False].content
+
+
 @pytest.mark.parametrize("name", ["harmful.pt", "harmful.npy"])
 def test_no_code_of_a_file_is_run(tmp_path: Path, name: str) -> None:
     harmful = {"cfg": Path("x")}
