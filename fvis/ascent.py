@@ -57,16 +57,23 @@ class Pull(Protocol):
 class Penalty:
     """A regularizer: `value` maps pictures (B, 3, ...) to one penalty per row (B,).
 
-    `weight` is the length of its gradient relative to that of the score's gradient.
+    `weight` is the length of its gradient relative to that of the score's gradient. One that
+    `yields` has a value of 1 at most, pulls in proportion to it, and lowers no score: of its
+    gradient only what does not oppose the score's counts.
     """
 
     weight: float
     value: Callable[[Tensor], Tensor]
+    yields: bool = False
 
     def gradient(self, rgb: Tensor, step: int) -> Tensor:
         """The penalty's gradient, each row's scaled to length `weight`."""
-        (gradient,) = torch.autograd.grad(self.value(rgb).sum(), rgb)
-        return self.weight * unit_length(gradient)
+        value = self.value(rgb)
+        (gradient,) = torch.autograd.grad(value.sum(), rgb)
+        pull = self.weight * unit_length(gradient)
+        if self.yields:
+            pull = pull * value.detach().clamp(0, 1).view(-1, *[1] * (rgb.dim() - 1))
+        return pull
 
 
 def penalties_of(settings: AscentConfig) -> list[Penalty]:
@@ -75,6 +82,15 @@ def penalties_of(settings: AscentConfig) -> list[Penalty]:
     return [
         Penalty(weight, getattr(regularizers, name)) for name, weight in weights.items() if weight
     ]
+
+
+def _downhill(pull: Pull, leaf: Tensor, step: int, uphill: Tensor) -> Tensor:
+    """What a pull moves pictures against, where scores rise along `uphill`, of length 1 per row."""
+    gradient = pull.gradient(leaf, step)
+    if not (isinstance(pull, Penalty) and pull.yields):
+        return gradient
+    opposing = (gradient * uphill).flatten(1).sum(1).clamp_min(0)
+    return gradient - opposing.view(-1, *[1] * (leaf.dim() - 1)) * uphill
 
 
 class Ascent(AdamOptimization):
@@ -155,7 +171,7 @@ class Ascent(AdamOptimization):
         rgb = self._picture.climbing(step)
         leaf = rgb.detach().requires_grad_(True)
         scores, uphill = self._uphill(leaf, step)
-        downhill = [pull.gradient(leaf, step) for pull in self._pulls]
+        downhill = [_downhill(pull, leaf, step, uphill) for pull in self._pulls]
         _Passing.apply(rgb, sum(downhill, start=-uphill)).backward()
         for optimizer, rates in self._schedules:
             optimizer.step(rates(step))

@@ -117,9 +117,10 @@ def _on_the_way(network: Network) -> list[str]:
 
 
 def strongest(natural: Natural, unit: int, count: int) -> list[Patch]:
-    """The unit's `count` strongest patches, one per photograph."""
-    peaks = natural.sign * natural.peaks[:, unit]
-    order = peaks.argsort(descending=True, stable=True)[:count]
+    """The unit's `count` strongest patches, one per photograph; by scores where they tie."""
+    scores, peaks = (natural.sign * values[:, unit] for values in (natural.scores, natural.peaks))
+    order = scores.argsort(descending=True, stable=True)
+    order = order[peaks[order].argsort(descending=True, stable=True)][:count]
     return [
         Patch(
             natural.files[row],

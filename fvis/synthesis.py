@@ -218,11 +218,13 @@ class Synthesizer:
         best = [(first, row) for row in range(len(jobs))]
         asleep = [row for row, is_asleep in enumerate(first.unwoken) if is_asleep]
         if asleep and self._settings.rescue:
-            again = [jobs[row] for row in asleep]
+            groups = {jobs[row].group for row in asleep}  # from which repeats are to differ
+            rows = [row for row, job in enumerate(jobs) if job.group in groups]
+            again = [jobs[row] for row in rows]
             start = self._start(again, prior)
             second = self.attempt(again, start, f"{stages}rescue", run, leaking=True, prior=prior)
-            for place, row in enumerate(asleep):
-                if not second.unwoken[place]:
+            for place, row in enumerate(rows):
+                if row in asleep and not second.unwoken[place]:
                     best[row] = (second, place)
         return [
             self._optimum(attempt, row, job.sign, rescued=attempt is not first)
@@ -378,7 +380,7 @@ class Synthesizer:
                 values = read(rgb)[0].movedim(dim, 1)
                 return regularizers.group_similarity(regularizers.style(values), groups)
 
-            penalties.append(Penalty(config.target.diversity, similarity))
+            penalties.append(Penalty(config.target.diversity, similarity, yields=True))
         return penalties
 
     def _optimum(self, attempt: Attempt, row: int, sign: int, *, rescued: bool) -> Optimum:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fvis.adam import unit_length
-from fvis.ascent import Ascent, Penalty
+from fvis.ascent import Ascent, Penalty, _downhill
 from fvis.models import Preprocessing
 from fvis.optimization import Trace
 from fvis.parametrizations import PARAMETRIZATIONS, Parametrization
@@ -360,3 +360,19 @@ def test_the_second_beta_says_how_long_a_large_gradient_slows_the_steps(
     final = 0.02 if rule.rowwise else engine.lr_final
     assert seen[0][0, 0] == pytest.approx(0.1, rel=1e-4)
     assert (seen[1] - seen[0])[0, 0] == pytest.approx(0.1 * final * 0.5 / second**0.5, rel=1e-4)
+
+
+def test_a_penalty_that_yields_lowers_no_score_and_fades() -> None:
+    leaf = torch.zeros(2, 3, 2, 2, requires_grad=True)
+    uphill = torch.zeros(2, 3, 2, 2)
+    uphill[:, 0, 0, 0] = 1.0
+    slopes = torch.tensor([0.6, -0.6])  # the first opposes the score, the second does not
+
+    def value(rgb: Tensor) -> Tensor:
+        return 0.5 + slopes * rgb[:, 0, 0, 0] + 0.8 * rgb[:, 1, 0, 0]
+
+    moved = _downhill(Penalty(1.0, value, yields=True), leaf, 0, uphill)
+    assert moved[:, 0, 0, 0].tolist() == pytest.approx([0.0, -0.3])
+    assert moved[:, 1, 0, 0].tolist() == pytest.approx([0.4, 0.4])
+    plain = _downhill(Penalty(1.0, value), leaf, 0, uphill)
+    assert plain[:, 0, 0, 0].tolist() == pytest.approx([0.6, -0.6])

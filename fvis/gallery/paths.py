@@ -3,8 +3,9 @@
 import re
 
 # The folders of an absolute path, up to its last name. A folder's name may hold blanks. No path
-# starts inside a word ("8/255"), after a dot ("../a"), in a tag or a web address ("https://a/b").
-FOLDERS = re.compile(r"(?<![\w.~:/<-])(?:file://)?/+(?=\S)(?:[^/,;:=\[\]{}'\"\n]+/+)*")
+# starts inside a word ("8/255"), after a dot ("../a") or what ends a pattern ("a/*/b", "a[1]/b"),
+# in a tag or a web address ("https://a/b").
+FOLDERS = re.compile(r"(?<![\w.~:/<*?!)\]}-])(?:file://)?/+(?=\S)(?:[^/,;:=\[\]{}'\"\n]+/+)*")
 
 
 def relative(text: str, base: str | None) -> str:
@@ -23,5 +24,7 @@ def without_folders(text: str) -> str:
     'model.checkpoint=net.pth engine.steps=8'
     >>> without_folders("method.epsilon=8/255 method.images=../photos")
     'method.epsilon=8/255 method.images=../photos'
+    >>> without_folders("images=[a/*/*.png,b[1]/c.png,'d (2)/e.png',/home/me/{f,g}/h.png]")
+    "images=[a/*/*.png,b[1]/c.png,'d (2)/e.png',{f,g}/h.png]"
     """
     return FOLDERS.sub("", text)

@@ -49,7 +49,7 @@ class TargetConfig:
     grid_steps: int = setting(5, at_least=2, at_most=101)
     ensemble: list[Any] = field(default_factory=list)
     repeats: int = setting(1, at_least=1, at_most=1000)
-    diversity: float = setting(0.5, at_least=0, at_most=1e6)
+    diversity: float = setting(0.2, at_least=0, at_most=1e6)
     output: Any = None
     channel_dim: int | None = None
     prefix_tokens: int | None = setting(None, at_least=0)

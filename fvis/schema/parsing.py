@@ -264,6 +264,10 @@ def _validate_prior(config: Config) -> None:
         raise RequestError(
             f"prior.sigma is {prior.sigma}; it takes [at the first step, at the last]"
         )
+    if isinstance(prior, GeneratorConfig | DiffusionConfig) and start_of(config) is not None:
+        raise RequestError(
+            f"prior={prior.name} draws pictures of its own: it takes no parametrization.start"
+        )
     whole = isinstance(prior, GeneratorConfig | DiffusionConfig | StatisticsConfig)
     if whole and config.engine.canvas not in ("auto", "full"):
         raise RequestError(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fvis import regularizers, runner, schema
+from fvis import models, regularizers, runner, schema
 from fvis.artifacts import read_apng, read_png
 from fvis.compose import compose
 from fvis.methods import METHODS, Context, Result
@@ -313,3 +313,17 @@ def test_a_tilted_units_picture_is_tilted_as_it_is(tmp_path: Path, position: str
         name = "image.png" if position == "mean" else "motif.png"
         found = orientation(torch.from_numpy(read_png(folder / name)))
         assert abs((found - degrees + 90) % 180 - 90) < 12
+
+
+def test_repeats_of_a_class_are_all_of_that_class(tmp_path: Path) -> None:
+    words = ["model=glyph_cnn", "target.units=[0,1,9]", "target.repeats=2", "engine.device=cpu"]
+    config = schema.parse(compose(words))
+    runner.run(config, tmp_path / "out")
+    network = models.load(config.model)
+    for unit in (0, 1, 9):
+        folders = [tmp_path / "out" / "units" / f"logits-{unit:05}-r{n}" for n in (0, 1)]
+        rgb = torch.stack([torch.from_numpy(read_png(each / "image.png")) for each in folders])
+        with torch.no_grad():
+            seen = network.module(network.preprocessing.normalise(rgb)).argmax(1)
+        assert seen.tolist() == [unit, unit]
+        assert torch.corrcoef(rgb.flatten(1))[0, 1] < 0.8
