@@ -75,8 +75,9 @@ class Placed(nn.Module):
         return made.mean((2, 3))
 
 
-@pytest.mark.parametrize("position", ["mean", "center"])
-def test_units_that_know_their_place_are_shown_the_whole_input(position: str) -> None:
+@pytest.mark.parametrize("position", ["mean", [40, 100]])
+def test_units_that_know_their_place_are_shown_the_whole_input(position: Any) -> None:
+    torch.manual_seed(0)
     size = Preprocessing(SIDE, SIDE, None, (0.5,) * 3, (0.25,) * 3)
     model = Model(Placed().eval(), "net", size, None, "", "")
     assert canvas_of(model, layer="out", position=position).side is None

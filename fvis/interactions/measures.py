@@ -80,7 +80,8 @@ class Interaction:
     @property
     def inhibitor(self) -> int | None:
         """Which unit of the pair inhibits the one that responds; None for neither, and for both."""
-        if self.kind != INHIBITION or self.together < min(self.parts) / 2:
+        weaker = min(self.parts)
+        if self.kind != INHIBITION or (weaker >= STRONG and self.together < weaker / 2):
             return None
         return self.second if self.parts[0] > self.parts[1] else self.first
 

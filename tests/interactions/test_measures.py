@@ -47,6 +47,7 @@ def test_the_inhibitor_is_the_one_that_does_not_excite() -> None:
     assert Interaction(4, 7, 2, (9.0, 0.0), 1.0, (1.0, 1.0)).inhibitor == 7
     assert Interaction(4, 7, 2, (9.0, 9.0), 9.0, (1.0, 1.0)).inhibitor is None
     assert Interaction(4, 7, 2, (8.0, 7.0), 1.0, (1.0, 1.0)).inhibitor is None, "both inhibit it"
+    assert Interaction(4, 7, 2, (8.0, -0.2), -0.2, (1.0, 1.0)).inhibitor == 7
 
 
 def test_deviations_are_from_the_natural_mean() -> None:
