@@ -136,7 +136,8 @@ def _unreadable(override: str) -> str:
         return f"{override}: not of the form setting=value"
     told = f"{override}: Hydra cannot read this value"
     marked = set(value) & set("'\"\\")
-    return told if marked else f"""{told}; text is quoted twice for a shell: '{name}="{value}"'"""
+    advice = f"""text with such characters is quoted twice in a shell: '{name}="{value}"'"""
+    return told if marked else f"{told}; {advice}"
 
 
 def _choice(section: str, name: str) -> str:

@@ -60,8 +60,9 @@ class Patches:
 def patches_of(targets: TargetSet, network: Network) -> Patches:
     """The patches around the positions of the last layer that an entered network reads.
 
-    They lie where units see, and are as large as the part that moves them, the effective receptive
-    field; but as evenly spread cells tell where units see the whole input, or up to its edges.
+    Each is centred on the receptive field of its position, and as large as the effective receptive
+    field. Where the units in the middle see the whole input, or up to one of its edges, the
+    receptive field does not tell: there the positions are taken to be spread evenly.
     """
     model = network.model
     shape = model.preprocessing.shape

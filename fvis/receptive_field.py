@@ -69,10 +69,11 @@ def receptive_field(network: Network, number: int, index: Index) -> ReceptiveFie
 
 
 def effective_sides(network: Network, number: int, index: Index) -> tuple[int, int]:
-    """Rows and columns of the middle of what units see at a position that moves them most.
+    """Height and width (px) of the effective receptive field at a position (Luo et al. 2016).
 
-    It has `EFFECTIVE` of the energy of the gradient of a random sum of the units of layer `number`
-    of an entered network, for pictures of noise: the effective receptive field (Luo et al. 2016).
+    That is the middle part of the receptive field, which moves the units most: it holds `EFFECTIVE`
+    of the gradient's energy. The gradient is that of a random sum of all units of layer `number` of
+    an entered network, for pictures of noise.
     """
     shape, generator = network.model.preprocessing.shape, random_generator("effective")
     reader = PositionReader(network.layers[number], "index", index)

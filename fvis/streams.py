@@ -43,9 +43,10 @@ class ForgivingStream(io.TextIOBase):
 
 
 def open_missing() -> None:
-    """Let what is written to a stream that the caller has closed (`>&-`) go nowhere.
+    """Open the standard streams that the caller has closed (`>&-`): what is written there is lost.
 
-    Its descriptor is taken, too, before a file that is opened gets it.
+    Otherwise the next file that is opened would get a closed stream's number, and what is meant
+    for the stream would be written into that file.
     """
     for number in range(3):
         try:
