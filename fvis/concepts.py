@@ -5,7 +5,6 @@ Activation Vectors", ICML 2018 (arXiv 1711.11279).
 """
 
 import dataclasses
-import math
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from fvis.randomness import random_generator
 from fvis.record.unit import ConceptRecord
 
 FOLDS = 5
-ONE_IN_TWENTY = 1.645  # standard deviations that a normal number exceeds its mean by so often
+SHUFFLES = 99  # of who is in which group: their 5th highest accuracy is exceeded one time in twenty
 
 
 def fit_concept(
@@ -58,7 +57,7 @@ def fit_concept(
         fit=fit,
         photographs=(len(shown), len(others)),
         accuracy=held_out_accuracy(shown, others, fit, config.engine.seed),
-        chance=chance_accuracy(len(shown), len(others)),
+        chance=chance_accuracy(shown, others, fit, config.engine.seed),
     )
     direction, _ = separation(shown, others, fit)
     return record, direction.float()
@@ -73,16 +72,19 @@ def separation(shown: Tensor, others: Tensor, fit: str) -> tuple[Tensor, float]:
     >>> separation(torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, 1.0]]), "mean")
     (tensor([1., 0.]), 2.0)
     """
-    if fit == "mean":
-        direction = shown.mean(0) - others.mean(0)
-        middle = (shown.mean(0) + others.mean(0)) / 2
-        threshold = direction @ middle
-    else:
-        direction, threshold = _probe(shown, others)
+    direction, threshold = _fitted(shown, others, fit)
     length = direction.norm()
     if not length > 0:
         raise RequestError("the layer has the same values for photographs with and without it")
     return direction / length, (threshold / length).item()
+
+
+def _fitted(shown: Tensor, others: Tensor, fit: str) -> tuple[Tensor, Tensor]:
+    """The direction, of any length, and its threshold; both are 0 where the means are the same."""
+    if fit == "probe":
+        return _probe(shown, others)
+    direction = shown.mean(0) - others.mean(0)
+    return direction, direction @ (shown.mean(0) + others.mean(0)) / 2
 
 
 def _probe(shown: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,19 +115,26 @@ def held_out_accuracy(shown: Tensor, others: Tensor, fit: str, seed: int) -> flo
     right = [0.0, 0.0]
     for fold in range(FOLDS):
         kept = [v[f != fold] for v, f in zip((shown, others), folds, strict=True)]
-        direction, threshold = separation(kept[0], kept[1], fit)
+        direction, threshold = _fitted(kept[0], kept[1], fit)
         right[0] += (shown[folds[0] == fold] @ direction > threshold).sum().item()
         right[1] += (others[folds[1] == fold] @ direction <= threshold).sum().item()
     return (right[0] / len(shown) + right[1] / len(others)) / 2
 
 
-def chance_accuracy(shown: int, others: int) -> float:
-    """The accuracy that guesses at so many photographs exceed one time in twenty, about.
+def chance_accuracy(shown: Tensor, others: Tensor, fit: str, seed: int) -> float:
+    """The held-out accuracy that one in twenty directions exceeds if groups mean nothing.
 
-    >>> round(chance_accuracy(20, 20), 2), round(chance_accuracy(200, 200), 2)
-    (0.63, 0.54)
+    It is that of photographs dealt into two groups of the same sizes at random (a permutation
+    test): how photographs are alike, and that judgements share fits, count in both.
     """
-    return 0.5 + ONE_IN_TWENTY * math.sqrt(0.25 / shown + 0.25 / others) / 2
+    photographs_of_both = torch.cat([shown, others])
+    accuracies = []
+    for shuffle in range(SHUFFLES):
+        generator = random_generator(seed, "concept", "shuffle", shuffle)
+        order = torch.randperm(len(photographs_of_both), generator=generator)
+        dealt = photographs_of_both[order].split([len(shown), len(others)])
+        accuracies.append(held_out_accuracy(dealt[0], dealt[1], fit, seed))
+    return sorted(accuracies)[-(SHUFFLES + 1) // 20]
 
 
 def add_concept(path: Path, name: str, concept: tuple[ConceptRecord, Tensor]) -> None:
