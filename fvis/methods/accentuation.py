@@ -35,6 +35,7 @@ from fvis.schema import AccentuationConfig, PictureConfig, start_of
 from fvis.synthesis import Optimum, start, unit_record
 from fvis.transforms import PairedViews, Transforms
 
+EPSILON = 32 / 255  # bound of each value where none is set
 
 @dataclass(frozen=True)
 class Accent:
@@ -66,7 +67,8 @@ class Accentuation:
         if not isinstance(config.parametrization, PictureConfig):
             name = config.parametrization.name
             raise RequestError(f"parametrization={name} cannot start from a photograph")
-        self._bound = radius(self._settings.epsilon, self._settings.norm)
+        shape = model.preprocessing.shape
+        self._bound = radius(self._settings.epsilon, self._settings.norm, EPSILON, shape)
         self._targets = resolve(config.target, model, config.engine.seed, context.layers)
         self._tether = self._tether_layer()
         self._open = context.opener([*self._targets.layers, self._tether])

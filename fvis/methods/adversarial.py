@@ -38,6 +38,8 @@ from fvis.record.attack import AdversarialRecord
 from fvis.record.unit import DEAD, OK
 from fvis.schema import AdversarialConfig, parse_models
 
+EPSILON = 8 / 255  # bound of each value where none is set
+
 
 @METHODS.register("adversarial")
 class Adversarial:
@@ -47,7 +49,8 @@ class Adversarial:
         assert isinstance(context.config.method, AdversarialConfig)
         self._context = context
         self._settings = context.config.method
-        self._epsilon = radius(self._settings.epsilon, self._settings.norm)
+        shape = context.model.preprocessing.shape
+        self._epsilon = radius(self._settings.epsilon, self._settings.norm, EPSILON, shape)
         self._classifier = Classifier(context.model, context.config.target, context.autocast)
         refuse_lone_unit(self._classifier, "method=adversarial")
         self._attacked = {context.model.name: self._classifier}

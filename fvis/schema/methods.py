@@ -95,7 +95,7 @@ class AdversarialConfig(MethodConfig):
     models: list[Any] = field(default_factory=list)
     target: Any = "random"
     norm: str = setting("linf", one_of=("linf", "l2", "none"))
-    epsilon: Any = "8/255"
+    epsilon: Any = None
     objective: str = setting("margin", one_of=("margin", "logit", "cross_entropy"))
     confidence: float = setting(0.1, at_least=0)
     probability: float = setting(0.5, at_least=0, at_most=0.999)
@@ -115,7 +115,7 @@ class AccentuationConfig(AscentConfig):
     layer: str | None = None
     weight: float = setting(0.5, at_least=0, at_most=1e6)
     norm: str = setting("none", one_of=("linf", "l2", "none"))
-    epsilon: Any = "32/255"
+    epsilon: Any = None
 
 
 @dataclass

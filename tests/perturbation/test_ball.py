@@ -12,6 +12,9 @@ from fvis.errors import RequestError
 from fvis.perturbation.ball import in_8_bits, projected, radius
 
 
+USUAL = (8 / 255, (3, 8, 16))  # bound of each value, shape of a picture
+
+
 def clean(seed: int = 0) -> Tensor:
     levels = torch.randint(0, 256, (2, 3, 9, 7), generator=torch.Generator().manual_seed(seed))
     return levels / 255
@@ -59,24 +62,25 @@ def test_an_l2_ball_is_used_to_its_edge() -> None:
 @pytest.mark.parametrize(
     ("spec", "norm", "expected"),
     [("8/255", "linf", 8 / 255), (0.03, "linf", 0.03), (" 2 / 255", "l2", 2 / 255), (3, "l2", 3.0),
-     ("1", "linf", 1.0), ("2.5/255", "linf", 2.5 / 255), ("anything", "none", math.inf)],
+     ("1", "linf", 1.0), ("2.5/255", "linf", 2.5 / 255), ("anything", "none", math.inf),
+     (None, "linf", 8 / 255), (None, "l2", 2 / 255 * 384**0.5), (None, "none", math.inf)],
 )  # fmt: skip
 def test_bounds_are_read(spec: object, norm: str, expected: float) -> None:
-    assert radius(spec, norm) == pytest.approx(expected)
+    assert radius(spec, norm, *USUAL) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("spec", "norm"),
     [("eight", "linf"), ("8/0", "linf"), ("0.5/255", "linf"), (2, "linf"), (-1, "linf"),
-     (0, "l2"), ("nan", "linf"), ("inf", "l2"), (None, "linf")],
+     (0, "l2"), ("nan", "linf"), ("inf", "l2"), ("null", "linf")],
 )  # fmt: skip
 def test_bad_bounds_are_refused(spec: object, norm: str) -> None:
     with pytest.raises(RequestError, match=r"method\.epsilon"):
-        radius(spec, norm)
+        radius(spec, norm, *USUAL)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_one_level_written_with_few_digits_is_one_level(norm: str) -> None:
-    assert radius("0.0039215", norm) == 0.0039215
+    assert radius("0.0039215", norm, *USUAL) == 0.0039215
     with pytest.raises(RequestError, match=f"method.norm={norm}"):
-        radius("0.0038", norm)
+        radius("0.0038", norm, *USUAL)
