@@ -73,9 +73,12 @@ class Search(Optimization):
         super().__init__(engine.steps, engine.log_every)
         self._networks, self._aims, self._clean = networks, aims, clean
         self._settings, self._epsilon = settings, epsilon
-        stride = settings.step / LEVELS
-        self._widest = stride if settings.norm == "linf" else 1.0
-        strides = per_row(torch.full((len(clean),), stride, device=clean.device), clean)
+        self._shortest = self._longest = settings.step / LEVELS
+        if settings.norm != "linf":
+            self._longest = min(1.0, epsilon / clean[0].numel() ** 0.5 / 2)
+            self._shortest = min(self._shortest, self._longest)
+        strides = torch.full((len(clean),), self._shortest, device=clean.device)
+        strides = per_row(strides, clean)
         self._best = _Best(clean)
         self._now = {
             "delta": torch.zeros_like(clean),
@@ -109,7 +112,7 @@ class Search(Optimization):
         with torch.no_grad():
             speed = MOMENTUM * now["speed"] + _even(uphill) - now["weights"] * _even(rough)
             lengths = now["strides"] * cosine(self.done, self.steps, LAST)
-            moved = now["delta"] + lengths * _direction(speed, now["cutoffs"])
+            moved = now["delta"] + lengths * _direction(speed, now["cutoffs"], settings.norm)
             delta = projected(self._clean, moved, settings.norm, self._epsilon)
         now |= {"speed": speed, "delta": delta}
         own = [aims.own(some) for aims, some in zip(self._aims, values, strict=True)]
@@ -128,9 +131,9 @@ class Search(Optimization):
         now["weights"] = (changes * now["weights"]).clamp_max(HEAVIEST)
         tries = per_row(self._best.first < 0, self._clean)
         now["cutoffs"] = torch.where(tries, SHARPEN * now["cutoffs"], now["cutoffs"])
-        wider = (WIDEN * now["strides"]).clamp_max(self._widest)
+        wider = (WIDEN * now["strides"]).clamp_max(self._longest)
         strides = torch.where(tries, wider, now["strides"] * NARROW)
-        now["strides"] = strides.clamp_min(self._settings.step / LEVELS)
+        now["strides"] = strides.clamp_min(self._shortest)
 
     def _leads(self, values: Sequence[Tensor]) -> Tensor:
         """By how much each network's rows lead, (K, B)."""
@@ -200,12 +203,13 @@ def _even(gradient: Tensor) -> Tensor:
     return gradient / per_row(strength, gradient)
 
 
-def _direction(speed: Tensor, cutoffs: Tensor) -> Tensor:
-    """The direction of a step (B, 3, ...), each pixel within [-1, 1].
+def _direction(speed: Tensor, cutoffs: Tensor, norm: str) -> Tensor:
+    """The direction of a step (B, 3, ...): each pixel within [-1, 1], or their mean square is 1.
 
     `speed` is low-passed: the filter halves amplitudes at the row's cutoff (cycles per pixel; along
     time, cycles per frame) and falls as 1/f^2 beyond it. A row whose cutoff is above `NYQUIST`
-    moves by the signs of its `speed`, which reach farthest in a small ball.
+    moves by the signs of its `speed`, or, for norm l2, along it: so each reaches farthest in its
+    small ball.
     """
     size = speed.shape[2:]
     axes = tuple(range(2, speed.dim()))
@@ -216,4 +220,8 @@ def _direction(speed: Tensor, cutoffs: Tensor) -> Tensor:
     squares = squares[..., None] + torch.fft.rfftfreq(size[-1], device=speed.device).square()
     gain = 1 / (1 + squares / cutoffs.square())
     smooth = torch.fft.irfftn(torch.fft.rfftn(speed, dim=axes) * gain, s=size, dim=axes)
-    return torch.where(cutoffs > NYQUIST, speed.sign(), (_even(smooth) / SOFT).clamp(-1, 1))
+    sharp = speed.sign()
+    if norm == "l2":
+        root = speed.square().flatten(1).mean(1).sqrt()
+        sharp = speed / per_row(root.clamp_min(1e-30), speed)
+    return torch.where(cutoffs > NYQUIST, sharp, (_even(smooth) / SOFT).clamp(-1, 1))

@@ -150,6 +150,25 @@ def test_what_cannot_succeed_comes_as_near_as_it_can() -> None:
     assert ((found.pictures - clean).abs() * 255).max() < 1 + 1e-3
 
 
+def test_in_an_l2_ball_a_step_goes_along_the_gradient() -> None:
+    """The farthest that a linear score rises within a radius is that radius times its norm."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(3 * SIDE * SIDE, generator=generator) ** 3  # a few pixels count most
+    clean = torch.full((1, 3, SIDE, SIDE), 128 / 255)
+
+    def network(rgb: Tensor) -> Tensor:
+        score = (rgb - clean).flatten(1) @ weights
+        return torch.stack([torch.full_like(score, 1e4), score], 1)
+
+    config = AdversarialConfig(norm="l2", probability=0.0)
+    aims, engine = [towards(torch.tensor([1]))], EngineConfig(steps=40)
+    search = Search([network], aims, clean, config, 2.0, engine)
+    search.run()
+    pictures = search.found().pictures
+    assert (pictures - clean).norm() <= 2 + 1e-4
+    assert network(pictures)[0, 1] > 0.95 * 2 * weights.norm(), "signs reach 0.4 of it"
+
+
 def test_rows_do_not_depend_on_one_another() -> None:
     clean = photographs()
     targets = others(clean)
