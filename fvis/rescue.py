@@ -19,7 +19,8 @@ from fvis.capture import Network
 from fvis.models.architecture import timm_layers
 from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
-from fvis.randomness import random_generator
+from fvis.parametrizations.fourier import spectrum_scale
+from fvis.randomness import normal, random_generator
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,13 @@ RECTIFIERS: tuple[type[nn.Module], ...] = (
 LEAST_RISE = 1.0
 LEAST_MOVEMENT = 0.01
 LEAST_SPAN = 24  # steps; in fewer a unit that still rises may look as if it stood still
+
+# The spread is that of all units of the layer. What it calls unwoken may be a unit whose values are
+# small beside the others' or bounded, or whose neighbours have large biases: noise tells.
+NOISES = 16  # pictures
+CLEAR = 2.0  # standard deviations above the mean of the unit's own values for noise
+CONTRAST = 0.2  # standard deviation of the noise's values; photographs have about that
+ROUNDING = 1e-5  # of a score: a smaller rise may be a rounding error
 
 
 def spread(objective: LinearObjective, outputs: Sequence[Tensor]) -> Tensor:
@@ -79,6 +87,29 @@ def stuck_rows(initial: Tensor, final: Tensor, trace: Trace, spread: Tensor) -> 
 def resting_rows(objective: LinearObjective, final: Tensor, spread: Tensor) -> Tensor:
     """Which rows (B,) are still at the resting value zero of their activation function."""
     return objective.excites & (final <= LEAST_MOVEMENT * spread)
+
+
+def noise_pictures(shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """`NOISES` pictures or clips (1, *shape) of noise with the spectrum of photographs, 1/f."""
+    scale = spectrum_scale(shape[1:], decay=1.0, temporal_decay=1.0)
+    axes = tuple(range(-len(shape) + 1, 0))
+    for number in range(NOISES):
+        spectrum = normal([random_generator("noise", number)], 3, *scale.shape, 2)
+        signal = torch.fft.irfftn(torch.view_as_complex(spectrum) * scale, s=shape[1:], dim=axes)
+        yield (0.5 + CONTRAST * signal / signal.std()).clamp(0, 1)
+
+
+def above_noise(initial: Tensor, final: Tensor, noise: Tensor, *, rests_at_zero: bool) -> bool:
+    """Whether a score rose above where it began, and is clearly above each of `noise` (K,).
+
+    All are scores of a unit for single pictures. A unit that `rests_at_zero` must be above zero,
+    too: one that noise drives below it is silenced there, not excited.
+    """
+    clear = max(noise.amax().item(), (noise.mean() + CLEAR * noise.std()).item())
+    if rests_at_zero:
+        clear = max(clear, LEAST_MOVEMENT * noise.std().item())
+    risen = final - initial > ROUNDING * final.abs()
+    return bool(final.isfinite() & risen & (final > clear))
 
 
 @dataclass(frozen=True)

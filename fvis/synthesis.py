@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -215,7 +215,7 @@ class Synthesizer:
         """
         prior, stages = (None, "without the prior: ") if bare else (self.prior, "")
         first = self.attempt(jobs, self._start(jobs, prior), f"{stages}optimal", run, prior=prior)
-        best = [(first, row) for row in range(len(jobs))]
+        made = [{OK: (first, row)} for row in range(len(jobs))]
         asleep = [row for row, is_asleep in enumerate(first.unwoken) if is_asleep]
         if asleep and self._settings.rescue:
             groups = {jobs[row].group for row in asleep}  # from which repeats are to differ
@@ -224,12 +224,42 @@ class Synthesizer:
             start = self._start(again, prior)
             second = self.attempt(again, start, f"{stages}rescue", run, leaking=True, prior=prior)
             for place, row in enumerate(rows):
-                if row in asleep and not second.unwoken[place]:
-                    best[row] = (second, place)
-        return [
-            self._optimum(attempt, row, job.sign, rescued=attempt is not first)
-            for job, (attempt, row) in zip(jobs, best, strict=True)
+                if row in asleep:
+                    made[row][RESCUED] = (second, place)
+        verdicts = [
+            next((status for status, (attempt, row) in each.items() if not attempt.unwoken[row]), "")
+            for each in made
         ]
+        doubted = [row for row, status in enumerate(verdicts) if not status]
+        if doubted:
+            noise = self._noise_scores([jobs[row] for row in doubted])
+            for row, scores in zip(doubted, noise.unbind(1), strict=True):
+                verdicts[row] = self._above_noise(made[row], scores)
+        return [
+            self._optimum(made[row].get(status, made[row][OK]), jobs[row].sign, status)
+            for row, status in enumerate(verdicts)
+        ]
+
+    def _above_noise(self, made: Mapping[str, tuple[Attempt, int]], noise: Tensor) -> str:
+        """The status of a row's attempts by that of them that is above the scores (K,) of noise."""
+        nearest = self._nearest
+        rests = nearest is not None and nearest.rests_at_zero
+        for status, (attempt, row) in made.items():
+            initial, final = attempt.initial[row], attempt.final[row]
+            if rescue.above_noise(initial, final, noise, rests_at_zero=rests):
+                return status
+        return DEAD
+
+    def _noise_scores(self, jobs: Sequence[Target]) -> Tensor:
+        """The scores (K, B) of each job's unit for the same K pictures of noise."""
+        objective, shape = self.targets.objective(jobs, self._context.device), self.canvas.frame
+        scores = []
+        with self.network() as network, torch.no_grad():
+            for rgb in rescue.noise_pictures(shape):
+                outputs = network(rgb.to(self._context.device))
+                many = [output.expand(len(jobs), *output.shape[1:]) for output in outputs]
+                scores.append(objective.scores(many))
+        return torch.stack(scores)
 
     def attempt(
         self,
@@ -383,9 +413,9 @@ class Synthesizer:
             penalties.append(Penalty(config.target.diversity, similarity, yields=True))
         return penalties
 
-    def _optimum(self, attempt: Attempt, row: int, sign: int, *, rescued: bool) -> Optimum:
+    def _optimum(self, made: tuple[Attempt, int], sign: int, status: str) -> Optimum:
         """A row of an attempt; the activation is `sign` times the score."""
-        status = DEAD if attempt.unwoken[row] else RESCUED if rescued else OK
+        attempt, row = made
         initial, final = (sign * scores[row].item() for scores in (attempt.initial, attempt.final))
         picture = attempt.pictures[row]
         trace = [(step, sign * score) for step, score in attempt.traces[row]]

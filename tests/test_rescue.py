@@ -7,6 +7,7 @@ import torch
 from timm.layers import QuickGELU
 from torch import nn
 
+import fvis
 from fvis.capture import Network
 from fvis.models.layers import survey
 from fvis.objectives import resolve
@@ -14,8 +15,11 @@ from fvis.objectives.base import LinearObjective
 from fvis.optimization import Trace
 from fvis.randomness import random_generator
 from fvis.rescue import (
+    NOISES,
     NearestActivation,
+    above_noise,
     nearest_activation,
+    noise_pictures,
     resting_rows,
     spread,
     stuck_rows,
@@ -196,3 +200,68 @@ def test_a_unit_that_shall_be_silent_has_reached_its_goal_at_zero_behind_a_relu(
     still = Trace([0, 8, 16, 24], [objective.scores([start]), zero, zero, zero])
     nearest = NearestActivation(module, 1, is_read=True)
     assert unwoken_rows(objective, [start], zero, still, nearest).tolist() == [unwoken]
+
+
+class Neighbours(nn.Module):
+    """Three equal units, one of them tiny, one of them saturating, and others beside them.
+
+    Those are one with a large bias, one whose values are large, and one that never changes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        wave = torch.sin(torch.arange(11) * 1.2)
+        self.weight = nn.Parameter((wave * torch.ones(11, 1)).expand(1, 3, 11, 11) / 363)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        own = nn.functional.conv2d(x - 0.5, self.weight)[:, :, 11, 11]
+        full = (9 * own - 2).sigmoid()
+        return torch.cat([own, 1e-6 * own, full, 2000 + own, 1e6 * own, 0 * own + 3], 1)
+
+
+def test_no_neighbour_decides_whether_a_unit_is_dead() -> None:
+    shown = fvis.visualize(Neighbours(), input={"height": 32, "width": 32}, engine={"steps": 60})
+    told = [(one.metadata["unit"], one.metadata["status"]) for one in shown]
+    assert told == [(0, "ok"), (1, "ok"), (2, "ok"), (3, "ok"), (4, "ok"), (5, "dead")]
+    risen = [one.metadata["activation"]["final"] for one in shown]
+    assert risen[1] / risen[0] == pytest.approx(1e-6, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("initial", "final", "above"),
+    [
+        (0.0, 1.2, True),
+        (0.0, 1.05, False),  # above all noise, but within two of its standard deviations
+        (0.0, 0.9, False),
+        (1.3, 1.2, False),
+        (1.2, 1.2 + 1e-6, False),
+        (0.0, float("nan"), False),
+        (0.0, float("inf"), False),
+    ],
+)
+def test_a_unit_is_awake_that_rises_above_noise(
+    initial: float, final: float, *, above: bool
+) -> None:
+    noise = torch.linspace(0, 1, NOISES)
+    given = torch.tensor([initial, final])
+    assert above_noise(given[0], given[1], noise, rests_at_zero=False) == above
+
+
+def test_a_unit_that_noise_silences_is_not_awake_at_zero() -> None:
+    noise = -torch.linspace(0.05, 0.06, NOISES)  # on the left side of GELU, say
+    given = torch.tensor([-0.05, -1e-6, 0.1])
+    assert above_noise(given[0], given[1], noise, rests_at_zero=False)
+    assert not above_noise(given[0], given[1], noise, rests_at_zero=True)
+    assert above_noise(given[0], given[2], noise, rests_at_zero=True)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 24), (3, 6, 16, 16)])
+def test_noises_are_like_photographs_and_are_the_same_each_time(shape: tuple[int, ...]) -> None:
+    noises, again = (torch.cat([*noise_pictures(shape)]) for _ in range(2))
+    assert noises.shape == (NOISES, *shape)
+    torch.testing.assert_close(noises, again)
+    assert 0 <= noises.min() and noises.max() <= 1
+    assert 0.15 < noises.std() < 0.25
+    beside = (noises[..., 1:] - noises[..., :-1]).std()
+    assert beside < noises.std(), "neighbouring pixels are alike"
+    assert (noises[0] - noises[1]).abs().mean() > 0.1
