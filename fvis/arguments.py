@@ -1,6 +1,8 @@
 """What commands with options of their own make of their words: an options parser, and a config."""
 
 import argparse
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -8,6 +10,8 @@ from typing import NoReturn
 from fvis import compose, schema
 from fvis.errors import RequestError
 from fvis.schema import Config
+
+OVERRIDE = re.compile(r"~|\+{0,2}\w[\w@/.]*=")  # how Hydra's overrides of settings begin
 
 
 def refusing_parser(program: str, usage: str) -> argparse.ArgumentParser:
@@ -25,8 +29,14 @@ def refusing_parser(program: str, usage: str) -> argparse.ArgumentParser:
 
 
 def told_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words that stand for themselves, and those that change the config: `a=b` and `~a`."""
-    overrides = [word for word in words if "=" in word or word.startswith("~")]
+    """The words that stand for themselves, and those that change the config: `a=b` and `~a`.
+
+    What is the name of a file or folder stands for itself, and so does `./a=b`.
+
+    >>> told_apart(["photos", "target.layer=layer2", "~prior", "./layer=2"])
+    (['photos', './layer=2'], ['target.layer=layer2', '~prior'])
+    """
+    overrides = [word for word in words if OVERRIDE.match(word) and not os.path.exists(word)]
     return [word for word in words if word not in overrides], overrides
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -69,8 +69,9 @@ def main() -> NoReturn:
             sys.stderr.write(f"fvis: error: jobs that failed: {', '.join(error.jobs)}\n")
         sys.exit(error.status)
     except InterruptedRunError as error:
-        shown = _relative(error.directory, Path.cwd())
-        sys.stderr.write(f"fvis: interrupted; to go on: fvis resume {shlex.quote(str(shown))}\n")
+        shown = shlex.quote(str(_relative(error.directory, Path.cwd())))
+        how = "the same command again" if error.repeat else f"fvis resume {shown}"
+        sys.stderr.write(f"fvis: interrupted; to go on: {how}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("fvis: interrupted\n")
@@ -137,12 +138,19 @@ def run(arguments: Sequence[str]) -> int:
         if os.getpid() == process:  # the processes of some launchers have a stdout of their own
             _print_run(shown, base)
 
+    sweeps = launching.HydraCallback.sweeps
     try:
         launching.launch(words, work)
+    except InterruptedRunError:
+        raise
+    except KeyboardInterrupt as interruption:  # between two jobs, say
+        for sweep in sweeps:
+            raise InterruptedRunError(sweep) from interruption
+        raise
     finally:
-        for sweep in launching.HydraCallback.sweeps:
+        for sweep, planned in sweeps.items():
             if not launched:
-                _print_done(sweep, base)
+                _print_done(sweep, planned.done, base)
             _show_sweep(sweep, base)
     return 0
 
@@ -168,7 +176,10 @@ def _words_for_hydra(arguments: Sequence[str]) -> tuple[list[str], bool]:
 def _study(config: schema.Config, job: launching.LaunchedJob, force: bool) -> Path:
     from fvis.interactions import files, study
 
-    found = study.carry_out(config, job.directory, job.texts, force=force)
+    try:
+        found = study.carry_out(config, job.directory, job.texts, force=force)
+    except KeyboardInterrupt as interruption:
+        raise InterruptedRunError(job.directory, repeat=True) from interruption
     return files.write(found, job.directory)
 
 
@@ -352,8 +363,17 @@ def _print_run(folder: Path, base: Path) -> None:
     counts = {OK: 0, RESCUED: 0, DEAD: 0} | record.statuses
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     seconds, page = record.timings.seconds or 0, _relative(folder / INDEX, base)
-    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{evidence_words(record)}; {page}\n")
+    more = f"{success_words(record)}{evidence_words(record)}"
+    sys.stderr.write(f"fvis: {told} in {seconds:.1f} s{more}; {page}\n")
     _print_path(folder, base)
+
+
+def success_words(record: "RunRecord") -> str:
+    """How many attacks have succeeded; nothing of other methods."""
+    success = record.summary.get("success")
+    if success is None or success.mean is None:
+        return ""
+    return f"; {round(success.mean * success.of)} of {success.of} attacks succeeded"
 
 
 def evidence_words(record: "RunRecord") -> str:
@@ -362,13 +382,12 @@ def evidence_words(record: "RunRecord") -> str:
     return f"; evidence: {', '.join(counts)}" if counts else ""
 
 
-def _print_done(sweep: Path, base: Path) -> None:
-    """Print the runs of a sweep that are done: a launcher has run them in other processes."""
-    from fvis.record.run import DONE
-    from fvis.run_folder import read_run, runs_below
+def _print_done(sweep: Path, before: Set[Path], base: Path) -> None:
+    """Print the runs that a sweep has done: a launcher has run them in other processes."""
+    from fvis.run_folder import is_done, runs_below
 
     for folder in runs_below(sweep):
-        if read_run(folder).record.status == DONE:
+        if folder not in before and is_done(folder):
             _print_run(folder, base)
 
 
@@ -386,7 +405,8 @@ def _show_sweep(folder: Path, base: Path) -> None:
     except UnwritableError as error:
         sys.stderr.write(f"fvis: warning: {error}\n")
     else:
-        sys.stderr.write(f"fvis: {len(runs)} runs; {_relative(page, base)}\n")
+        told = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+        sys.stderr.write(f"fvis: {told}; {_relative(page, base)}\n")
 
 
 def _print_path(path: Path, base: Path | None = None) -> None:

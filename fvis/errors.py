@@ -118,8 +118,11 @@ def exits_are_errors(what: str) -> Iterator[None]:
 
 
 class InterruptedRunError(KeyboardInterrupt):
-    """A run was interrupted; `fvis resume` can finish it from what is saved in `directory`."""
+    """A run was interrupted; `fvis resume` can finish it from what is saved in `directory`.
 
-    def __init__(self, directory: Path) -> None:
+    A study of several runs cannot be resumed so: to `repeat` its command goes on with it.
+    """
+
+    def __init__(self, directory: Path, *, repeat: bool = False) -> None:
         super().__init__(str(directory))
-        self.directory = directory
+        self.directory, self.repeat = directory, repeat

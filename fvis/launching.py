@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from fvis import schema, whole_files
+from fvis import artifacts, schema, whole_files
 from fvis.compose import (
     VERSION_BASE,
     check_config_directory,
@@ -32,14 +32,26 @@ from fvis.compose import (
     register_plugins,
 )
 from fvis.errors import JobError, RequestError, UnwritableError, exit_status
-from fvis.record.run import DONE, SweepJobRecord, SweepRecord
+from fvis.record.run import SweepJobRecord, SweepRecord
 from fvis.record.unit import SCHEMA
-from fvis.run_folder import RUN_FILE, SWEEP_FILE, read_run, read_sweep, write_sweep
+from fvis.run_folder import SWEEP_FILE, is_done, read_sweep, runs_below, write_sweep
 from fvis.settings import own_environment
 
 logger = logging.getLogger(__name__)
 
 MULTIRUN_FILE = "multirun.yaml"  # Hydra's own
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """The folders of a sweep's jobs, as far as they are known.
+
+    `done` are the runs that were done in its folder before, and `before` is the sweep.json of then.
+    """
+
+    jobs: Sequence[str] = ()
+    done: Set[Path] = frozenset()
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,13 +111,16 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
     Whatever Hydra itself raises becomes a `RequestError`. Where `work` has raised a `JobError`, one
     that names all failed jobs is raised after the last job, wherever a launcher has run them. Its
     status is theirs where all have failed alike, else 1. The folder of a job that has written
-    nothing is removed, and so is that of a sweep whose jobs were all refused.
+    nothing is removed, and so is what a sweep has written whose jobs were all refused.
     """
     base, process, failed = Path.cwd(), os.getpid(), dict[str, int]()
+    launched = False
     HydraCallback.folders.clear()  # of an earlier call in this process
     HydraCallback.sweeps.clear()
 
     def task(composed: DictConfig) -> None:
+        nonlocal launched
+        launched = True
         settings = HydraConfig.get()
         single = settings.mode is RunMode.RUN
         directory = Path(settings.runtime.output_dir)
@@ -133,6 +148,10 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
             decorate(task)()
     except JobError as error:  # the first that has failed in another process
         failed |= dict.fromkeys(error.jobs, error.status)
+    except RequestError:
+        if not launched:
+            _forget_sweeps(base)
+        raise
     except SystemExit as ended:
         if ended.code and said is not sys.stderr:
             raise RequestError(f"--package: the config has no {asked.package!r}") from None
@@ -149,12 +168,13 @@ def launch(arguments: Sequence[str], work: Callable[[LaunchedJob], None]) -> Non
 
 
 def _forget_sweeps(base: Path) -> None:
-    """Remove the folders of sweeps that hold no job, only Hydra's and our files about the sweep."""
-    for sweep in HydraCallback.sweeps:
-        files = [sweep / name for name in (SWEEP_FILE, MULTIRUN_FILE)]
-        if sweep.is_dir() and set(sweep.iterdir()) <= set(files):
-            for file in files:
-                file.unlink(missing_ok=True)
+    """Remove what is written about sweeps that hold no job; an earlier sweep.json is put back."""
+    for sweep, planned in HydraCallback.sweeps.items():
+        if planned.before is not None:
+            artifacts.write_text(sweep / SWEEP_FILE, planned.before)
+        elif sweep.is_dir() and not any(place.is_dir() for place in sweep.iterdir()):
+            for name in (SWEEP_FILE, MULTIRUN_FILE):
+                (sweep / name).unlink(missing_ok=True)
             whole_files.remove_if_empty(sweep, base)
 
 
@@ -164,10 +184,9 @@ def _raise_for(failed: dict[str, int]) -> None:
     Of the jobs that other processes have run, Hydra tells the first failure only.
     """
     done = {
-        job.folder: (place := sweep / job.folder / RUN_FILE).is_file()
-        and read_run(place.parent).record.status == DONE
-        for sweep in HydraCallback.sweeps
-        for job in (read_sweep(sweep) or SweepRecord()).jobs
+        job: is_done(sweep / job)
+        for sweep, planned in HydraCallback.sweeps.items()
+        for job in planned.jobs
     }
     failed = dict.fromkeys((name for name in done if not done[name]), 1) | failed
     if failed:
@@ -190,7 +209,7 @@ class HydraCallback(Callback):
     """What Hydra calls before it starts a run or a sweep."""
 
     folders: ClassVar[list[Path]] = []  # that Hydra makes for runs and sweeps
-    sweeps: ClassVar[list[Path]] = []  # those of sweeps
+    sweeps: ClassVar[dict[Path, PlannedSweep]] = {}  # those of sweeps
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the folder of a run."""
@@ -200,25 +219,54 @@ class HydraCallback(Callback):
         """Write sweep.json: all jobs of a sweep, so that each can be resumed.
 
         Only Hydra's own sweeper knows its jobs beforehand; another one's are found by their
-        folders.
+        folders. What an earlier sweep in the same folder has left to do, and this one does not ask
+        for anew, stays in the file.
         """
-        self.folders.append(Path(str(config.hydra.sweep.dir)).absolute())
-        self.sweeps.append(self.folders[-1])
+        folder = Path(str(config.hydra.sweep.dir)).absolute()
+        self.folders.append(folder)
+        done = frozenset(filter(is_done, runs_below(folder) if folder.is_dir() else ()))
+        self.sweeps[folder] = PlannedSweep(done=done)
         sweeper = config.hydra.sweeper
         if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
             return
-        loader = GlobalHydra.instance().config_loader()
-        params = [f"{name}={value}" for name, value in (sweeper.params or {}).items()]
-        words = [*params, *config.hydra.overrides.task]
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
-        jobs = []
-        for number, choice in enumerate(BasicSweeper.split_arguments(parsed, None)[0]):
-            composed = loader.load_sweep_config(config, choice)
-            jobs.append(_recorded_job(composed, number))
         try:
-            write_sweep(Path(config.hydra.sweep.dir), SweepRecord(SCHEMA, str(Path.cwd()), jobs))
+            jobs = _jobs_of(config)
+        except Exception:  # Hydra itself comes to it next, and says it better
+            return
+        names, file = [job.folder for job in jobs], folder / SWEEP_FILE
+        before = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+        self.sweeps[folder] = PlannedSweep(names, done, before)
+        try:
+            jobs += _left_of_earlier(folder, names)
+            write_sweep(folder, SweepRecord(SCHEMA, str(Path.cwd()), jobs))
         except UnwritableError as error:
             logger.warning("%s; a job that never begins cannot be resumed", error)
+
+
+def _jobs_of(config: DictConfig) -> list[SweepJobRecord]:
+    """The jobs of a sweep, as Hydra's own sweeper will make them."""
+    loader = GlobalHydra.instance().config_loader()
+    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+    words = [*params, *config.hydra.overrides.task]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    choices = BasicSweeper.split_arguments(parsed, None)[0]
+    return [
+        _recorded_job(loader.load_sweep_config(config, choice), number)
+        for number, choice in enumerate(choices)
+    ]
+
+
+def _left_of_earlier(folder: Path, names: Sequence[str]) -> list[SweepJobRecord]:
+    """What an earlier sweep has left to do in a folder, but for the jobs called `names`.
+
+    Their paths start where it was asked for. So there are none where that was elsewhere.
+    """
+    with contextlib.suppress(RequestError):  # for one that is damaged
+        earlier = read_sweep(folder)
+        if earlier and earlier.directory == str(Path.cwd()):
+            others = [job for job in earlier.jobs if job.folder not in names]
+            return [job for job in others if not is_done(folder / job.folder)]
+    return []
 
 
 def _recorded_job(composed: DictConfig, number: int) -> SweepJobRecord:

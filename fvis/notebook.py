@@ -34,6 +34,7 @@ SHOWN = (
     "side_by_side.gif",
     "clip.gif",
 )  # the first of these that a unit has
+SCORED = ("image.png", "adversarial.png", "adversarial.apng", "clip.apng", "optimal.gif")
 STYLE = "display:inline-block;margin:0 1em 1em 0;max-width:45em;vertical-align:top"
 
 
@@ -70,16 +71,22 @@ class Visualization:
 
     @functools.cached_property
     def image(self) -> NDArray[np.uint8]:
-        """The picture as 8-bit RGB (H, W, 3), or the clip as (T, H, W, 3)."""
+        """The picture that `activation` is of as 8-bit RGB (H, W, 3), or the clip (T, H, W, 3).
+
+        It is as large as the network's input, and of an attack the adversarial example: what is
+        displayed may be a part of it, or have others beside it. Only the clips of texture_motion
+        are GIFs of 256 colours here; their `flow.npz` has the exact ones.
+        """
+        name = next(name for name in SCORED if name in self.files)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / self.shown
-            path.write_bytes(self.read(self.shown))
+            path = Path(folder) / name
+            path.write_bytes(self.read(name))
             with Image.open(path) as image:
                 frames = []
                 for index in range(getattr(image, "n_frames", 1)):
                     image.seek(index)
                     frames.append(np.asarray(image.convert("RGB")))
-        return np.stack(frames) if self.shown.endswith(".gif") else frames[0]
+        return frames[0] if name.endswith(".png") else np.stack(frames)
 
     def save(self, directory: str | Path) -> Path:
         """Write everything as `fvis run` would, into `directory`/<name>; returns that folder."""
@@ -103,6 +110,8 @@ class Visualization:
         yield self.name
         if self.metadata.get("class"):
             yield self.metadata["class"]
+        if "success" in self.metadata:
+            yield "success" if self.metadata["success"] else "no success"
         yield f"activation {self.metadata['activation']['final']:.4g}"
         if self.metadata["status"] != "ok":
             yield self.metadata["status"]

@@ -100,16 +100,17 @@ def noise_pictures(shape: tuple[int, ...]) -> Iterator[Tensor]:
 
 
 def above_noise(initial: Tensor, final: Tensor, noise: Tensor, *, rests_at_zero: bool) -> bool:
-    """Whether a score rose above where it began, and is clearly above each of `noise` (K,).
+    """Whether a score rose by `LEAST_RISE` of noise's deviations, to clearly above each noise (K,).
 
     All are scores of a unit for single pictures. A unit that `rests_at_zero` must be above zero,
     too: one that noise drives below it is silenced there, not excited.
     """
-    clear = max(noise.amax().item(), (noise.mean() + CLEAR * noise.std()).item())
+    deviation = noise.std().item()
+    clear = max(noise.amax().item(), noise.mean().item() + CLEAR * deviation)
     if rests_at_zero:
-        clear = max(clear, LEAST_MOVEMENT * noise.std().item())
-    risen = final - initial > ROUNDING * final.abs()
-    return bool(final.isfinite() & risen & (final > clear))
+        clear = max(clear, LEAST_MOVEMENT * deviation)
+    least = max(LEAST_RISE * deviation, ROUNDING * abs(final.item()))
+    return bool(final.isfinite() & (final - initial > least) & (final > clear))
 
 
 @dataclass(frozen=True)

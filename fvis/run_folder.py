@@ -107,6 +107,11 @@ def read_run(folder: Path) -> SavedRun:
     return SavedRun(folder, record)
 
 
+def is_done(folder: Path) -> bool:
+    """Whether a folder holds a run that is done."""
+    return (folder / RUN_FILE).is_file() and read_run(folder).record.status == DONE
+
+
 def subfolders(folder: Path) -> list[Path]:
     """The folders in which runs may lie that a folder around them holds, in the order of names.
 
@@ -191,10 +196,21 @@ def overwrite_run(directory: Path, record: RunRecord) -> None:
 
 
 def read_sweep(folder: Path) -> SweepRecord | None:
-    """The sweep that a folder's sweep.json describes; None where there is none."""
-    if not (folder / SWEEP_FILE).is_file():
+    """The sweep that a folder's sweep.json describes; None where there is none.
+
+    Raises `RequestError` for one that is damaged.
+    """
+    file = folder / SWEEP_FILE
+    if not file.is_file():
         return None
-    return from_json(SweepRecord, read_json(folder / SWEEP_FILE))[0]
+    content = read_json(file)
+    record, faults = from_json(SweepRecord, content)
+    if faults or "jobs" not in content:
+        raise RequestError(
+            f"{file} is damaged: which jobs the sweep has is not known; without the file, "
+            "`fvis resume` finishes those that have begun"
+        )
+    return record
 
 
 def write_sweep(directory: Path, record: SweepRecord) -> None:

@@ -307,6 +307,8 @@ class Synthesizer:
             climb = functools.partial(prior.ascent, seen=seen) if prior else Ascent
             pulls = [*members, *self._penalties(jobs, read)]
             ascent = climb(picture, score, views, pulls, engine)
+            if any(job.sign < 0 for job in jobs):
+                ascent.quantity = "minus activation"
             with leak:
                 run(stage, ascent)
             with torch.no_grad():

@@ -58,7 +58,7 @@ def locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         if not (directory / BATCH_FILE).is_file():
-            shutil.rmtree(state)
+            shutil.rmtree(state, ignore_errors=True)  # the folder may be gone
         lock.release()
 
 

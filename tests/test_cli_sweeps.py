@@ -86,6 +86,60 @@ def test_a_sweep_that_goes_well_is_status_0(forked_fvis: Call, tmp_path: Path) -
     ]
 
 
+def test_a_wrong_sweep_changes_nothing_of_an_earlier_one(forked_fvis: Call, tmp_path: Path) -> None:
+    """Of the jobs 0 to 2, job 1 never began: whatever is asked wrongly after, it can be resumed."""
+    words = ("-m", *QUICK, "hydra.sweep.dir=s")
+    ran = forked_fvis("run", *words, "target.units=0,1,2", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    shutil.rmtree(tmp_path / "s" / "1")
+    plan, kept = (tmp_path / "s" / "sweep.json").read_text(), tree(tmp_path / "s" / "0")
+    ran = forked_fvis("run", *words, "target.units=0,1", "engine.lr=none", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert ran.stdout == "", "no run was made"
+    assert (tmp_path / "s" / "sweep.json").read_text() == plan
+    ran = forked_fvis("run", *words, "target.units=3", "hydra.sweep.subdir=other", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    left = [job["folder"] for job in read(tmp_path / "s" / "sweep.json")["jobs"]]
+    assert left == ["other", "1"]
+    ran = forked_fvis("resume", "s", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "s/1\n"), ran.stderr
+    assert read(tmp_path / "s" / "1" / "run.json")["units"] == ["logits-00001"]
+    assert tree(tmp_path / "s" / "0") == kept
+
+
+def test_what_a_refused_sweep_has_written_goes_though_other_files_stay(
+    forked_fvis: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "notes.txt").write_text("mine")
+    words = ("-m", *QUICK, "hydra.sweep.dir=s", "target.units=98,99")
+    assert forked_fvis("run", *words, cwd=tmp_path).returncode == 2
+    assert [file.name for file in (tmp_path / "s").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"jobs": [{"folder"', '{"schema": 1}'])
+def test_a_damaged_plan_of_a_sweep_is_not_taken_for_done(
+    content: str, sweep: tuple[Ran, Path], forked_fvis: Call, tmp_path: Path
+) -> None:
+    folder = (sweep[1] / sweep[0].stdout.splitlines()[0]).parent
+    shutil.copytree(folder, tmp_path / "s")
+    (tmp_path / "s" / "sweep.json").write_text(content)
+    ran = forked_fvis("resume", "s", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "sweep.json is damaged" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_typo_in_a_sweep_is_one_line_with_the_nearest_names(
+    forked_fvis: Call, tmp_path: Path
+) -> None:
+    ran = forked_fvis("run", "-m", *QUICK, "transforms=natural,maxmal", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "nearest: maximal" in ran.stderr
+    assert ran.stderr.count("\n") == 1, ran.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_of_wrong_jobs_alone_is_status_2(forked_fvis: Call, tmp_path: Path) -> None:
     ran = forked_fvis("run", *QUICK_ARGUMENTS, "target.units=99,98", cwd=tmp_path)
     assert ran.returncode == 2

@@ -219,6 +219,28 @@ def test_clips_show_themselves_moving() -> None:
     assert clip.image.shape == (16, 64, 64, 3)
 
 
+def test_the_image_is_what_was_scored_whatever_is_displayed() -> None:
+    """Of a unit that sees a part, the whole input; of an attack, the adversarial example."""
+    (unit,) = fvis.visualize(
+        "zoo/glyph_cnn", "layer1", [3], engine=FEW, target={"position": "center"}
+    )
+    assert unit.shown == "motif.png"
+    decoded = Image.open(io.BytesIO(unit.read("image.png")))
+    np.testing.assert_array_equal(unit.image, np.asarray(decoded))
+    attack = {"name": "adversarial", "images": "zoo:glyphs/03-striped-disc.png", "target": 5}
+    (attacked,) = fvis.visualize("zoo/glyph_cnn", method=attack, engine={"steps": 2})
+    decoded = Image.open(io.BytesIO(attacked.read("adversarial.png")))
+    np.testing.assert_array_equal(attacked.image, np.asarray(decoded))
+    assert attacked.metadata["success"] is False
+    assert ", no success, activation" in attacked._repr_html_()
+
+
+def test_a_caricature_is_made_and_called_as_the_command_does() -> None:
+    method = {"name": "caricature", "images": "zoo:glyphs/03-striped-disc.png"}
+    (shown,) = fvis.visualize("zoo/glyph_cnn", "layer2", method=method, engine=FEW)
+    assert (shown.metadata["method"], shown.metadata["objective"]) == ("caricature", "caricature")
+
+
 def test_what_is_saved_is_what_the_command_writes(tmp_path: Path) -> None:
     units = fvis.visualize("zoo/glyph_vit", "blocks.2", [1, 2], engine=FEW)
     folders = units.save(tmp_path)

@@ -234,6 +234,7 @@ def test_no_neighbour_decides_whether_a_unit_is_dead() -> None:
         (0.0, 1.05, False),  # above all noise, but within two of its standard deviations
         (0.0, 0.9, False),
         (1.3, 1.2, False),
+        (1.0, 1.2, False),  # as grey may excite a unit more than any noise: that is no rise
         (1.2, 1.2 + 1e-6, False),
         (0.0, float("nan"), False),
         (0.0, float("inf"), False),

@@ -22,6 +22,7 @@ from fvis.figures.images import (
     write_layers,
     write_outputs,
 )
+from fvis.interruption import end_on_signals
 from fvis.figures.runs import MissingFileError, Run, carry_out, planned_runs
 
 DEFINITIONS = Path(__file__).with_name("figures.yaml")
@@ -77,9 +78,18 @@ def make(definition: Definition, directory: Path, weights: Path | None = None) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the figures asked for; returns the exit status.
 
-    0: done. 1: a figure failed, or none was made. 2: the request is wrong. A figure whose weights
-    are missing is left out, which by itself is not a failure.
+    0: done. 1: a figure failed, none was made, or it was interrupted. 2: the request is wrong. A
+    figure whose weights are missing is left out, which by itself is not a failure.
     """
+    end_on_signals()
+    try:
+        return _make_all(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("figures: interrupted; the same command goes on\n")
+        return 1
+
+
+def _make_all(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fvis.figures.make")
     parser.add_argument("mode", help="hub, local (weights in the folder FVIS_WEIGHTS) or offline")
     parser.add_argument("figures", nargs="*", help="names in figures.yaml; all when none is given")

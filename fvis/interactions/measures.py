@@ -33,7 +33,7 @@ class Natural:
         scores = scores.double()
         mean, std = scores.mean(0), scores.std(0)
         unit = (scores - mean) / std / (len(scores) - 1) ** 0.5
-        return cls(mean, std, unit.T @ unit)
+        return cls(mean, std, (unit.T @ unit).clamp(-1, 1))  # but for rounding
 
     def deviations(self, values: Tensor) -> Tensor:
         """Values (..., K) in natural standard deviations above the natural mean."""

@@ -1,4 +1,4 @@
-"""`method=inversion`: a picture that a layer takes for a photograph, or for more than that.
+"""`method=inversion` and `caricature`: what a layer takes for a photograph, or for more than it.
 
 Mahendran & Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015;
 caricatures: Lucid's notebook "Activation Caricatures" (Tensorflow, 2018).
@@ -46,6 +46,7 @@ class Inverted:
         return directory_name(self.layer, self.image)
 
 
+@METHODS.register("caricature")
 @METHODS.register("inversion")
 class Inversion:
     """Brings a picture's activations at a layer near a photograph's, or far in their direction."""
@@ -88,7 +89,8 @@ class Inversion:
             with torch.no_grad():
                 (reference,), (first,) = network(clean), network(picture.render())
             ascent = Ascent(picture, score, views, penalties_of(self._settings), config.engine)
-            run("inversion", ascent)
+            ascent.quantity = "likeness"
+            run(self._settings.name, ascent)
             with torch.no_grad():
                 pictures = as_saved(picture.render())
                 (last,) = network(pictures)

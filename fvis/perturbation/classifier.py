@@ -180,8 +180,9 @@ def refuse_other_classes(network: Classifier, first: Classifier, setting: str) -
     for index in () if alike else range(first.count):
         if network.counterpart(index, first) is None:
             raise RequestError(
-                f"{setting} takes networks with the same classes: {network.model.name} has "
-                f"{network.count}, and none is {first.model.name}'s {first.label(index)}"
+                f"{setting} takes networks with the same classes: of {network.model.name}'s "
+                f"{network.count}, none is class {first.label(index)} of {first.model.name}, which "
+                f"has {first.count}"
             )
 
 

@@ -39,7 +39,7 @@ class AccentuationRecord(PhotographRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class InversionRecord(PhotographRecord):
-    """What `method=inversion` adds; `activation` has the objective's values.
+    """What `method=inversion` and `method=caricature` add; `activation` has the objective's values.
 
     `distance` is the length of the difference of both pictures' activations over that of the
     photograph's, and `cosine` the cosine of the angle between them.

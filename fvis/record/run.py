@@ -21,6 +21,7 @@ UNIT_RECORDS: dict[str, type[UnitRecord]] = {
     "adversarial": AdversarialRecord,
     "accentuation": AccentuationRecord,
     "inversion": InversionRecord,
+    "caricature": InversionRecord,
 }
 
 

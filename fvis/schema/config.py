@@ -16,6 +16,7 @@ from fvis.schema.methods import (
     AccentuationConfig,
     ActivationMaximizationConfig,
     AdversarialConfig,
+    CaricatureConfig,
     InversionConfig,
     MethodConfig,
     TextureMotionConfig,
@@ -59,6 +60,7 @@ METHODS: dict[str, type[MethodConfig]] = {
         AdversarialConfig,
         AccentuationConfig,
         InversionConfig,
+        CaricatureConfig,
     )
 }
 

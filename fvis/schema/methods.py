@@ -129,3 +129,12 @@ class InversionConfig(AscentConfig):
     regularizers: RegularizersConfig = field(
         default_factory=lambda: RegularizersConfig(total_variation=0.2)
     )
+
+
+@dataclass
+class CaricatureConfig(InversionConfig):
+    """`methods/inversion.py`, with another objective."""
+
+    name: str = "caricature"
+    objective: str = setting("caricature", one_of=("distance", "caricature"))
+    regularizers: RegularizersConfig = field(default_factory=RegularizersConfig)

@@ -169,10 +169,12 @@ def _validate_sign(config: Config) -> None:
 def _validate_photographs(config: Config) -> None:
     """Refuse what the methods that work on photographs lack or cannot do."""
     method, target = config.method, config.target
-    if not isinstance(method, AccentuationConfig | InversionConfig):
+    if not isinstance(method, AccentuationConfig | InversionConfig | AdversarialConfig):
         return
     if target.repeats > 1:
         raise RequestError(f"method={method.name} makes one picture: target.repeats must be 1")
+    if isinstance(method, AdversarialConfig):
+        return
     if config.transforms.coarse != 1:
         raise RequestError(
             f"method={method.name} compares views with a photograph's: transforms.coarse must be 1"
@@ -185,7 +187,7 @@ def _validate_photographs(config: Config) -> None:
             )
         return
     if not method.images:
-        raise RequestError("method=inversion needs method.images: files, folders or globs")
+        raise RequestError(f"method={method.name} needs method.images: files, folders or globs")
     usual = TargetConfig()
     for name in ("position", "direction", "joint", "grid", "dictionary"):
         if getattr(target, name) != getattr(usual, name):
