@@ -28,6 +28,7 @@ VERSION_BASE = "1.3"
 SINGLETONS = (GlobalHydra, JobRuntime, VersionBase)  # what composing a config sets
 ENTRY_POINTS = (*schema.ENTRY_POINTS.values(), "fvis.sources")
 MERGING = "Error merging override "  # Hydra's words, before an override of another kind
+LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 CHOSEN_BY_NAME = (*schema.SECTIONS, *schema.CHOICES, "experiment")
 
 
@@ -123,7 +124,9 @@ def _reason(error: Exception) -> str:
         kinds = "a list and a mapping do not mix"
         return f"{word}: {kinds}; to replace what the config has, write '~{name}' '+{word}'"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, name = str(error.missing_cfg_file).partition("/")
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group == "hydra/launcher" and name in LAUNCHERS:
+            return f"{group}={name} needs a package: pip install 'fvis[{LAUNCHERS[name]}]'"
         if group in CHOSEN_BY_NAME:
             return str(unknown(group, name, [*error.options, *choices(group)]))
     return one_line(error).partition(" Config search path:")[0]

@@ -152,7 +152,7 @@ class Visualizations(Sequence[Visualization]):
 @torch.enable_grad()
 def visualize(
     model: nn.Module | str | Mapping[str, Any],
-    layer: str | Sequence[str] = "logits",
+    layer: str | nn.Module | Sequence[str | nn.Module] = "logits",
     units: Any = "all",
     method: str | Mapping[str, Any] = "activation_maximization",
     *,
@@ -166,8 +166,8 @@ def visualize(
         model: a `torch.nn.Module` of your own, `source/name` such as `timm/resnet50`, or a mapping
             of the config's `model` settings. Your own module runs on the device that it is on, and
             is left unchanged.
-        layer: a dotted module path, `logits`, a glob such as `blocks.*`, `stages`, or a list of
-            these.
+        layer: a dotted module path, `logits`, a glob such as `blocks.*`, `stages`, a module of
+            your own network, or a list of these.
         units: what `target.units` takes, or a range, array or tensor of indices; for several layers
             also a mapping from each layer to its units.
         method: a method's name, or a mapping of its settings that includes `name`.
@@ -184,6 +184,11 @@ def visualize(
     if "execution" in settings:
         raise RequestError("visualize() works in this process alone, and takes no execution")
     target = dict(_mapping(settings.pop("target", {}), "target"))
+    for name in ("direction", "dictionary"):
+        if hasattr(target.get(name), "tolist"):
+            raise RequestError(f"target.{name} takes the name of a file: numpy.save writes one")
+    if isinstance(model, nn.Module):
+        layer = _paths_of(layer, model)
     for name, given, usual in (("layer", layer, "logits"), ("units", units, "all")):
         if name in target and not (isinstance(given, str) and given == usual):
             raise RequestError(f"visualize() is given {name} twice: by itself, and in target")
@@ -207,6 +212,16 @@ def visualize(
     given = wrap(model, _plain(_mapping({} if input is None else input, "input")), classes)
     with _left_in_place(model):
         return _solve(config, given)
+
+
+def _paths_of(layer: Any, network: nn.Module) -> Any:
+    """The layers that are asked for, each module of the network by its path."""
+    if isinstance(layer, nn.Module):
+        found = next((path for path, module in network.named_modules() if module is layer), "")
+        if not found:
+            raise RequestError(f"the {type(layer).__name__} given is no layer of the network")
+        return found
+    return [_paths_of(one, network) for one in layer] if isinstance(layer, list | tuple) else layer
 
 
 @own_threads()

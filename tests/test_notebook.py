@@ -305,6 +305,21 @@ def test_what_is_given_twice_is_refused(given: dict[str, object]) -> None:
     assert shown.name == "layer2-00003"
 
 
+def test_a_layer_may_be_a_module_of_the_network() -> None:
+    net = Net()
+    for layer in (net.norm, [net.norm], (net.norm, "conv")):
+        shown = fvis.visualize(net, layer, [1], input=INPUT, engine={"steps": 1})
+        assert shown[0].name.startswith(("norm-00001", "conv-00001"))
+    with pytest.raises(RequestError, match="the BatchNorm2d given is no layer of the network"):
+        fvis.visualize(net, Net().norm, input=INPUT)
+
+
+@pytest.mark.parametrize("name", ["direction", "dictionary"])
+def test_arrays_are_read_from_files(name: str) -> None:
+    with pytest.raises(RequestError, match=f"target.{name} takes the name of a file"):
+        fvis.visualize("zoo/glyph_cnn", "layer2", target={name: np.ones(32)})
+
+
 def test_a_size_may_be_text_as_on_the_command_line() -> None:
     (shown,) = fvis.visualize(Net(), units=1, input=INPUT | {"height": "32"}, engine=FEW)
     assert shown.image.shape == (32, 20, 3)
