@@ -1,7 +1,6 @@
 """What commands with options of their own make of their words: an options parser, and a config."""
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,8 +35,15 @@ def told_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     >>> told_apart(["photos", "target.layer=layer2", "~prior", "./layer=2"])
     (['photos', './layer=2'], ['target.layer=layer2', '~prior'])
     """
-    overrides = [word for word in words if OVERRIDE.match(word) and not os.path.exists(word)]
+    overrides = [word for word in words if OVERRIDE.match(word) and not _is_there(word)]
     return [word for word in words if word not in overrides], overrides
+
+
+def _is_there(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except OSError:  # longer than a name may be
+        return False
 
 
 def config_of(overrides: Sequence[str], directory: Path | None) -> Config:

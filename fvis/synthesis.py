@@ -227,7 +227,7 @@ class Synthesizer:
                 if row in asleep:
                     made[row][RESCUED] = (second, place)
         verdicts = [
-            next((status for status, (attempt, row) in each.items() if not attempt.unwoken[row]), "")
+            next((word for word, (attempt, row) in each.items() if not attempt.unwoken[row]), "")
             for each in made
         ]
         doubted = [row for row, status in enumerate(verdicts) if not status]
@@ -257,7 +257,8 @@ class Synthesizer:
         with self.network() as network, torch.no_grad():
             for rgb in rescue.noise_pictures(shape):
                 outputs = network(rgb.to(self._context.device))
-                many = [output.expand(len(jobs), *output.shape[1:]) for output in outputs]
+                # Repeated, not expanded: a picture may have several rows, one for each window, say.
+                many = [each.repeat(len(jobs), *[1] * (each.dim() - 1)) for each in outputs]
                 scores.append(objective.scores(many))
         return torch.stack(scores)
 

@@ -261,7 +261,7 @@ def test_noises_are_like_photographs_and_are_the_same_each_time(shape: tuple[int
     noises, again = (torch.cat([*noise_pictures(shape)]) for _ in range(2))
     assert noises.shape == (NOISES, *shape)
     torch.testing.assert_close(noises, again)
-    assert 0 <= noises.min() and noises.max() <= 1
+    assert noises.min() >= 0 and noises.max() <= 1
     assert 0.15 < noises.std() < 0.25
     beside = (noises[..., 1:] - noises[..., :-1]).std()
     assert beside < noises.std(), "neighbouring pixels are alike"

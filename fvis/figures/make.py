@@ -22,8 +22,8 @@ from fvis.figures.images import (
     write_layers,
     write_outputs,
 )
-from fvis.interruption import end_on_signals
 from fvis.figures.runs import MissingFileError, Run, carry_out, planned_runs
+from fvis.interruption import end_on_signals
 
 DEFINITIONS = Path(__file__).with_name("figures.yaml")
 

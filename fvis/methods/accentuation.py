@@ -37,6 +37,7 @@ from fvis.transforms import PairedViews, Transforms
 
 EPSILON = 32 / 255  # bound of each value where none is set
 
+
 @dataclass(frozen=True)
 class Accent:
     """A unit to be accentuated in a photograph; `others` are more that excite the unit strongly."""

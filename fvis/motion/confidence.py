@@ -46,7 +46,8 @@ def confidence(
         `direction_deg`, the circular standard deviation of the directions that they prefer, in
         degrees, from 3 to 180 (one that prefers none counts as any), or how far the best one's own
         motion is from the direction that its texture prefers, if that is more; `speed`,
-        `divergence` and `curl`, standard deviations, that of speed relative to its mean;
+        `divergence` and `curl`, standard deviations, that of speed relative to its mean, and NaN
+        where one finalist alone explains the unit;
         `kept_least` and `kept_most`.
     """
     good = [i for i, share in enumerate(kept) if i == best or share >= AS_GOOD * kept[best]]
@@ -64,12 +65,17 @@ def confidence(
         "finalists": len(good),
         "agreeing": sum(angle_deg(ways[i], ways[best]) <= WIDEST for i in signs),
         "direction_deg": max(SHARPEST, spread, apart if math.isfinite(apart) else 0.0),
-        "speed": statistics.pstdev(speeds) / max(statistics.fmean(speeds), 1e-12),
-        "divergence": statistics.pstdev([motion.divergence for motion in some]),
-        "curl": statistics.pstdev([motion.curl for motion in some]),
+        "speed": _deviation(speeds) / max(statistics.fmean(speeds), 1e-12),
+        "divergence": _deviation([motion.divergence for motion in some]),
+        "curl": _deviation([motion.curl for motion in some]),
         "kept_least": min(kept[i] for i in good),
         "kept_most": max(kept[i] for i in good),
     }
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation; NaN of a single value, which says nothing of how answers differ."""
+    return statistics.pstdev(values) if len(values) > 1 else math.nan
 
 
 def direction_of(tuning: TuningRecord) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fvis.motion.decomposition import Decomposition
 from fvis.record.motion import TuningRecord
@@ -21,6 +22,8 @@ SPEEDS = (0.5, 1.0, 2.0)  # times the speed that was found
 SHORTEST = 4  # px; the shortest wavelength of a grating: each next one is half an octave longer
 PACES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # times the speed that was found
 FINER = ((0.84, 1.0, 1.19), (0.917, 1.0, 1.091))  # by quarters of an octave, and by eighths
+AWAY = (-135, -90, -45, 45, 90, 135, 180)  # degrees from the direction that was found, far off it
+SLOWER = (0.7, 1.0)  # times the speed that was found: a corner of two waves is faster than either
 TURNS = (-30, -20, -10, -5, 0, 5, 10, 20, 30)  # degrees from the direction that was found
 CONTRAST = 4.0  # of the logit of a grating's brightest colour channel
 SLOWEST = 0.05  # px/frame; nothing is tested with a slower drift
@@ -83,9 +86,10 @@ def best_drift(score: Score, parts: Decomposition) -> tuple[Tensor, Tensor]:
 def best_grating(score: Score, parts: Decomposition) -> tuple[Tensor, Decomposition, Tensor]:
     """The grating, in the colours of each row's texture, that excites the unit most as it drifts.
 
-    All wavelengths are tried at several speeds in the direction of the mean velocity, and the best
-    of them in directions nearby. Ascents find coarse patterns first, and may be left with one that
-    is coarser and faster than the unit likes; a grating has no such history.
+    All wavelengths are tried at several speeds in the direction of the mean velocity, at fewer in
+    seven others, and the best of them in directions nearby. Ascents find coarse patterns first, and
+    may be left with one that is coarser and faster than the unit likes, or with a corner of two
+    waves that goes in between their directions; a grating has no such history.
 
     Returns the scores (B,), the gratings at rest, and the velocities (B, 2) px/frame.
     """
@@ -96,13 +100,15 @@ def best_grating(score: Score, parts: Decomposition) -> tuple[Tensor, Decomposit
     count = int(2 * math.log2(longest / SHORTEST)) + 1
     lengths = [SHORTEST * 2 ** (k / 2) for k in range(count)]
     tried = [(length, times, 0.0) for length in lengths for times in PACES]
+    away = [(times, math.radians(turn)) for times in SLOWER for turn in AWAY]
+    tried += [(length, *each) for length in lengths for each in away]
     tested = [angle.new_tensor(each).expand(len(angle), 3) for each in tried]
     best, found = _best_of(score, parts, angle, speed, tested)
     for changes in FINER:
-        near = [found * angle.new_tensor((a, b, 0)) for a in changes for b in changes]
+        near = [found * angle.new_tensor((a, b, 1)) for a in changes for b in changes]
         best, found = _best_of(score, parts, angle, speed, near)
     turns = found.new_tensor(TURNS).deg2rad()
-    near = [torch.cat([found[:, :2], turn.expand(len(angle), 1)], 1) for turn in turns]
+    near = [found + functional.pad(turn.expand(len(angle), 1), (2, 0)) for turn in turns]
     best, found = _best_of(score, parts, angle, speed, near)
     return best, *_grating(parts, angle, speed, found)
 

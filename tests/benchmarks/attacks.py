@@ -48,7 +48,7 @@ CAPTION = (
     "success: PNG files read back that are taken for their target; "
     "probability: the target's, their mean; TV: of the perturbation, mean "
     "absolute difference of neighbours, both axes added, in 1/255; spectral centroid: cycles per "
-    "pixel; mean change: of a value, in 1/255; greatest l2: length of the longest change (rounding may "
+    "pixel; mean change: of a value, in 1/255; greatest l2: of all changes (rounding may "
     "take a peer's out of its ball); CPU s: of the attack alone. Means over all images."
 )
 
@@ -242,7 +242,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--bounds", nargs="+")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--networks", nargs="+", choices=ATTACKED, default=ATTACKED)
-    parser.add_argument("--tools", nargs="+", choices=[tool for tools in TOOLS.values() for tool in tools])
+    parser.add_argument(
+        "--tools", nargs="+", choices=[tool for tools in TOOLS.values() for tool in tools]
+    )
     parser.add_argument("--json", type=Path)
     arguments, overrides = parser.parse_known_args(words)
     torch.set_num_threads(1)

@@ -71,3 +71,9 @@ def test_a_search_that_a_grating_has_helped_is_confirmed_by_what_it_was_before()
     motions, tunings = [motion()] * 2, preferring(10.0, 10.0)
     assert confidence(motions, tunings, [1.0, 0.4], 0)["agreeing"] == 0
     assert confidence(motions, tunings, [1.0, 0.4], 0, 0.7)["agreeing"] == 1
+
+
+def test_a_single_answer_has_no_spread() -> None:
+    found = confidence([motion()] * 2, preferring(0.0, 0.0), [1.0, 0.1], 0)
+    assert found["finalists"] == 1
+    assert all(math.isnan(found[name]) for name in ("speed", "divergence", "curl"))

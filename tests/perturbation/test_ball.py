@@ -11,7 +11,6 @@ from torch import Tensor
 from fvis.errors import RequestError
 from fvis.perturbation.ball import in_8_bits, projected, radius
 
-
 USUAL = (8 / 255, (3, 8, 16))  # bound of each value, shape of a picture
 
 
