@@ -14,14 +14,20 @@ from fvis.run_folder import RUN_FILE, SWEEP_FILE, read_sweep, subfolders
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run to finish, or where `job` is given a job of a sweep that has left no run."""
+    """A run to finish, or where `job` is given a job of a sweep that has left no run.
+
+    `fault` is why the jobs of a sweep are not known, which is raised when their turn comes.
+    """
 
     directory: Path
     job: SweepJobRecord | None = None
     asked_in: str | None = None
+    fault: RequestError | None = None
 
     def __call__(self, *, force: bool) -> bool:
         """Do what is left to do; returns whether there was anything."""
+        if self.fault is not None:
+            raise self.fault
         if self.job is None:
             return runner.resume(self.directory, force=force)
         config = schema.parse(OmegaConf.create(self.job.config))
@@ -50,7 +56,11 @@ def _search(folder: Path, known: Set[Path] = frozenset()) -> Iterator[Unfinished
     if (folder / RUN_FILE).is_file():
         yield Unfinished(folder)
         return
-    sweep, planned = read_sweep(folder), set(known)
+    sweep, planned = None, set(known)
+    try:
+        sweep = read_sweep(folder)
+    except RequestError as error:  # what has begun is finished all the same
+        yield Unfinished(folder, fault=error)
     for job in sweep.jobs if sweep else ():
         place = _place(folder, job)
         planned.add(place)

@@ -207,8 +207,7 @@ def read_sweep(folder: Path) -> SweepRecord | None:
     record, faults = from_json(SweepRecord, content)
     if faults or "jobs" not in content:
         raise RequestError(
-            f"{file} is damaged: which jobs the sweep has is not known; without the file, "
-            "`fvis resume` finishes those that have begun"
+            f"{file} is damaged: which jobs of the sweep have not begun is not known"
         )
     return record
 

@@ -128,6 +128,11 @@ def test_a_damaged_plan_of_a_sweep_is_not_taken_for_done(
     assert ran.returncode == 2
     assert "sweep.json is damaged" in ran.stderr
     assert ran.stderr.count("\n") == 1
+    picture = tmp_path / "s" / "2" / "units" / "logits-00001" / "image.png"
+    picture.unlink()
+    ran = forked_fvis("resume", "s", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "s/2\n"), "what has begun is finished all the same"
+    assert picture.is_file()
 
 
 def test_a_typo_in_a_sweep_is_one_line_with_the_nearest_names(
