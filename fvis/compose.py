@@ -124,9 +124,11 @@ def _reason(error: Exception) -> str:
         kinds = "a list and a mapping do not mix"
         return f"{word}: {kinds}; to replace what the config has, write '~{name}' '+{word}'"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        if group == "hydra/launcher" and name in LAUNCHERS:
-            return f"{group}={name} needs a package: pip install 'fvis[{LAUNCHERS[name]}]'"
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        launcher = name.removeprefix("launcher/")
+        if group == "hydra" and launcher in LAUNCHERS:
+            extra = LAUNCHERS[launcher]
+            return f"hydra/launcher={launcher} needs a package: pip install 'fvis[{extra}]'"
         if group in CHOSEN_BY_NAME:
             return str(unknown(group, name, [*error.options, *choices(group)]))
     return one_line(error).partition(" Config search path:")[0]

@@ -81,7 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: a figure failed, none was made, or it was interrupted. 2: the request is wrong. A
     figure whose weights are missing is left out, which by itself is not a failure.
     """
-    end_on_signals()
     try:
         return _make_all(arguments)
     except KeyboardInterrupt:
@@ -131,4 +130,5 @@ def _weights() -> Path:
 
 
 if __name__ == "__main__":
+    end_on_signals()
     sys.exit(main())

@@ -117,18 +117,19 @@ def carry_out(planned: PlannedRun, runs: Path) -> Run:
     words, place = ["run", *asked], ["hydra.mode=RUN", f"hydra.run.dir={folder}", "--force"]
     if status == INTERRUPTED:
         words, place = ["resume", str(folder)], []
-    if _status_of([sys.executable, "-c", PROGRAM, *words, *place]):
+    if status_of([sys.executable, "-c", PROGRAM, *words, *place]):
         raise RequestError(f"fvis {' '.join(words)} failed")
     return finished_run(folder)
 
 
-def _status_of(command: Sequence[str]) -> int:
+def status_of(command: Sequence[str]) -> int:
     """The exit status of a command; interrupted, it is told to end, and waited for."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.terminate()  # what it has done, `fvis resume` goes on from
+            process.terminate()  # what it has done is kept
+            process.wait()
             raise
 
 

@@ -3,6 +3,8 @@
 import itertools
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -370,10 +372,10 @@ def finish(fake: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finis
         record |= {"config": config, "model": {"name": "net", "weights": {"sha256": sha256}}}
         (folder / "run.json").write_text(json.dumps(record))
 
-    def refuse(command: list[str], **_: object) -> Any:
+    def refuse(command: list[str]) -> Any:
         raise RequestError(" ".join(command))
 
-    monkeypatch.setattr(figure_runs.subprocess, "run", refuse)
+    monkeypatch.setattr(figure_runs, "status_of", refuse)
     return write
 
 
@@ -458,10 +460,7 @@ def test_a_figure_that_fails_is_left_out_in_one_line_and_the_next_is_tried(
             raise fault
         return figure_runs.carry_out(job, runs)
 
-    def fail(command: list[str], **_: object) -> Any:
-        return subprocess.CompletedProcess(command, 2)
-
-    monkeypatch.setattr(figure_runs.subprocess, "run", fail)
+    monkeypatch.setattr(figure_runs, "status_of", lambda command: 2)
     monkeypatch.setattr(figures, "carry_out", carry_out)
     names = ["zhu2025_fig_output_glyph_cnn", "zhu2025_fig_output_glyph_vit", "zhu2025_fig_layers"]
     assert figures.main(["offline", *names, "--out", str(tmp_path)]) == 1
@@ -470,3 +469,21 @@ def test_a_figure_that_fails_is_left_out_in_one_line_and_the_next_is_tried(
     assert first == f"figures: {names[0]} left out: fvis run experiment=glyph_cnn_classes failed"
     assert second == f"figures: {names[1]} left out: KeyError: 'motion'"
     assert third == f"figures: {names[2]} left out: two lines"
+
+
+@pytest.mark.slow
+def test_an_interruption_ends_the_run_too_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Only `make` is told, as a scheduler does it; a second one goes on from there."""
+    name = "zhu2025_fig_output_glyph_cnn"
+    command = [sys.executable, "-m", "fvis.figures.make", "offline", name, "--out", str(tmp_path)]
+    working = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    record = tmp_path / "offline" / "runs" / "glyph_cnn_classes" / "run.json"
+    while not record.is_file():
+        assert working.poll() is None
+        time.sleep(0.05)
+    working.terminate()
+    _, said = working.communicate()
+    assert working.returncode == 1
+    assert said.endswith("figures: interrupted; the same command goes on\n")
+    assert "Traceback" not in said
+    assert json.loads(record.read_text())["status"] == "interrupted"
