@@ -21,7 +21,7 @@ from fvis.randomness import random_generator
 from fvis.record.unit import ConceptRecord
 
 FOLDS = 5
-SHUFFLES = 99  # of who is in which group: their 5th highest accuracy is exceeded one time in twenty
+SHUFFLES = 99  # random groups: a hundredth is above the 5th highest of them one time in twenty
 
 
 def fit_concept(

@@ -120,7 +120,7 @@ def exits_are_errors(what: str) -> Iterator[None]:
 class InterruptedRunError(KeyboardInterrupt):
     """A run was interrupted; `fvis resume` can finish it from what is saved in `directory`.
 
-    A study of several runs cannot be resumed so: to `repeat` its command goes on with it.
+    With `repeat` it is a study of several runs, which its own command, given again, goes on with.
     """
 
     def __init__(self, directory: Path, *, repeat: bool = False) -> None:

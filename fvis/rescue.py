@@ -40,8 +40,8 @@ LEAST_RISE = 1.0
 LEAST_MOVEMENT = 0.01
 LEAST_SPAN = 24  # steps; in fewer a unit that still rises may look as if it stood still
 
-# The spread is that of all units of the layer. What it calls unwoken may be a unit whose values are
-# small beside the others' or bounded, or whose neighbours have large biases: noise tells.
+# That spread is too wide a measure for a unit whose values are bounded or small beside the others',
+# or whose neighbours have large biases. Such units are measured by their own answers to noise.
 NOISES = 16  # pictures
 CLEAR = 2.0  # standard deviations above the mean of the unit's own values for noise
 CONTRAST = 0.2  # standard deviation of the noise's values; photographs have about that
@@ -100,10 +100,11 @@ def noise_pictures(shape: tuple[int, ...]) -> Iterator[Tensor]:
 
 
 def above_noise(initial: Tensor, final: Tensor, noise: Tensor, *, rests_at_zero: bool) -> bool:
-    """Whether a score rose by `LEAST_RISE` of noise's deviations, to clearly above each noise (K,).
+    """Whether an ascent has excited a unit, by the unit's scores (K,) for pictures of noise.
 
-    All are scores of a unit for single pictures. A unit that `rests_at_zero` must be above zero,
-    too: one that noise drives below it is silenced there, not excited.
+    Its score must have risen by `LEAST_RISE` of their standard deviations, to above all of them and
+    to `CLEAR` deviations above their mean. A unit that `rests_at_zero` must be above zero, too: one
+    that noise drives below zero is silenced there, not excited.
     """
     deviation = noise.std().item()
     clear = max(noise.amax().item(), noise.mean().item() + CLEAR * deviation)

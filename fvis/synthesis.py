@@ -231,7 +231,7 @@ class Synthesizer:
             for each in made
         ]
         doubted = [row for row, status in enumerate(verdicts) if not status]
-        if doubted:
+        if doubted:  # by the spread among the layer's units; their own answers to noise decide
             noise = self._noise_scores([jobs[row] for row in doubted])
             for row, scores in zip(doubted, noise.unbind(1), strict=True):
                 verdicts[row] = self._above_noise(made[row], scores)
@@ -241,7 +241,7 @@ class Synthesizer:
         ]
 
     def _above_noise(self, made: Mapping[str, tuple[Attempt, int]], noise: Tensor) -> str:
-        """The status of a row's attempts by that of them that is above the scores (K,) of noise."""
+        """The status of the first of a row's attempts that is above noise (K scores), else dead."""
         nearest = self._nearest
         rests = nearest is not None and nearest.rests_at_zero
         for status, (attempt, row) in made.items():

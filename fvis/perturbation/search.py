@@ -75,6 +75,7 @@ class Search(Optimization):
         self._settings, self._epsilon = settings, epsilon
         self._shortest = self._longest = settings.step / LEVELS
         if settings.norm != "linf":
+            # No longer than half the ball's radius, where there is one.
             self._longest = min(1.0, epsilon / clean[0].numel() ** 0.5 / 2)
             self._shortest = min(self._shortest, self._longest)
         strides = torch.full((len(clean),), self._shortest, device=clean.device)
